@@ -1,0 +1,225 @@
+"""The kernel's objects as frozen values.
+
+Values are compared whole: two States differ exactly where a value is in one and not in the other.
+Hot ones (routes, next hops, neighbours, FDB entries) exist in tens of thousands, so all are named
+tuples, which CPython builds, hashes and compares in C. Addresses are ``ipaddress`` objects; devices
+are named, never numbered, because intent cannot know an ifindex.
+"""
+
+from __future__ import annotations
+
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from typing import NamedTuple, Optional, Tuple, Union
+
+IPAddress = Union[IPv4Address, IPv6Address]
+IPNetwork = Union[IPv4Network, IPv6Network]
+IPInterface = Union[IPv4Interface, IPv6Interface]
+
+#: rtm_protocol of routes and next hops made by a backend. Free in iproute2's rt_protos; not 12
+#: (BIRD), 17 (mrouted, used by kube-router) or 80 (Calico's Felix).
+ROUTE_PROTOCOL = 112
+#: RTPROT_BOOT: what ``ip route add`` and the Go CNI plugins leave on a pod's routes.
+PROTOCOL_BOOT = 3
+#: IFLA_IFALIAS that marks devices made by a backend, so that one left by an old VNI is still ours.
+BACKEND_ALIAS = "podwire backend"
+MAIN_TABLE = 254
+
+
+class MacAddress(bytes):
+    """Six bytes that print as ``02:00:00:00:00:01``."""
+
+    @classmethod
+    def parse(cls, text: str) -> MacAddress:
+        """Read ``aa:bb:cc:dd:ee:ff``; ValueError for anything else."""
+        parts = text.split(":")
+        if len(parts) != 6 or any(len(part) != 2 for part in parts):
+            raise ValueError(f"{text!r} is not a MAC address")
+        return cls(int(part, 16) for part in parts)
+
+    def __str__(self) -> str:
+        return ":".join(f"{byte:02x}" for byte in self)
+
+    __repr__ = __str__
+
+
+class Vxlan(NamedTuple):
+    """The part of a VXLAN device that cannot be changed once it exists (drivers/net/vxlan)."""
+
+    vni: int
+    port: int
+    local: IPAddress
+    device: str
+    learning: bool = False
+
+
+class VethPeer(NamedTuple):
+    """The other end of a veth pair, born in the same message (IFLA_NET_NS_FD inside VETH_INFO_PEER)."""
+
+    namespace: str
+    name: str
+
+
+class Link(NamedTuple):
+    """A network device. A ``None`` attribute of a desired link means "as the kernel likes".
+
+    ``kind``: ``bridge``, ``vxlan``, ``veth``, ``loopback`` or ``""`` (a device podwire did not make).
+    A veth with ``peer`` is created together with its other end; one without is that other end and
+    is only configured. ``hairpin`` and ``isolated`` are flags of a bridge port. ``alias`` is
+    IFLA_IFALIAS.
+    """
+
+    name: str
+    kind: str
+    mtu: Optional[int] = None
+    mac: Optional[MacAddress] = None
+    up: bool = True
+    master: Optional[str] = None
+    vxlan: Optional[Vxlan] = None
+    peer: Optional[VethPeer] = None
+    hairpin: Optional[bool] = None
+    isolated: Optional[bool] = None
+    alias: Optional[str] = None
+
+    def __str__(self) -> str:
+        words = [f"link {self.name} {self.kind}".rstrip()]
+        if self.vxlan:
+            v = self.vxlan
+            words.append(f"vni {v.vni} port {v.port} local {v.local} dev {v.device}")
+            words.append("learning" if v.learning else "nolearning")
+        if self.peer:
+            words.append(f"peer {self.peer.name} in {self.peer.namespace}")
+        for key in ("mtu", "mac", "master"):
+            if getattr(self, key) is not None:
+                words.append(f"{key} {getattr(self, key)}")
+        for key in ("hairpin", "isolated"):
+            if getattr(self, key) is not None:
+                words.append(f"{key} {'on' if getattr(self, key) else 'off'}")
+        words.append("up" if self.up else "down")
+        return " ".join(words)
+
+
+class Address(NamedTuple):
+    """An address of a device. ``host_scope`` is what pods behind ptp get on the node's side."""
+
+    device: str
+    interface: IPInterface
+    nodad: bool = False
+
+    def __str__(self) -> str:
+        return f"address {self.interface} dev {self.device}{' nodad' if self.nodad else ''}"
+
+
+class Neighbour(NamedTuple):
+    """A permanent ARP or ND entry (NUD_PERMANENT)."""
+
+    device: str
+    address: IPAddress
+    mac: MacAddress
+
+    def __str__(self) -> str:
+        return f"neighbour {self.address} lladdr {self.mac} dev {self.device} permanent"
+
+
+class FdbEntry(NamedTuple):
+    """A permanent ``self`` entry of a VXLAN device: frames for ``mac`` go to VTEP ``destination``."""
+
+    device: str
+    mac: MacAddress
+    destination: IPAddress
+
+    def __str__(self) -> str:
+        return f"fdb {self.mac} dst {self.destination} dev {self.device} self permanent"
+
+
+class NextHop(NamedTuple):
+    """A next-hop object (``ip nexthop``), which keeps IPv4 route insertion linear in the peers."""
+
+    id: int
+    gateway: IPAddress
+    device: str
+    onlink: bool = False
+    protocol: int = ROUTE_PROTOCOL
+
+    def __str__(self) -> str:
+        onlink = " onlink" if self.onlink else ""
+        return f"nexthop id {self.id} via {self.gateway} dev {self.device}{onlink}"
+
+
+class Route(NamedTuple):
+    """A route. ``device`` is None where ``next_hop`` names a next-hop object or ``kind`` has no exit.
+
+    ``scope``: ``global``, ``link`` or ``host``; IPv6 knows only ``global``. ``metric`` 0 is the
+    kernel's default (0 for IPv4, 1024 for IPv6). ``mtu`` and ``advmss`` 0 mean unset.
+    """
+
+    destination: IPNetwork
+    gateway: Optional[IPAddress] = None
+    device: Optional[str] = None
+    onlink: bool = False
+    next_hop: Optional[int] = None
+    protocol: int = ROUTE_PROTOCOL
+    scope: str = "global"
+    source: Optional[IPAddress] = None
+    metric: int = 0
+    table: int = MAIN_TABLE
+    kind: str = "unicast"
+    mtu: int = 0
+    advmss: int = 0
+
+    def __str__(self) -> str:
+        words = [f"route {self.destination}" if self.kind == "unicast" else f"route {self.kind} {self.destination}"]
+        for word, value in (("via", self.gateway), ("dev", self.device), ("nhid", self.next_hop), ("src", self.source)):
+            if value is not None:
+                words.append(f"{word} {value}")
+        if self.scope != "global":
+            words.append(f"scope {self.scope}")
+        for word, number, default in (
+            ("metric", self.metric, 0),
+            ("table", self.table, MAIN_TABLE),
+            ("mtu", self.mtu, 0),
+            ("advmss", self.advmss, 0),
+        ):
+            if number != default:
+                words.append(f"{word} {number}")
+        return " ".join(words) + (" onlink" if self.onlink else "") + f" proto {self.protocol}"
+
+
+class Sysctl(NamedTuple):
+    """``key`` is the path below /proc/sys, with slashes: device names may hold dots."""
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"sysctl {self.key} = {self.value}"
+
+
+class NatRule(NamedTuple):
+    """Masquerade packets from ``source`` unless they go to one of ``unless`` (nftables, srcnat)."""
+
+    source: IPNetwork
+    unless: Tuple[IPNetwork, ...]
+
+    def __str__(self) -> str:
+        return f"masquerade {self.source} unless to {', '.join(map(str, self.unless))}"
+
+
+class File(NamedTuple):
+    """A file that belongs to the node's network state, written whole by temp file and rename."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+    def __str__(self) -> str:
+        return f"file {self.path} mode {self.mode:04o}"
+
+
+Object = Union[Link, Address, Neighbour, FdbEntry, NextHop, Route, Sysctl, NatRule, File]
