@@ -1,0 +1,144 @@
+"""Namespaces and mounts by system call (Python's own os.setns and os.unshare exist since 3.12 only)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Iterator, Optional
+
+from ..errors import KernelError
+
+if TYPE_CHECKING:
+    from .netlink import NetlinkSocket
+
+# linux/sched.h
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# linux/mount.h
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MNT_DETACH = 2
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, doing: str, hint: str = "") -> None:
+    if result != 0:
+        errno = ctypes.get_errno()
+        raise KernelError(f"failed to {doing}: {os.strerror(errno)}", errno, hint)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Join the namespace behind ``fd`` (setns(2)); for ``CLONE_NEWPID`` it counts for children only."""
+    _check(_libc.setns(fd, kind), "join a namespace", "podwire needs root for this")
+
+
+def unshare(flags: int) -> None:
+    """Leave namespaces for new ones (unshare(2))."""
+    _check(_libc.unshare(flags), "make a namespace", "podwire needs root for this")
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2)."""
+    done = _libc.mount(
+        source.encode(), target.encode(), fstype.encode() or None, ctypes.c_ulong(flags), data.encode() or None
+    )
+    _check(done, f"mount {target}")
+
+
+def umount(target: str, flags: int = MNT_DETACH) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(target.encode(), flags), f"unmount {target}")
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one number, such as ``PR_SET_PDEATHSIG``."""
+    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), "set a process attribute")
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2), in the caller's UTS namespace."""
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, len(encoded)), f"set the host name {name}")
+
+
+class Namespace:
+    """An open network namespace. ``name`` is what operations and error messages call it.
+
+    Its rtnetlink socket is opened once and stays bound to the namespace (a socket keeps the
+    namespace it was made in, net/core/sock.c), so most work needs no setns at all.
+    """
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.fd = fd
+        self.name = name
+        self._socket: Optional[NetlinkSocket] = None
+
+    @classmethod
+    def open(cls, path: str, name: str) -> Namespace:
+        """Open ``/proc/PID/ns/net`` or a bind mount such as ``/run/netns/x``; LabError-free: KernelError."""
+        try:
+            return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC), name)
+        except OSError as error:
+            raise KernelError(
+                f"failed to open the network namespace of {name} at {path}: {error.strerror}", error.errno or 0
+            ) from error
+
+    @classmethod
+    def current(cls, name: str = "node") -> Namespace:
+        """The caller's own."""
+        return cls.open("/proc/thread-self/ns/net", name)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Run the block inside. Network namespaces are per thread, and this one comes back after."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(self.fd, CLONE_NEWNET)
+            try:
+                yield
+            finally:
+                setns(home, CLONE_NEWNET)
+        finally:
+            os.close(home)
+
+    @property
+    def socket(self) -> NetlinkSocket:
+        """The namespace's rtnetlink socket."""
+        if self._socket is None:
+            from .netlink import NETLINK_ROUTE, NetlinkSocket
+
+            with self.entered():
+                self._socket = NetlinkSocket(NETLINK_ROUTE)
+        return self._socket
+
+    def close(self) -> None:
+        """Close the descriptor and the socket; the namespace lives as long as others hold it."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Namespace({self.name!r})"
