@@ -132,7 +132,7 @@ class NetlinkSocket:
                         return None if interrupted else found
                     if answer == NLMSG_ERROR:
                         errno = -struct.unpack_from("=i", data, offset + 16)[0]
-                        text = _extended(data[offset : offset + length], flags)
+                        text = extended(data[offset : offset + length], flags)
                         raise KernelError(f"failed to read the kernel's tables: {os.strerror(errno)}{text}", errno)
                     append((answer, data[offset + 16 : offset + length]))
                 offset += (length + 3) & ~3
@@ -176,14 +176,14 @@ class NetlinkSocket:
                 if kind == NLMSG_ERROR and first <= number <= last:
                     errno = -struct.unpack_from("=i", data, offset + 16)[0]
                     if errno:
-                        text = _extended(data[offset : offset + length], flags)
+                        text = extended(data[offset : offset + length], flags)
                         found.append(Refusal(start + number - first, errno, text))
                     if number == last:
                         return found
                 offset += (length + 3) & ~3
 
 
-def _extended(message: bytes, flags: int) -> str:
+def extended(message: bytes, flags: int) -> str:
     """The extended acknowledgement's text (NLMSGERR_ATTR_MSG), as ``": text"``, or nothing."""
     if not flags & NLM_F_ACK_TLVS:
         return ""
