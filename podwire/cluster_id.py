@@ -1,0 +1,24 @@
+"""The cluster's id, a function of where its inventory lies: labs of two inventories never collide."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+
+
+def cluster_id(source: str) -> str:
+    """The id of the cluster that the inventory at ``source`` declares, such as ``lab-1f0c9a2e``.
+
+    It is the inventory's name (the folder's for ``hosts.*``, else the file's stem) and the start of
+    the SHA-256 of its real path. A folder and the ``hosts.*`` in it are the same inventory.
+    """
+    path = os.path.realpath(source)
+    folder, file = os.path.split(path)
+    stem = os.path.splitext(file)[0]
+    if stem == "hosts" and not os.path.isdir(path):
+        path, stem = folder, os.path.basename(folder)
+    elif os.path.isdir(path):
+        stem = file
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "lab"
+    return f"{name[:32]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
