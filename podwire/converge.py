@@ -1,0 +1,129 @@
+"""converge: show, plan, execute, verify; on any failure plan back to what was shown."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Mapping, NamedTuple, NoReturn, Sequence, Tuple
+
+from .errors import ConflictError, PodwireError, VerificationError
+from .kernel import Namespace, Reader, Shown, Step
+from .kernel import execute as kernel_execute
+from .model import Link
+from .plan import REMOVE, Operation, link_stage, plan
+from .state import Scope, State
+
+
+class Target(NamedTuple):
+    """One namespace, what it should hold, and what of it is ours."""
+
+    namespace: Namespace
+    desired: State
+    scope: Scope
+
+
+class Outcome(NamedTuple):
+    """What was done (or, in check mode, what would be): (namespace name, operation). Empty: unchanged."""
+
+    operations: Tuple[Tuple[str, Operation], ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return bool(self.operations)
+
+    def of(self, namespace: str) -> List[Operation]:
+        """The operations of one namespace."""
+        return [operation for name, operation in self.operations if name == namespace]
+
+
+Execute = Callable[[Sequence[Step], Mapping[str, Namespace]], None]
+
+
+def converge(targets: Sequence[Target], *, check: bool = False, execute: Execute = kernel_execute) -> Outcome:
+    """Make the kernel show what is desired, in all targets together or in none.
+
+    Raises ConflictError before anything is touched; KernelError or VerificationError after
+    everything is back as it was. Ctrl-C goes back too. ``execute`` is a parameter for the tests that
+    fail it at every position.
+    """
+    readers = [Reader(target.namespace, target.scope) for target in targets]
+    before = [reader.show() for reader in readers]
+    for target, shown in zip(targets, before):
+        _refuse_conflicts(target, shown)
+    plans = [plan(target.desired, shown.state) for target, shown in zip(targets, before)]
+    outcome = Outcome(tuple((t.namespace.name, op) for t, ops in zip(targets, plans) for op in ops))
+    if check or not outcome.changed:
+        return outcome
+    namespaces = {target.namespace.name: target.namespace for target in targets}
+    try:
+        execute(_interleave(targets, plans), namespaces)
+        _verify(targets, readers, plans)
+    except BaseException as error:
+        _go_back(targets, readers, before, namespaces, error)
+    return outcome
+
+
+def _interleave(targets: Sequence[Target], plans: Sequence[Sequence[Operation]]) -> List[Step]:
+    """All plans as one list: what makes way, then devices, then namespace by namespace, then removals.
+
+    Only devices reach across namespaces (a veth's far end exists once the near end was made), so only
+    they are aligned; the rest of a namespace stays together and shares its batches.
+    """
+    keyed = []
+    for number, (target, operations) in enumerate(zip(targets, plans)):
+        clearing = True
+        for operation in operations:
+            clearing = clearing and operation.action == REMOVE
+            keyed.append(((0, 0) if clearing else _stage(operation), number, (target.namespace, operation)))
+    keyed.sort(key=lambda each: each[:2])
+    return [step for _, _, step in keyed]
+
+
+def _stage(operation: Operation) -> Tuple[int, int]:
+    if operation.action == REMOVE:
+        return 3, 0
+    if isinstance(operation.object, Link):
+        stage = link_stage(operation.object)
+        return (1, stage) if stage < 2 else (2, 0)
+    return 2, 0
+
+
+def _refuse_conflicts(target: Target, shown: Shown) -> None:
+    """A foreign route on a wanted prefix would win, lose or share by its metric: none of it declared."""
+    if not shown.foreign.routes:
+        return
+    routes = sorted(map(str, shown.foreign.routes))
+    raise ConflictError(
+        f"failed to converge {target.namespace.name}: a route that podwire does not own stands on a wanted prefix: "
+        + "; ".join(routes),
+        "remove it, or declare other cluster_cidrs",
+    )
+
+
+def _verify(targets: Sequence[Target], readers: Sequence[Reader], plans: Sequence[Sequence[Operation]]) -> None:
+    for target, reader, done in zip(targets, readers, plans):
+        if not done:
+            continue
+        left = plan(target.desired, reader.show().state)
+        if left:
+            raise VerificationError(
+                f"failed to converge {target.namespace.name}: the kernel accepted everything, but still lacks: "
+                + "; ".join(map(str, left[:5])),
+                "something else is changing this node at the same time",
+            )
+
+
+def _go_back(
+    targets: Sequence[Target],
+    readers: Sequence[Reader],
+    before: Sequence[Shown],
+    namespaces: Mapping[str, Namespace],
+    error: BaseException,
+) -> NoReturn:
+    """Plan from what is there now to what was shown, and raise the error that made it necessary."""
+    try:
+        plans = [plan(shown.state, reader.show().state) for shown, reader in zip(before, readers)]
+        kernel_execute(_interleave(targets, plans), namespaces)
+    except PodwireError as second:
+        if isinstance(error, PodwireError):
+            error.hint = f"{error.hint}; going back failed too: {second}".lstrip("; ")
+    raise error

@@ -1,0 +1,205 @@
+"""execute(steps): operations into the kernel, many a system call, in the order given."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from itertools import groupby
+from typing import Callable, Dict, List, Mapping, NoReturn, Sequence, Tuple
+
+from ..errors import KernelError
+from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
+from ..plan import ADD, CHANGE, REMOVE, Operation, link_stage
+from . import rtnl
+from .namespace import Namespace
+from .netlink import Message, Refusal
+
+Step = Tuple[Namespace, Operation]
+
+#: What a removal answers when the object is gone already: ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
+_ABSENT = (2, 3, 19, 99)
+#: A device group of our own (IFLA_GROUP) for deleting many devices in one go.
+_DOOMED = 0x70770000
+
+
+def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_table: str = "podwire") -> None:
+    """Do all steps, consecutive ones of one namespace and kind in one batch.
+
+    Stops at the first batch with a refusal and raises KernelError; what was done before it, and
+    what the kernel did of that batch, stays done: ``converge`` goes back by planning from there.
+    """
+    descriptors = {name: namespace.fd for name, namespace in namespaces.items()}
+    for (_, way, _), run in groupby(steps, key=_batch_key):
+        group = list(run)
+        namespace = group[0][0]
+        operations = [operation for _, operation in group]
+        if way == "sysctl":
+            _write_sysctls(namespace, operations)
+        elif way == "file":
+            for operation in operations:
+                _write_file(operation)
+        elif way == "nat":
+            _apply_nat(namespace, operations, nat_table)
+        else:
+            _send(namespace, operations, descriptors)
+
+
+_WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat"}
+
+
+def _batch_key(step: Step) -> Tuple[int, str, int]:
+    """Steps with one key share a batch. Devices that others need are a batch of their own, because the
+    others' messages name them by ifindex; so are removed devices, which go together."""
+    namespace, operation = step
+    each = operation.object
+    if not isinstance(each, Link):
+        return id(namespace), _WAYS.get(type(each), "netlink"), 0
+    if operation.action == REMOVE:
+        return id(namespace), "removed links", 0
+    stage = link_stage(each)
+    return id(namespace), "netlink" if stage == 2 else "links", stage % 2
+
+
+def _send(namespace: Namespace, operations: List[Operation], descriptors: Mapping[str, int]) -> None:
+    if len(operations) > 1 and operations[0].action == REMOVE and isinstance(operations[0].object, Link):
+        _remove_links(namespace, operations)
+        return
+    messages: List[Message] = []
+    owners: List[Operation] = []
+    index = _Index(namespace)
+    for operation in operations:
+        for message in _messages(operation, index, descriptors):
+            messages.append(message)
+            owners.append(operation)
+    for refusal in namespace.socket.batch(messages):
+        operation = owners[refusal.index]
+        if operation.action == REMOVE and refusal.errno in _ABSENT:
+            continue
+        _refuse(namespace, operation, refusal)
+
+
+def _messages(operation: Operation, index: _Index, descriptors: Mapping[str, int]) -> Sequence[Message]:
+    action, each, previous = operation
+    if isinstance(each, Route):
+        return (rtnl.route_message(rtnl.RTM_DELROUTE if action == REMOVE else rtnl.RTM_NEWROUTE, each, index, action == CHANGE),)
+    if isinstance(each, Neighbour):
+        return (rtnl.neighbour_message(rtnl.RTM_DELNEIGH if action == REMOVE else rtnl.RTM_NEWNEIGH, each, index),)
+    if isinstance(each, FdbEntry):
+        return (rtnl.fdb_message(rtnl.RTM_DELNEIGH if action == REMOVE else rtnl.RTM_NEWNEIGH, each, index),)
+    if isinstance(each, NextHop):
+        kind = rtnl.RTM_DELNEXTHOP if action == REMOVE else rtnl.RTM_NEWNEXTHOP
+        return (rtnl.next_hop_message(kind, each, index, action == CHANGE),)
+    if isinstance(each, Address):
+        return (rtnl.address_message(rtnl.RTM_DELADDR if action == REMOVE else rtnl.RTM_NEWADDR, each, index),)
+    assert isinstance(each, Link)
+    if action == REMOVE:
+        return (rtnl.link_remove(each),)
+    if action == ADD:
+        return rtnl.link_add(each, index, descriptors)
+    return rtnl.link_change(each, previous if isinstance(previous, Link) else None, index)
+
+
+def _remove_links(namespace: Namespace, operations: Sequence[Operation]) -> None:
+    """Delete many devices at the price of one: each deletion by itself waits for an RCU grace period."""
+    group = _DOOMED | (os.getpid() & 0xFFFF)
+    names = [operation.object.name for operation in operations if isinstance(operation.object, Link)]
+    messages = [rtnl.link_group(name, group) for name in names] + [rtnl.group_remove(group)]
+    for refusal in namespace.socket.batch(messages):
+        if refusal.errno not in _ABSENT:
+            _refuse(namespace, operations[min(refusal.index, len(operations) - 1)], refusal)
+
+
+class _Index:
+    """Names to ifindexes, read from the kernel when first asked."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._known: Dict[str, int] = {}
+
+    def __call__(self, name: str) -> int:
+        found = self._known.get(name)
+        if found is None:
+            if not self._known:
+                for _, payload in self._namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
+                    number, known = rtnl.read_link_name(payload)
+                    self._known[known] = number
+            found = self._known.get(name)
+        if found is None:
+            raise KernelError(f"failed to find device {name} on {self._namespace.name}: there is none", 19)
+        return found
+
+
+_VERBS = {ADD: "add", CHANGE: "change", REMOVE: "remove"}
+
+
+def _refuse(namespace: Namespace, operation: Operation, refusal: Refusal) -> NoReturn:
+    doing = f"{_VERBS[operation.action]} {operation.object} on {namespace.name}"
+    missing = rtnl.feature_missing(refusal.errno, doing)
+    raise missing or KernelError(
+        f"failed to {doing}: {os.strerror(refusal.errno)}{refusal.text}", refusal.errno
+    )
+
+
+def _write_sysctls(namespace: Namespace, operations: Sequence[Operation]) -> None:
+    with namespace.entered():
+        for operation in operations:
+            sysctl = operation.object
+            assert isinstance(sysctl, Sysctl)
+            try:
+                with open(f"/proc/sys/{sysctl.key}", "w") as file:
+                    file.write(sysctl.value)
+            except OSError as error:
+                raise KernelError(
+                    f"failed to set {sysctl} on {namespace.name}: {error.strerror}", error.errno or 0
+                ) from error
+
+
+def _write_file(operation: Operation) -> None:
+    file = operation.object
+    assert isinstance(file, File)
+    try:
+        if operation.action == REMOVE:
+            _unlink(file.path)
+            return
+        write_atomically(file.path, file.content.encode(), file.mode)
+    except OSError as error:
+        raise KernelError(f"failed to write {file.path}: {error.strerror}", error.errno or 0) from error
+
+
+def write_atomically(path: str, content: bytes, mode: int) -> None:
+    """Write a file whole or not at all: temp file beside it, fsync, rename."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        _unlink(temporary)
+        raise
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _apply_nat(namespace: Namespace, operations: Sequence[Operation], table: str) -> None:
+    """nf_tables takes a whole table in one transaction: what is there, less and plus the operations."""
+    from .nft import apply_nat, show_nat
+
+    rules = set(show_nat(namespace, table))
+    for operation in operations:
+        assert isinstance(operation.object, NatRule)
+        (rules.discard if operation.action == REMOVE else rules.add)(operation.object)
+    apply_nat(namespace, table, frozenset(rules))
+
+
+Execute = Callable[[Sequence[Step], Mapping[str, Namespace]], None]
+__all__ = ["Execute", "Object", "Step", "execute", "write_atomically"]

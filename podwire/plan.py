@@ -1,0 +1,193 @@
+"""plan(desired, current): the operations that lead from one State to the other. Pure.
+
+``plan(s, s) == []``. What stands in ``current`` is owned (the scope it was shown with saw to that),
+so what is not desired is removed. Order: first what must make way (a device that has to be made
+anew, a twin under the same key), then additions and changes in dependency order, then the rest of
+the removals backwards. Traffic that the plan does not concern is never interrupted: a route moves
+to its new next hop by replacement before the old device goes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
+
+from .model import Address, FdbEntry, File, Link, Neighbour, NextHop, Object, Route, Sysctl
+from .state import State
+
+ADD = "add"
+CHANGE = "change"
+REMOVE = "remove"
+_SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
+
+
+class Operation(NamedTuple):
+    """One step. ``previous`` is what a change replaces."""
+
+    action: str
+    object: Object
+    previous: Optional[Object] = None
+
+    def __str__(self) -> str:
+        text = f"{_SIGNS[self.action]} {self.object}"
+        if self.previous is None:
+            return text
+        if isinstance(self.object, Link) and isinstance(self.previous, Link):
+            return text + ": " + ", ".join(link_differences(self.object, self.previous))
+        if isinstance(self.object, File):
+            return text
+        return f"{text} (was: {self.previous})"
+
+
+def plan(desired: State, current: State) -> List[Operation]:
+    """The operations, in the order in which they have to be executed."""
+    link_changes, renewed = _plan_links(desired.links, current.links)
+    gone = {op.object.name for op in renewed if isinstance(op.object, Link)}
+    gone |= {link.name for link in current.links} - {link.name for link in desired.links}
+    left = _without_devices(current, gone) if gone else current
+
+    first: List[Operation] = list(renewed)
+    middle: List[Operation] = []
+    last: List[Operation] = []
+    for index, name in enumerate(State._fields):
+        if name == "links":
+            middle += link_changes
+            last += [Operation(REMOVE, link) for link in _undesired_links(desired.links, current.links)]
+            continue
+        clearing, making, removing = _plan_field(name, desired[index], left[index])
+        first += clearing
+        middle += making
+        last += removing
+    return first + middle + last[::-1]
+
+
+def link_recreation(desired: Link, current: Link) -> str:
+    """Why an existing device cannot become the desired one, as a clause; empty if it can."""
+    if desired.kind != current.kind:
+        return f"kind {current.kind} instead of {desired.kind}"
+    if desired.vxlan and current.vxlan and desired.vxlan != current.vxlan:
+        pairs = zip(desired.vxlan._fields, desired.vxlan, current.vxlan)
+        return ", ".join(f"{name} {old} instead of {new}" for name, new, old in pairs if new != old)
+    return ""
+
+
+def link_differences(desired: Link, current: Link) -> List[str]:
+    """What has to change on a device that can stay, each as ``mtu 1400 -> 1450``."""
+    found = []
+    for name in ("mtu", "mac", "up", "hairpin", "isolated", "alias"):
+        new, old = getattr(desired, name), getattr(current, name)
+        if new is not None and new != old:
+            found.append(f"{name} {old} -> {new}")
+    if desired.kind != "" and desired.master != current.master:
+        found.append(f"master {current.master} -> {desired.master}")
+    return found
+
+
+def _plan_links(desired: FrozenSet[Link], current: FrozenSet[Link]) -> Tuple[List[Operation], List[Operation]]:
+    """(additions and changes, removals of devices that come back different)."""
+    existing = {link.name: link for link in current}
+    changes: List[Operation] = []
+    renewed: List[Operation] = []
+    for link in sorted(desired, key=_link_rank):
+        old = existing.get(link.name)
+        if old is not None and link_recreation(link, old):
+            renewed.append(Operation(REMOVE, old))
+            old = None
+        if old is None:
+            changes.append(Operation(ADD, link))
+        elif link_differences(link, old):
+            changes.append(Operation(CHANGE, link, old))
+    return changes, renewed
+
+
+def _undesired_links(desired: FrozenSet[Link], current: FrozenSet[Link]) -> List[Link]:
+    wanted = {link.name for link in desired}
+    return sorted((link for link in current if link.name not in wanted), key=_link_rank)
+
+
+def _link_rank(link: Link) -> Tuple[int, str]:
+    """A device comes after its master, its parent and the end of the veth pair that makes it."""
+    return link_stage(link), link.name
+
+
+def link_stage(link: Link) -> int:
+    """0 for devices that need no other, 1 for those on top of another, 2 for veth ends made elsewhere."""
+    if link.kind == "veth" and link.peer is None:
+        return 2
+    return 1 if link.master or link.vxlan or link.peer else 0
+
+
+def _without_devices(current: State, gone: Iterable[str]) -> State:
+    """What is left when devices go: the kernel takes everything that stands on them along."""
+    lost = frozenset(gone)
+    lost_hops = {hop.id for hop in current.next_hops if hop.device in lost}
+    return current._replace(
+        sysctls=frozenset(each for each in current.sysctls if _sysctl_device(each) not in lost),
+        addresses=frozenset(each for each in current.addresses if each.device not in lost),
+        neighbours=frozenset(each for each in current.neighbours if each.device not in lost),
+        fdb=frozenset(each for each in current.fdb if each.device not in lost),
+        next_hops=frozenset(each for each in current.next_hops if each.device not in lost),
+        routes=frozenset(
+            each for each in current.routes if each.device not in lost and each.next_hop not in lost_hops
+        ),
+    )
+
+
+def _sysctl_device(sysctl: Sysctl) -> str:
+    """The device of a key such as net/ipv4/conf/eth0/rp_filter, else ""; a new device starts from defaults."""
+    parts = sysctl.key.split("/")
+    return parts[3] if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""
+
+
+#: The part of an object under which the kernel holds one of its kind. Only these can change in place.
+_KEYS = {
+    "sysctls": lambda each: each.key,
+    "neighbours": lambda each: (each.device, each.address),
+    "fdb": lambda each: (each.device, each.mac),
+    "next_hops": lambda each: each.id,
+    "routes": lambda each: (each.destination, each.table, each.metric),
+    "files": lambda each: each.path,
+    "addresses": lambda each: (each.device, each.interface),
+    "nat_rules": lambda each: each,
+}
+_CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, Route, File)
+
+
+def _plan_field(
+    name: str, desired: FrozenSet[Any], current: FrozenSet[Any]
+) -> Tuple[List[Operation], List[Operation], List[Operation]]:
+    """(twins to clear first, additions and changes, other removals) of one kind of object."""
+    missing = desired - current
+    surplus = current - desired
+    if not missing and not surplus:
+        return [], [], []
+    key = _KEYS[name]
+    twins: Dict[Any, List[Any]] = defaultdict(list)
+    for each in surplus:
+        twins[key(each)].append(each)
+    clearing: List[Operation] = []
+    making: List[Operation] = []
+    for each in sorted(missing, key=_order):
+        old = twins.pop(key(each), [])
+        if len(old) == 1 and isinstance(each, _CHANGE_IN_PLACE):
+            making.append(Operation(CHANGE, each, old[0]))
+        else:
+            clearing += [Operation(REMOVE, twin) for twin in sorted(old, key=_order)]
+            making.append(Operation(ADD, each))
+    others = [] if name == "sysctls" else [each for group in twins.values() for each in group]
+    return clearing, making, [Operation(REMOVE, each) for each in sorted(others, key=_order)]
+
+
+def _order(each: Object) -> Any:
+    """Any fixed order will do, so that one difference always gives one plan; cheap for the hot kinds."""
+    if isinstance(each, Route):
+        return each.destination.version, int(each.destination.network_address), each.destination.prefixlen, each.metric
+    if isinstance(each, Neighbour):
+        return each.device, each.address.version, int(each.address)
+    if isinstance(each, FdbEntry):
+        return each.device, each.mac, int(each.destination)
+    if isinstance(each, NextHop):
+        return each.id
+    if isinstance(each, Address):
+        return each.device, each.interface.version, int(each.interface.ip), each.interface.network.prefixlen
+    return str(each)
