@@ -138,11 +138,9 @@ def test_a_duplicate_of_our_own_rule_shows(namespace: Namespace) -> None:
 
 def test_our_rules_at_another_priority_show(namespace: Namespace) -> None:
     for priority, strays in ((100, 0), (50, 1)):
-        run("nft", "-f", "-", input=f"""
-            table inet {TABLE}
-            delete table inet {TABLE}
-            table inet {TABLE} {{ chain postrouting {{ type nat hook postrouting priority {priority}; }} }}
-            """)  # fmt: skip
+        chain = f"{{ type nat hook postrouting priority {priority}; }}"
+        script = f"add table inet {TABLE}\ndelete table inet {TABLE}\nadd table inet {TABLE}\nadd chain {RULE} {chain}"
+        run("nft", "-f", "-", input=script)
         _add(namespace, V4)
         assert len([rule for rule in show_nat(namespace, TABLE) if isinstance(rule, Stray)]) == strays
 
