@@ -99,7 +99,7 @@ def _understand(table: str, mine: Attributes, chains: List[Attributes], rules: L
         else:
             found.add(rule)
     if strays:
-        stray = Stray(next(iter(found), _ANY).source, ())
+        stray = Stray(_ANYWHERE, ())
         stray.reason = f"table inet {table}: " + "; ".join(strays)
         found.add(stray)
     return frozenset(found)
@@ -166,7 +166,7 @@ def _refused(what: str, kind: int, errno: int, said: str) -> KernelError:
     return KernelError(cause, errno)
 
 
-_ANY = NatRule(IPv4Network("0.0.0.0/0"), ())
+_ANYWHERE = IPv4Network("0.0.0.0/0")
 
 
 def _string(values: Attributes, kind: int) -> str:
