@@ -19,7 +19,7 @@ Messages read ``failed to <verb> <object>: <cause>``; the hint says what to do a
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from collections.abc import Iterable
 
 # Well-known error codes, CNI spec 1.1.0 "Error". 100 and above are the plugin's own.
 CNI_INCOMPATIBLE_VERSION = 1
@@ -96,7 +96,7 @@ class ProofError(PodwireError):
 class CniError(PodwireError):
     """An error result of the CNI specification."""
 
-    def __init__(self, code: int, message: str, details: Optional[str] = None) -> None:
+    def __init__(self, code: int, message: str, details: str | None = None) -> None:
         super().__init__(message, details or "")
         self.code = code
         self.details = details

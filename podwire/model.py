@@ -16,7 +16,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple, Union
 
 IPAddress = Union[IPv4Address, IPv6Address]
 IPNetwork = Union[IPv4Network, IPv6Network]
@@ -77,15 +77,15 @@ class Link(NamedTuple):
 
     name: str
     kind: str
-    mtu: Optional[int] = None
-    mac: Optional[MacAddress] = None
+    mtu: int | None = None
+    mac: MacAddress | None = None
     up: bool = True
-    master: Optional[str] = None
-    vxlan: Optional[Vxlan] = None
-    peer: Optional[VethPeer] = None
-    hairpin: Optional[bool] = None
-    isolated: Optional[bool] = None
-    alias: Optional[str] = None
+    master: str | None = None
+    vxlan: Vxlan | None = None
+    peer: VethPeer | None = None
+    hairpin: bool | None = None
+    isolated: bool | None = None
+    alias: str | None = None
 
     def __str__(self) -> str:
         words = [f"link {self.name} {self.kind}".rstrip()]
@@ -160,13 +160,13 @@ class Route(NamedTuple):
     """
 
     destination: IPNetwork
-    gateway: Optional[IPAddress] = None
-    device: Optional[str] = None
+    gateway: IPAddress | None = None
+    device: str | None = None
     onlink: bool = False
-    next_hop: Optional[int] = None
+    next_hop: int | None = None
     protocol: int = ROUTE_PROTOCOL
     scope: str = "global"
-    source: Optional[IPAddress] = None
+    source: IPAddress | None = None
     metric: int = 0
     table: int = MAIN_TABLE
     kind: str = "unicast"
@@ -205,7 +205,7 @@ class NatRule(NamedTuple):
     """Masquerade packets from ``source`` unless they go to one of ``unless`` (nftables, srcnat)."""
 
     source: IPNetwork
-    unless: Tuple[IPNetwork, ...]
+    unless: tuple[IPNetwork, ...]
 
     def __str__(self) -> str:
         return f"masquerade {self.source} unless to {', '.join(map(str, self.unless))}"

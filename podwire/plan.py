@@ -10,14 +10,16 @@ to its new next hop by replacement before the old device goes.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple
 
-from .model import Address, FdbEntry, File, Link, Neighbour, NextHop, Object, Route, Sysctl
+from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
 from .state import State
 
 ADD = "add"
 CHANGE = "change"
 REMOVE = "remove"
+_FIELDS = dict(zip((Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, File), State._fields))
 _SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
 
 
@@ -26,7 +28,7 @@ class Operation(NamedTuple):
 
     action: str
     object: Object
-    previous: Optional[Object] = None
+    previous: Object | None = None
 
     def __str__(self) -> str:
         text = f"{_SIGNS[self.action]} {self.object}"
@@ -39,16 +41,16 @@ class Operation(NamedTuple):
         return f"{text} (was: {self.previous})"
 
 
-def plan(desired: State, current: State) -> List[Operation]:
+def plan(desired: State, current: State) -> list[Operation]:
     """The operations, in the order in which they have to be executed."""
     link_changes, renewed = _plan_links(desired.links, current.links)
     gone = {op.object.name for op in renewed if isinstance(op.object, Link)}
     gone |= {link.name for link in current.links} - {link.name for link in desired.links}
     left = _without_devices(current, gone) if gone else current
 
-    first: List[Operation] = list(renewed)
-    middle: List[Operation] = []
-    last: List[Operation] = []
+    first: list[Operation] = list(renewed)
+    middle: list[Operation] = []
+    last: list[Operation] = []
     for index, name in enumerate(State._fields):
         if name == "links":
             middle += link_changes
@@ -61,6 +63,11 @@ def plan(desired: State, current: State) -> List[Operation]:
     return first + middle + last[::-1]
 
 
+def fields_of(operations: Iterable[Operation]) -> frozenset[str]:
+    """The names of State's fields that operations touch."""
+    return frozenset(_FIELDS[type(operation.object)] for operation in operations)
+
+
 def link_recreation(desired: Link, current: Link) -> str:
     """Why an existing device cannot become the desired one, as a clause; empty if it can."""
     if desired.kind != current.kind:
@@ -71,7 +78,7 @@ def link_recreation(desired: Link, current: Link) -> str:
     return ""
 
 
-def link_differences(desired: Link, current: Link) -> List[str]:
+def link_differences(desired: Link, current: Link) -> list[str]:
     """What has to change on a device that can stay, each as ``mtu 1400 -> 1450``."""
     found = []
     for name in ("mtu", "mac", "up", "hairpin", "isolated", "alias"):
@@ -83,11 +90,11 @@ def link_differences(desired: Link, current: Link) -> List[str]:
     return found
 
 
-def _plan_links(desired: FrozenSet[Link], current: FrozenSet[Link]) -> Tuple[List[Operation], List[Operation]]:
+def _plan_links(desired: frozenset[Link], current: frozenset[Link]) -> tuple[list[Operation], list[Operation]]:
     """(additions and changes, removals of devices that come back different)."""
     existing = {link.name: link for link in current}
-    changes: List[Operation] = []
-    renewed: List[Operation] = []
+    changes: list[Operation] = []
+    renewed: list[Operation] = []
     for link in sorted(desired, key=_link_rank):
         old = existing.get(link.name)
         if old is not None and link_recreation(link, old):
@@ -100,12 +107,12 @@ def _plan_links(desired: FrozenSet[Link], current: FrozenSet[Link]) -> Tuple[Lis
     return changes, renewed
 
 
-def _undesired_links(desired: FrozenSet[Link], current: FrozenSet[Link]) -> List[Link]:
+def _undesired_links(desired: frozenset[Link], current: frozenset[Link]) -> list[Link]:
     wanted = {link.name for link in desired}
     return sorted((link for link in current if link.name not in wanted), key=_link_rank)
 
 
-def _link_rank(link: Link) -> Tuple[int, str]:
+def _link_rank(link: Link) -> tuple[int, str]:
     """A device comes after its master, its parent and the end of the veth pair that makes it."""
     return link_stage(link), link.name
 
@@ -127,9 +134,7 @@ def _without_devices(current: State, gone: Iterable[str]) -> State:
         neighbours=frozenset(each for each in current.neighbours if each.device not in lost),
         fdb=frozenset(each for each in current.fdb if each.device not in lost),
         next_hops=frozenset(each for each in current.next_hops if each.device not in lost),
-        routes=frozenset(
-            each for each in current.routes if each.device not in lost and each.next_hop not in lost_hops
-        ),
+        routes=frozenset(each for each in current.routes if each.device not in lost and each.next_hop not in lost_hops),
     )
 
 
@@ -140,7 +145,7 @@ def _sysctl_device(sysctl: Sysctl) -> str:
 
 
 #: The part of an object under which the kernel holds one of its kind. Only these can change in place.
-_KEYS = {
+_KEYS: dict[str, Callable[[Any], Any]] = {
     "sysctls": lambda each: each.key,
     "neighbours": lambda each: (each.device, each.address),
     "fdb": lambda each: (each.device, each.mac),
@@ -154,19 +159,19 @@ _CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, Route, File)
 
 
 def _plan_field(
-    name: str, desired: FrozenSet[Any], current: FrozenSet[Any]
-) -> Tuple[List[Operation], List[Operation], List[Operation]]:
+    name: str, desired: frozenset[Any], current: frozenset[Any]
+) -> tuple[list[Operation], list[Operation], list[Operation]]:
     """(twins to clear first, additions and changes, other removals) of one kind of object."""
     missing = desired - current
     surplus = current - desired
     if not missing and not surplus:
         return [], [], []
     key = _KEYS[name]
-    twins: Dict[Any, List[Any]] = defaultdict(list)
+    twins: dict[Any, list[Any]] = defaultdict(list)
     for each in surplus:
         twins[key(each)].append(each)
-    clearing: List[Operation] = []
-    making: List[Operation] = []
+    clearing: list[Operation] = []
+    making: list[Operation] = []
     for each in sorted(missing, key=_order):
         old = twins.pop(key(each), [])
         if len(old) == 1 and isinstance(each, _CHANGE_IN_PLACE):

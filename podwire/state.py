@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import FrozenSet, Iterator, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from .model import (
     ROUTE_PROTOCOL,
@@ -24,18 +25,18 @@ class State(NamedTuple):
     """The objects of one network namespace. The fields stand in dependency order: each object needs
     only objects of fields before its own, so adding goes forwards and removing backwards."""
 
-    links: FrozenSet[Link] = frozenset()
-    sysctls: FrozenSet[Sysctl] = frozenset()
-    addresses: FrozenSet[Address] = frozenset()
-    neighbours: FrozenSet[Neighbour] = frozenset()
-    fdb: FrozenSet[FdbEntry] = frozenset()
-    next_hops: FrozenSet[NextHop] = frozenset()
-    routes: FrozenSet[Route] = frozenset()
-    nat_rules: FrozenSet[NatRule] = frozenset()
-    files: FrozenSet[File] = frozenset()
+    links: frozenset[Link] = frozenset()
+    sysctls: frozenset[Sysctl] = frozenset()
+    addresses: frozenset[Address] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    fdb: frozenset[FdbEntry] = frozenset()
+    next_hops: frozenset[NextHop] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    nat_rules: frozenset[NatRule] = frozenset()
+    files: frozenset[File] = frozenset()
 
     def __or__(self, other: State) -> State:  # type: ignore[override]
-        return State(*(mine | theirs for mine, theirs in zip(self, other)))
+        return State._make(mine | theirs for mine, theirs in zip(self, other))
 
     def objects(self) -> Iterator[Object]:
         """Every object, in dependency order."""
@@ -60,23 +61,23 @@ class Scope(NamedTuple):
     nat:       name of the nftables table whose rules are owned; "" for none.
     """
 
-    links: FrozenSet[str] = frozenset()
-    alias: Optional[str] = None
-    protocol: Optional[int] = None
-    prefixes: FrozenSet[IPNetwork] = frozenset()
-    sysctls: FrozenSet[str] = frozenset()
-    files: FrozenSet[str] = frozenset()
+    links: frozenset[str] = frozenset()
+    alias: str | None = None
+    protocol: int | None = None
+    prefixes: frozenset[IPNetwork] = frozenset()
+    sysctls: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
     nat: str = ""
 
 
 def scope_of(
     desired: State,
     *,
-    alias: Optional[str] = None,
-    protocol: Optional[int] = ROUTE_PROTOCOL,
+    alias: str | None = None,
+    protocol: int | None = ROUTE_PROTOCOL,
     nat: str = "",
-    links: FrozenSet[str] = frozenset(),
-    files: FrozenSet[str] = frozenset(),
+    links: frozenset[str] = frozenset(),
+    files: frozenset[str] = frozenset(),
 ) -> Scope:
     """The scope that a desired state needs: what it names, and what is marked as ours beside it."""
     return Scope(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Callable, Dict, List, Mapping, NoReturn, Sequence, Tuple
+from typing import NoReturn
 
 from ..errors import KernelError
-from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
+from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, link_stage
 from . import rtnl
 from .namespace import Namespace
 from .netlink import Message, Refusal
 
-Step = Tuple[Namespace, Operation]
+Step = tuple[Namespace, Operation]
 
 #: What a removal answers when the object is gone already: ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
 _ABSENT = (2, 3, 19, 99)
@@ -47,7 +49,7 @@ def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_tabl
 _WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat"}
 
 
-def _batch_key(step: Step) -> Tuple[int, str, int]:
+def _batch_key(step: Step) -> tuple[int, str, int]:
     """Steps with one key share a batch. Devices that others need are a batch of their own, because the
     others' messages name them by ifindex; so are removed devices, which go together."""
     namespace, operation = step
@@ -60,19 +62,19 @@ def _batch_key(step: Step) -> Tuple[int, str, int]:
     return id(namespace), "netlink" if stage == 2 else "links", stage % 2
 
 
-def _send(namespace: Namespace, operations: List[Operation], descriptors: Mapping[str, int]) -> None:
+def _send(namespace: Namespace, operations: list[Operation], descriptors: Mapping[str, int]) -> None:
     if len(operations) > 1 and operations[0].action == REMOVE and isinstance(operations[0].object, Link):
         _remove_links(namespace, operations)
         return
-    messages: List[Message] = []
-    owners: List[Operation] = []
+    messages: list[Message] = []
+    owners: list[Operation] = []
     index = _Index(namespace)
     for operation in operations:
         for message in _messages(operation, index, descriptors):
             messages.append(message)
             owners.append(operation)
     for refusal in namespace.socket.batch(messages):
-        operation = owners[refusal.index]
+        operation = owners[refusal.number]
         if operation.action == REMOVE and refusal.errno in _ABSENT:
             continue
         _refuse(namespace, operation, refusal)
@@ -80,14 +82,16 @@ def _send(namespace: Namespace, operations: List[Operation], descriptors: Mappin
 
 def _messages(operation: Operation, index: _Index, descriptors: Mapping[str, int]) -> Sequence[Message]:
     action, each, previous = operation
+    gone = action == REMOVE
     if isinstance(each, Route):
-        return (rtnl.route_message(rtnl.RTM_DELROUTE if action == REMOVE else rtnl.RTM_NEWROUTE, each, index, action == CHANGE),)
-    if isinstance(each, Neighbour):
-        return (rtnl.neighbour_message(rtnl.RTM_DELNEIGH if action == REMOVE else rtnl.RTM_NEWNEIGH, each, index),)
-    if isinstance(each, FdbEntry):
-        return (rtnl.fdb_message(rtnl.RTM_DELNEIGH if action == REMOVE else rtnl.RTM_NEWNEIGH, each, index),)
+        kind = rtnl.RTM_DELROUTE if gone else rtnl.RTM_NEWROUTE
+        return (rtnl.route_message(kind, each, index, action == CHANGE),)
+    if isinstance(each, (Neighbour, FdbEntry)):
+        kind = rtnl.RTM_DELNEIGH if gone else rtnl.RTM_NEWNEIGH
+        encode = rtnl.neighbour_message if isinstance(each, Neighbour) else rtnl.fdb_message
+        return (encode(kind, each, index),)  # type: ignore[arg-type]
     if isinstance(each, NextHop):
-        kind = rtnl.RTM_DELNEXTHOP if action == REMOVE else rtnl.RTM_NEWNEXTHOP
+        kind = rtnl.RTM_DELNEXTHOP if gone else rtnl.RTM_NEWNEXTHOP
         return (rtnl.next_hop_message(kind, each, index, action == CHANGE),)
     if isinstance(each, Address):
         return (rtnl.address_message(rtnl.RTM_DELADDR if action == REMOVE else rtnl.RTM_NEWADDR, each, index),)
@@ -106,7 +110,7 @@ def _remove_links(namespace: Namespace, operations: Sequence[Operation]) -> None
     messages = [rtnl.link_group(name, group) for name in names] + [rtnl.group_remove(group)]
     for refusal in namespace.socket.batch(messages):
         if refusal.errno not in _ABSENT:
-            _refuse(namespace, operations[min(refusal.index, len(operations) - 1)], refusal)
+            _refuse(namespace, operations[min(refusal.number, len(operations) - 1)], refusal)
 
 
 class _Index:
@@ -114,7 +118,7 @@ class _Index:
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
-        self._known: Dict[str, int] = {}
+        self._known: dict[str, int] = {}
 
     def __call__(self, name: str) -> int:
         found = self._known.get(name)
@@ -135,9 +139,7 @@ _VERBS = {ADD: "add", CHANGE: "change", REMOVE: "remove"}
 def _refuse(namespace: Namespace, operation: Operation, refusal: Refusal) -> NoReturn:
     doing = f"{_VERBS[operation.action]} {operation.object} on {namespace.name}"
     missing = rtnl.feature_missing(refusal.errno, doing)
-    raise missing or KernelError(
-        f"failed to {doing}: {os.strerror(refusal.errno)}{refusal.text}", refusal.errno
-    )
+    raise missing or KernelError(f"failed to {doing}: {os.strerror(refusal.errno)}{refusal.text}", refusal.errno)
 
 
 def _write_sysctls(namespace: Namespace, operations: Sequence[Operation]) -> None:
@@ -184,10 +186,8 @@ def write_atomically(path: str, content: bytes, mode: int) -> None:
 
 
 def _unlink(path: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _apply_nat(namespace: Namespace, operations: Sequence[Operation], table: str) -> None:
@@ -199,7 +199,3 @@ def _apply_nat(namespace: Namespace, operations: Sequence[Operation], table: str
         assert isinstance(operation.object, NatRule)
         (rules.discard if operation.action == REMOVE else rules.add)(operation.object)
     apply_nat(namespace, table, frozenset(rules))
-
-
-Execute = Callable[[Sequence[Step], Mapping[str, Namespace]], None]
-__all__ = ["Execute", "Object", "Step", "execute", "write_atomically"]

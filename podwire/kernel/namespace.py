@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator, Optional
+from typing import TYPE_CHECKING
 
 from ..errors import KernelError
 
@@ -85,7 +86,7 @@ class Namespace:
     def __init__(self, fd: int, name: str) -> None:
         self.fd = fd
         self.name = name
-        self._socket: Optional[NetlinkSocket] = None
+        self._socket: NetlinkSocket | None = None
 
     @classmethod
     def open(cls, path: str, name: str) -> Namespace:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..errors import KernelError
 
@@ -44,14 +45,14 @@ _BUFFER_BYTES = 1 << 20
 #: One recv takes at most one skb; dumps come in 32 KiB ones (NLMSG_GOODSIZE, netlink_recvmsg).
 _RECEIVE_BYTES = 1 << 16
 
-Message = Tuple[int, int, bytes]
+Message = tuple[int, int, bytes]
 """(nlmsg_type, nlmsg_flags, payload) of a request."""
 
 
 class Refusal(NamedTuple):
-    """The kernel's answer to message number ``index`` of a batch. ``errno`` is positive."""
+    """The kernel's answer to message number ``number`` of a batch. ``errno`` is positive."""
 
-    index: int
+    number: int
     errno: int
     text: str
 
@@ -62,7 +63,7 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", length, kind) + value + b"\0" * (-length & 3)
 
 
-def attributes(data: bytes, start: int, end: int) -> Iterator[Tuple[int, bytes]]:
+def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """(type, value) of the attributes between two offsets, NLA_F_NESTED and NLA_F_NET_BYTEORDER cut off."""
     while start + 4 <= end:
         length, kind = _ATTRIBUTE(data, start)
@@ -101,7 +102,7 @@ class NetlinkSocket:
         """The descriptor, for select."""
         return self._socket.fileno()
 
-    def dump(self, kind: int, payload: bytes) -> List[Tuple[int, bytes]]:
+    def dump(self, kind: int, payload: bytes) -> list[tuple[int, bytes]]:
         """All answers to a dump request, as (type, payload).
 
         A dump that the kernel marks as interrupted (NLM_F_DUMP_INTR: the table changed between two
@@ -113,11 +114,11 @@ class NetlinkSocket:
                 return messages
         raise KernelError("failed to read the kernel's tables: they keep changing while they are read", 4)
 
-    def _dump_once(self, kind: int, payload: bytes) -> Optional[List[Tuple[int, bytes]]]:
+    def _dump_once(self, kind: int, payload: bytes) -> list[tuple[int, bytes]] | None:
         self._sequence += 1
         sequence = self._sequence
         self._socket.send(HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + payload)
-        found: List[Tuple[int, bytes]] = []
+        found: list[tuple[int, bytes]] = []
         interrupted = False
         unpack = HEADER.unpack_from
         append = found.append
@@ -137,17 +138,27 @@ class NetlinkSocket:
                     append((answer, data[offset + 16 : offset + length]))
                 offset += (length + 3) & ~3
 
-    def batch(self, messages: Sequence[Message]) -> List[Refusal]:
+    def get(self, kind: int, payload: bytes) -> bytes | None:
+        """The one object that a request names; None if the kernel has no such thing or cannot tell."""
+        self._sequence += 1
+        self._socket.send(HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST, self._sequence, 0) + payload)
+        while True:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            length, answer, _, number, _ = HEADER.unpack_from(data)
+            if number == self._sequence:
+                return None if answer == NLMSG_ERROR else data[16:length]
+
+    def batch(self, messages: Sequence[Message]) -> list[Refusal]:
         """Send all messages in as few system calls as possible; what the kernel refused, in order.
 
         Messages after a refused one of the same call are executed all the same (netlink_rcv_skb):
         whoever calls this must be able to go back, which ``converge`` does by planning again.
         """
-        refusals: List[Refusal] = []
+        refusals: list[Refusal] = []
         index = 0
         while index < len(messages):
             start = index
-            parts: List[bytes] = []
+            parts: list[bytes] = []
             size = 0
             first = self._sequence + 1
             while index < len(messages) and size < BATCH_BYTES:
@@ -166,8 +177,8 @@ class NetlinkSocket:
             refusals += self._answers(first, self._sequence, start)
         return refusals
 
-    def _answers(self, first: int, last: int, start: int) -> List[Refusal]:
-        found: List[Refusal] = []
+    def _answers(self, first: int, last: int, start: int) -> list[Refusal]:
+        found: list[Refusal] = []
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
             offset, end = 0, len(data)

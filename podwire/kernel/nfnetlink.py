@@ -67,7 +67,7 @@ class NfTablesSocket(NetlinkSocket):
         self._socket.send(b"".join(parts))
         while True:
             for refusal in self._acknowledgements(first):
-                if refusal.errno or refusal.index == len(messages) - 1:
+                if refusal.errno or refusal.number == len(messages) - 1:
                     return refusal if refusal.errno else None
 
     def _acknowledgements(self, first: int) -> List[Refusal]:

@@ -147,7 +147,7 @@ def apply_nat(namespace: Namespace, table: str, rules: FrozenSet[NatRule]) -> No
     except KernelError as error:
         raise _refused(what, 0, error.errno, "") from error
     if refusal is not None:
-        kind = messages[refusal.index][0] if refusal.index >= 0 else 0
+        kind = messages[refusal.number][0] if refusal.number >= 0 else 0
         raise _refused(what, kind, refusal.errno, refusal.text)
 
 

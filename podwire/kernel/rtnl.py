@@ -7,11 +7,13 @@ against pyroute2, which this replaces on the hot path (it needs 150 ms to import
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Callable
 
 from ..errors import UnsupportedError
 from ..model import (
+    MAIN_TABLE,
     Address,
     FdbEntry,
     IPAddress,
@@ -23,7 +25,7 @@ from ..model import (
     Route,
     Vxlan,
 )
-from .netlink import Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, attributes
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, attribute, attributes
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -73,7 +75,7 @@ def _text(kind: int, value: str) -> bytes:
 # --- objects to messages -------------------------------------------------------------------------
 
 
-def link_add(link: Link, index: Index, namespaces: Mapping[str, int]) -> List[Message]:
+def link_add(link: Link, index: Index, namespaces: Mapping[str, int]) -> list[Message]:
     """Create a device with all it needs, up if wanted, in one message; then what needs it to exist.
 
     A veth end without ``peer`` exists already, made with its other end: it is only configured.
@@ -110,7 +112,7 @@ def _link_data(link: Link, index: Index, namespaces: Mapping[str, int]) -> bytes
     return b""
 
 
-def link_change(link: Link, previous: Optional[Link], index: Index) -> List[Message]:
+def link_change(link: Link, previous: Link | None, index: Index) -> list[Message]:
     """Set what differs from ``previous`` (everything that is declared, if None) on an existing device."""
     body = _text(3, link.name)
     if link.mtu is not None and (previous is None or link.mtu != previous.mtu):
@@ -127,9 +129,9 @@ def link_change(link: Link, previous: Optional[Link], index: Index) -> List[Mess
     ]
 
 
-def _port_and_alias(link: Link, previous: Optional[Link]) -> List[Message]:
+def _port_and_alias(link: Link, previous: Link | None) -> list[Message]:
     """What rtnl_create_link leaves out: the alias, and the flags of a bridge port."""
-    messages: List[Message] = []
+    messages: list[Message] = []
     name = _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, link.name)
     if link.alias is not None and (previous is None or previous.alias != link.alias):
         messages.append((RTM_NEWLINK, 0, name + attribute(20, link.alias.encode())))
@@ -248,9 +250,28 @@ def route_message(kind: int, route: Route, index: Index, replace: bool = False) 
     return kind, 0 if kind == RTM_DELROUTE else (_REPLACE if replace else _CREATE), body
 
 
+RTM_F_FIB_MATCH = 0x2000  # answer with the route of the table, not with what a packet would get
+
+
+def get_request(each: object, index: Index) -> tuple[int, bytes] | None:
+    """(type, payload) of a request for just this object; None for kinds that have no such request."""
+    if isinstance(each, Neighbour):
+        packed = attribute(1, each.address.packed)
+        return RTM_GETNEIGH, _NDMSG.pack(_FAMILY[each.address.version], index(each.device), 0, 0, 0) + packed
+    if isinstance(each, FdbEntry):
+        return RTM_GETNEIGH, _NDMSG.pack(AF_BRIDGE, index(each.device), 0, NTF_SELF, 0) + attribute(2, each.mac)
+    if isinstance(each, NextHop):
+        return RTM_GETNEXTHOP, _NHMSG.pack(0, 0, 0, 0) + _u32(1, each.id)
+    if isinstance(each, Route) and each.table == MAIN_TABLE:
+        base = each.destination.network_address.packed
+        family, length = _FAMILY[each.destination.version], len(base) * 8
+        return RTM_GETROUTE, _RTMSG.pack(family, length, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH) + attribute(1, base)
+    return None
+
+
 # --- messages to objects -------------------------------------------------------------------------
 
-_addresses: Dict[bytes, IPAddress] = {}
+_addresses: dict[bytes, IPAddress] = {}
 
 
 def _ip(packed: bytes) -> IPAddress:
@@ -264,7 +285,7 @@ def _ip(packed: bytes) -> IPAddress:
     return found
 
 
-def read_link_name(payload: bytes) -> Tuple[int, str]:
+def read_link_name(payload: bytes) -> tuple[int, str]:
     """(ifindex, name) of an RTM_NEWLINK."""
     index = _IFINFO.unpack_from(payload)[2]
     for kind, value in attributes(payload, 16, len(payload)):
@@ -273,7 +294,7 @@ def read_link_name(payload: bytes) -> Tuple[int, str]:
     return index, ""
 
 
-def read_alias(payload: bytes) -> Optional[str]:
+def read_alias(payload: bytes) -> str | None:
     """IFLA_IFALIAS of an RTM_NEWLINK."""
     for kind, value in attributes(payload, 16, len(payload)):
         if kind == 20:
@@ -287,7 +308,7 @@ def read_link(payload: bytes, names: Mapping[int, str]) -> Link:
     found = dict(attributes(payload, 16, len(payload)))
     info = dict(attributes(found.get(18, b""), 0, len(found.get(18, b""))))
     data = dict(attributes(info.get(2, b""), 0, len(info.get(2, b""))))
-    port: Dict[int, bytes] = {}
+    port: dict[int, bytes] = {}
     if info.get(4, b"").rstrip(b"\0") == b"bridge":
         port = dict(attributes(info.get(5, b""), 0, len(info.get(5, b""))))
     kind = info.get(1, b"").rstrip(b"\0").decode()
@@ -317,7 +338,7 @@ def _read_vxlan(data: Mapping[int, bytes], names: Mapping[int, str]) -> Vxlan:
     )
 
 
-def read_address(payload: bytes, names: Mapping[int, str]) -> Optional[Address]:
+def read_address(payload: bytes, names: Mapping[int, str]) -> Address | None:
     """An RTM_NEWADDR; None for those that the kernel gives by itself (link-local, loopback)."""
     family, prefix, _, _, index = _IFADDR.unpack_from(payload)
     found = dict(attributes(payload, 8, len(payload)))
@@ -332,29 +353,37 @@ def read_address(payload: bytes, names: Mapping[int, str]) -> Optional[Address]:
     return Address(names.get(index, ""), interface, nodad)
 
 
-def read_neighbour(payload: bytes, names: Mapping[int, str]) -> Optional[Neighbour]:
+#: The heads of attributes of one length, as they stand in a message: NDA_DST and NDA_LLADDR.
+_DST4, _LLADDR = struct.pack("=HH", 8, 1), struct.pack("=HH", 10, 2)
+
+
+def read_neighbour(payload: bytes, names: Mapping[int, str]) -> Neighbour | None:
     """An RTM_NEWNEIGH of an IP neighbour; None if it is not permanent."""
     _, index, state, _, _ = _NDMSG.unpack_from(payload)
     if not state & NUD_PERMANENT:
         return None
+    if payload[12:16] == _DST4 and payload[20:24] == _LLADDR:  # neigh_fill_info's order, 5 times faster
+        return Neighbour(names.get(index, ""), _ip(payload[16:20]), MacAddress(payload[24:30]))
     found = dict(attributes(payload, 12, len(payload)))
     if 1 not in found or len(found.get(2, b"")) != 6:
         return None
     return Neighbour(names.get(index, ""), _ip(found[1]), MacAddress(found[2]))
 
 
-def read_fdb(payload: bytes, names: Mapping[int, str]) -> Optional[FdbEntry]:
+def read_fdb(payload: bytes, names: Mapping[int, str]) -> FdbEntry | None:
     """An RTM_NEWNEIGH of a VXLAN device's own table; None for entries that somebody learned."""
     _, index, state, flags, _ = _NDMSG.unpack_from(payload)
     if not flags & NTF_SELF or not state & (NUD_PERMANENT | NUD_NOARP):
         return None
+    if payload[12:16] == _LLADDR and payload[24:28] == _DST4:  # vxlan_fdb_info's order
+        return FdbEntry(names.get(index, ""), MacAddress(payload[16:22]), _ip(payload[28:32]))
     found = dict(attributes(payload, 12, len(payload)))
     if 1 not in found or len(found.get(2, b"")) != 6:
         return None
     return FdbEntry(names.get(index, ""), MacAddress(found[2]), _ip(found[1]))
 
 
-def read_next_hop(payload: bytes, names: Mapping[int, str]) -> Optional[NextHop]:
+def read_next_hop(payload: bytes, names: Mapping[int, str]) -> NextHop | None:
     """An RTM_NEWNEXTHOP; None for groups and blackholes, which podwire does not make."""
     _, _, protocol, flags = _NHMSG.unpack_from(payload)
     found = dict(attributes(payload, 8, len(payload)))
@@ -364,7 +393,7 @@ def read_next_hop(payload: bytes, names: Mapping[int, str]) -> Optional[NextHop]
     return NextHop(_U32.unpack(found[1])[0], _ip(found[6]), device, bool(flags & RTNH_F_ONLINK), protocol)
 
 
-def route_header(payload: bytes) -> Tuple[int, int, int]:
+def route_header(payload: bytes) -> tuple[int, int, int]:
     """(table of the header, protocol, kind) without reading any attribute."""
     return payload[4], payload[5], payload[7]
 
@@ -372,7 +401,7 @@ def route_header(payload: bytes) -> Tuple[int, int, int]:
 def read_route(payload: bytes, names: Mapping[int, str]) -> Route:
     """An RTM_NEWROUTE. A multipath route has neither gateway nor device."""
     family, prefix, _, _, table, protocol, scope, kind, flags = _RTMSG.unpack_from(payload)
-    found: Dict[int, bytes] = {}
+    found: dict[int, bytes] = {}
     start, end = 12, len(payload)
     while start < end:
         length, number = _ATTRIBUTE(payload, start)
@@ -411,7 +440,7 @@ def read_route(payload: bytes, names: Mapping[int, str]) -> Route:
     )
 
 
-def feature_missing(errno: int, what: str) -> Optional[UnsupportedError]:
+def feature_missing(errno: int, what: str) -> UnsupportedError | None:
     """The error for a device kind or object that this kernel was built without, else None."""
     if errno in (95, 93):  # EOPNOTSUPP, EPROTONOSUPPORT
         return UnsupportedError(f"failed to {what}: this kernel lacks the feature", errno, "load or build the module")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import struct
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from ..errors import KernelError
-from ..model import Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
+from ..model import FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
+from ..plan import REMOVE, Operation
 from ..state import EMPTY, Scope, State
 from . import rtnl
 from .namespace import Namespace
+from .netlink import attribute
 
 Names = Mapping[int, str]
 T = TypeVar("T")
+
+ALL = frozenset(State._fields)
 
 #: Errors of a dump that say "no such thing on this kernel": EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT.
 _ABSENT = (95, 93, 97)
@@ -31,49 +37,58 @@ def show(namespace: Namespace, scope: Scope) -> Shown:
 
 
 class Reader:
-    """Shows one scope as often as asked; what did not change since the last time is not parsed again.
-
-    A dump gives an object the same bytes as long as it is the same, so payloads are the cache's keys:
-    verifying a change among 20,000 objects costs the dump and 20,000 lookups, not a second parse.
-    """
+    """Shows one scope as often as asked. What a dump gives in the same bytes is not parsed again."""
 
     def __init__(self, namespace: Namespace, scope: Scope) -> None:
         self.namespace = namespace
         self.scope = scope
-        self._parsed: Dict[bytes, Any] = {}
-        self._names: Dict[int, str] = {}
+        self._parsed: dict[bytes, Any] = {}
+        self._names: dict[int, str] = {}
 
-    def show(self) -> Shown:
-        """The state now."""
-        scope = self.scope
+    def show(self, fields: frozenset[str] = ALL) -> Shown:
+        """The state now; of ``fields`` only (names of State's), if less than all is asked for."""
         links, names = self._links()
         if names != self._names:  # an ifindex that means another device: cached objects name the wrong one
             self._parsed.clear()
             self._names = names
         owned = frozenset(link.name for link in links)
-        on_owned = bool(owned)
-        routes, foreign = self._routes(owned) if on_owned or scope.protocol is not None else (frozenset(), frozenset())
-        state = State(
-            links=links,
-            sysctls=self._sysctls(),
-            addresses=self._on_devices(rtnl.RTM_GETADDR, bytes(8), rtnl.read_address, owned) if on_owned else frozenset(),
-            neighbours=self._on_devices(rtnl.RTM_GETNEIGH, bytes(12), rtnl.read_neighbour, owned)
-            if on_owned
-            else frozenset(),
-            fdb=self._fdb(links),
-            next_hops=self._next_hops(owned) if scope.protocol is not None else frozenset(),
-            routes=routes,
-            nat_rules=self._nat(),
-            files=_files(scope.files),
-        )
-        return Shown(state, EMPTY._replace(routes=foreign))
+        reads: dict[str, Callable[[], frozenset[Any]]] = {
+            "sysctls": self._sysctls,
+            "addresses": lambda: self._on_devices(rtnl.RTM_GETADDR, bytes(8), rtnl.read_address, owned),
+            "neighbours": lambda: self._on_devices(rtnl.RTM_GETNEIGH, bytes(12), rtnl.read_neighbour, owned),
+            "fdb": lambda: self._fdb(links),
+            "next_hops": lambda: self._next_hops(owned),
+            "nat_rules": self._nat,
+            "files": lambda: _files(self.scope.files),
+        }
+        state = EMPTY._replace(links=links, **{name: read() for name, read in reads.items() if name in fields})
+        if "routes" not in fields:
+            return Shown(state, EMPTY)
+        routes, foreign = self._routes(owned)
+        return Shown(state._replace(routes=routes), EMPTY._replace(routes=foreign))
 
-    def _links(self) -> Tuple[FrozenSet[Link], Dict[int, str]]:
+    def shows(self, operations: Sequence[Operation]) -> bool:
+        """Whether the kernel, asked for each object by itself, shows all that few operations did.
+
+        False also where it cannot be asked that way: then a ``show`` has to tell.
+        """
+        indices = {name: number for number, name in self._names.items()}
+        for action, each, _ in operations:
+            request = rtnl.get_request(each, indices.__getitem__)
+            if request is None:
+                return False
+            answer = self.namespace.socket.get(*request)
+            found = _READERS[type(each)](answer, self._names) if answer is not None else None
+            if found != (None if action == REMOVE else each):
+                return False
+        return True
+
+    def _links(self) -> tuple[frozenset[Link], dict[int, str]]:
         """Owned devices, and all names by ifindex."""
-        request = bytes(16) + rtnl.attribute(29, struct.pack("=I", rtnl.RTEXT_FILTER_SKIP_STATS))
+        request = bytes(16) + attribute(29, struct.pack("=I", rtnl.RTEXT_FILTER_SKIP_STATS))
         payloads = [payload for _, payload in self.namespace.socket.dump(rtnl.RTM_GETLINK, request)]
-        names: Dict[int, str] = {}
-        mine: List[bytes] = []
+        names: dict[int, str] = {}
+        mine: list[bytes] = []
         for payload in payloads:
             index, name = rtnl.read_link_name(payload)
             names[index] = name
@@ -89,60 +104,72 @@ class Reader:
         return found
 
     def _on_devices(
-        self, kind: int, request: bytes, read: Callable[[bytes, Names], Optional[Any]], owned: FrozenSet[str]
-    ) -> FrozenSet[Any]:
-        """Objects on owned devices, of both families in one dump."""
-        found = set()
-        cached = self._cached
+        self, kind: int, request: bytes, read: Callable[[bytes, Names], Any | None], owned: frozenset[str]
+    ) -> frozenset[Any]:
+        """Objects on owned devices, of both families in one dump.
+
+        No cache here: neighbours carry their age (NDA_CACHEINFO), so no two dumps are alike.
+        """
+        found: set[Any] = set()
+        if not owned:
+            return frozenset()
+        names = self._names
         for _, payload in self.namespace.socket.dump(kind, request):
-            each = cached(payload, read)
+            each = read(payload, names)
             if each is not None and each.device in owned:
                 found.add(each)
         return frozenset(found)
 
-    def _fdb(self, links: FrozenSet[Link]) -> FrozenSet[FdbEntry]:
+    def _fdb(self, links: frozenset[Link]) -> frozenset[FdbEntry]:
         """Entries of owned VXLAN devices, one filtered dump each (valid_fdb_dump_strict)."""
-        found: Set[FdbEntry] = set()
+        found: set[FdbEntry] = set()
         indices = {name: index for index, name in self._names.items()}
         for link in links:
             if link.vxlan is not None:
                 request = struct.pack("=BxxxiHBB", rtnl.AF_BRIDGE, indices[link.name], 0, 0, 0)
                 for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, request):
-                    entry = self._cached(b"fdb" + payload, _read_fdb)
+                    entry = rtnl.read_fdb(payload, self._names)
                     if entry is not None:
                         found.add(entry)
         return frozenset(found)
 
-    def _next_hops(self, owned: FrozenSet[str]) -> FrozenSet[NextHop]:
+    def _next_hops(self, owned: frozenset[str]) -> frozenset[NextHop]:
+        if self.scope.protocol is None:
+            return frozenset()
         try:
             dump = self.namespace.socket.dump(rtnl.RTM_GETNEXTHOP, bytes(8))
         except KernelError as error:
             if error.errno in _ABSENT:  # before Linux 5.3
                 return frozenset()
             raise
-        hops = (self._cached(b"hop" + payload, _read_next_hop) for _, payload in dump)
+        hops = (rtnl.read_next_hop(payload, self._names) for _, payload in dump)
         return frozenset(hop for hop in hops if hop and (hop.protocol == self.scope.protocol or hop.device in owned))
 
-    def _routes(self, owned: FrozenSet[str]) -> Tuple[FrozenSet[Route], FrozenSet[Route]]:
+    def _routes(self, owned: frozenset[str]) -> tuple[frozenset[Route], frozenset[Route]]:
         """(owned, foreign on a wanted prefix). The local table and the kernel's own routes are neither,
         except that a connected route can hold a wanted prefix."""
         scope = self.scope
-        mine: Set[Route] = set()
-        foreign: Set[Route] = set()
+        mine: set[Route] = set()
+        foreign: set[Route] = set()
+        if not owned and scope.protocol is None:
+            return frozenset(), frozenset()
         for _, payload in self.namespace.socket.dump(rtnl.RTM_GETROUTE, bytes(12)):
             table, protocol, kind = rtnl.route_header(payload)
             if table == rtnl.RT_TABLE_LOCAL or kind not in (1, 6, 7, 8):
                 continue
             route = self._cached(payload, rtnl.read_route)
-            if protocol == scope.protocol and scope.protocol is not None:
-                mine.add(route)
-            elif protocol != rtnl.RTPROT_KERNEL and route.device in owned:
+            if (
+                protocol == scope.protocol
+                and scope.protocol is not None
+                or protocol != rtnl.RTPROT_KERNEL
+                and route.device in owned
+            ):
                 mine.add(route)
             elif route.destination in scope.prefixes and route.device not in owned:
                 foreign.add(route)
         return frozenset(mine), frozenset(foreign)
 
-    def _sysctls(self) -> FrozenSet[Sysctl]:
+    def _sysctls(self) -> frozenset[Sysctl]:
         if not self.scope.sysctls:
             return frozenset()
         found = set()
@@ -155,7 +182,7 @@ class Reader:
                     continue
         return frozenset(found)
 
-    def _nat(self) -> FrozenSet[Any]:
+    def _nat(self) -> frozenset[Any]:
         if not self.scope.nat:
             return frozenset()
         from .nft import show_nat
@@ -163,17 +190,15 @@ class Reader:
         return show_nat(self.namespace, self.scope.nat)
 
 
-def _read_fdb(payload: bytes, names: Names) -> Optional[FdbEntry]:
-    return rtnl.read_fdb(payload[3:], names)
+_READERS: dict[type, Callable[[bytes, Names], Any]] = {
+    Neighbour: rtnl.read_neighbour,
+    FdbEntry: rtnl.read_fdb,
+    NextHop: rtnl.read_next_hop,
+    Route: rtnl.read_route,
+}
 
 
-def _read_next_hop(payload: bytes, names: Names) -> Optional[NextHop]:
-    return rtnl.read_next_hop(payload[3:], names)
-
-
-def _files(paths: FrozenSet[str]) -> FrozenSet[File]:
-    import os
-
+def _files(paths: frozenset[str]) -> frozenset[File]:
     found = set()
     for path in paths:
         try:
@@ -182,6 +207,3 @@ def _files(paths: FrozenSet[str]) -> FrozenSet[File]:
         except FileNotFoundError:
             continue
     return frozenset(found)
-
-
-__all__ = ["Address", "Neighbour", "Reader", "Shown", "show"]
