@@ -1,0 +1,97 @@
+"""A second owner of a pod's address on the node's bridge, found by ARP (RFC 826) and ND (RFC 4861).
+
+The addresses that sandboxes report cannot show a namespace that nobody knows and that still answers.
+Asking the link can: every owner answers, and two MAC addresses for one IP address are two owners.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from ipaddress import IPv6Address, ip_address
+from typing import Dict, List, Optional, Sequence, Set
+
+from ..kernel import Namespace
+from ..model import MacAddress
+from .wire import checksum_part
+
+#: Seconds to wait after the last answer. A bridge answers within a millisecond; a second owner too.
+_QUIET = 0.05
+_ETH_P_ALL, _ETH_P_ARP, _ETH_P_IPV6 = 3, 0x0806, 0x86DD
+_ICMPV6 = 58
+_NS, _NA = 135, 136
+
+
+def second_owners(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dict[str, List[str]]:
+    """Address -> the MAC addresses that answer for it on ``bridge``, where there are two or more.
+
+    Empty without a bridge: on a point-to-point link the node's own route decides who is asked.
+    """
+    if not bridge or not addresses:
+        return {}
+    with node.entered():
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    with link:
+        try:
+            link.bind((bridge, _ETH_P_ALL))
+        except OSError:
+            return {}  # no such device: nothing is attached to it
+        mac: bytes = link.getsockname()[4]
+        answers: Dict[str, Set[str]] = {}
+        for address in addresses:
+            try:
+                link.send(_question(mac, address))
+            except OSError:
+                return {}  # the bridge is down; that its pods do not answer shows elsewhere
+            _collect(link, answers, 0)
+        while _collect(link, answers, _QUIET):
+            pass
+    wanted = set(addresses)
+    return {address: sorted(macs) for address, macs in answers.items() if len(macs) > 1 and address in wanted}
+
+
+def _question(mac: bytes, address: str) -> bytes:
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address):
+        return _solicitation(mac, ip)
+    # A probe (sender address zero, RFC 5227 §1.1) is answered, and leaves nothing in neighbour tables.
+    arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, bytes(4), bytes(6), ip.packed)
+    return b"\xff" * 6 + mac + struct.pack("!H", _ETH_P_ARP) + arp
+
+
+def _solicitation(mac: bytes, ip: IPv6Address) -> bytes:
+    """A neighbour solicitation from the bridge's link-local address. Not from ``::``, which would tell an
+    owner that still checks its address (RFC 4862 §5.4.3) that the address is taken."""
+    group = b"\xff\x02" + bytes(9) + b"\x01\xff" + ip.packed[13:]
+    source = b"\xfe\x80" + bytes(6) + bytes((mac[0] ^ 2, mac[1], mac[2], 0xFF, 0xFE, mac[3], mac[4], mac[5]))
+    body = struct.pack("!BBHI", _NS, 0, 0, 0) + ip.packed + b"\x01\x01" + mac
+    pseudo = source + group + struct.pack("!II", len(body), _ICMPV6)
+    body = body[:2] + struct.pack("!H", ~checksum_part(pseudo + body) & 0xFFFF) + body[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, 255) + source + group
+    return b"\x33\x33" + group[12:] + mac + struct.pack("!H", _ETH_P_IPV6) + header + body
+
+
+def _collect(link: socket.socket, answers: Dict[str, Set[str]], timeout: float) -> bool:
+    """Take what waits; whether an answer was among it."""
+    heard = False
+    while select.select([link], [], [], 0 if heard else timeout)[0]:
+        try:
+            frame = link.recv(2048)
+        except BlockingIOError:
+            break
+        found = _read(frame)
+        if found is not None:
+            heard = True
+            answers.setdefault(found[0], set()).add(found[1])
+    return heard
+
+
+def _read(frame: bytes) -> Optional[Sequence[str]]:
+    """(address, MAC) of an ARP reply or a neighbour advertisement; None for any other frame."""
+    kind = frame[12:14]
+    if kind == b"\x08\x06" and len(frame) >= 42 and frame[20:22] == b"\x00\x02":
+        return str(ip_address(frame[28:32])), str(MacAddress(frame[22:28]))
+    if kind == b"\x86\xdd" and len(frame) >= 78 and frame[20] == _ICMPV6 and frame[54] == _NA:
+        return str(ip_address(frame[62:78])), str(MacAddress(frame[6:12]))
+    return None

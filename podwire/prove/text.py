@@ -1,0 +1,57 @@
+"""A verdict as plain text for a terminal."""
+
+from __future__ import annotations
+
+from typing import List, Sequence
+
+from ..cluster import Cluster
+from .verdict import Guarantee, Verdict
+
+#: Failing checks shown one by one under each guarantee.
+SHOWN = 10
+
+
+def render(verdict: Verdict) -> str:
+    """One line a guarantee; below a failed one what its failures share, and the failures."""
+    lines: List[str] = []
+    width = max(len(each.title) for each in verdict.guarantees)
+    for each in verdict.guarantees:
+        lines.append(f"{_word(each):8}{each.title:{width}}  {_counts(each)}")
+        lines += [f"        {note}" for note in each.notes]
+        lines += [f"        failing {shared}" for shared in each.shared]
+        lines += [f"          {failure}" for failure in each.failures[:SHOWN]]
+        if each.failed > SHOWN:
+            lines.append(f"          … and {each.failed - min(SHOWN, len(each.failures))} more")
+    if verdict.missing:
+        lines.append(f"NOT RUN on {', '.join(verdict.missing)}")
+    return "\n".join(lines)
+
+
+def _word(guarantee: Guarantee) -> str:
+    if guarantee.failed:
+        return "FAILED"
+    return "NOT RUN" if guarantee.not_run else "ok"
+
+
+def _counts(guarantee: Guarantee) -> str:
+    total = guarantee.passed + guarantee.failed + guarantee.not_run
+    text = f"{guarantee.passed} of {total} {guarantee.unit}"
+    extra = [
+        f"{count} {word}" for count, word in ((guarantee.failed, "failed"), (guarantee.not_run, "not run")) if count
+    ]
+    return f"{text} ({', '.join(extra)})" if extra else text
+
+
+def table(cluster: Cluster) -> str:
+    """Node, podCIDR, backend, pods and MTU, one row a node."""
+    rows = [("NODE", "POD CIDR", "BACKEND", "PODS", "MTU")]
+    for node in cluster.nodes:
+        cidrs = ", ".join(map(str, node.pod_cidrs))
+        rows.append((node.name, cidrs, cluster.backend.type, str(len(cluster.pods_of(node.name))), str(cluster.mtu)))
+    return columns(rows)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as left-aligned columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows)
