@@ -35,7 +35,7 @@ class State(NamedTuple):
     nat_rules: frozenset[NatRule] = frozenset()
     files: frozenset[File] = frozenset()
 
-    def __or__(self, other: State) -> State:  # type: ignore[override]
+    def __or__(self, other: State) -> State:
         return State._make(mine | theirs for mine, theirs in zip(self, other))
 
     def objects(self) -> Iterator[Object]:
@@ -54,6 +54,8 @@ class Scope(NamedTuple):
                entries and (kernel-made ones apart) routes.
     alias:     IFLA_IFALIAS that marks further owned devices.
     protocol:  routes and next hops with this rtm_protocol are owned wherever they point; None: none.
+    routes:    whether routes over owned devices are owned whatever their protocol. Not so on a
+               lab node's external interface, where a backend has routes of its own.
     prefixes:  destinations wanted by the desired state: a route to one of them that is not owned is
                shown as foreign.
     sysctls:   keys to read (a sysctl is never removed, only set).
@@ -68,6 +70,7 @@ class Scope(NamedTuple):
     sysctls: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     nat: str = ""
+    routes: bool = True
 
 
 def scope_of(

@@ -158,14 +158,12 @@ class Reader:
             if table == rtnl.RT_TABLE_LOCAL or kind not in (1, 6, 7, 8):
                 continue
             route = self._cached(payload, rtnl.read_route)
-            if (
-                protocol == scope.protocol
-                and scope.protocol is not None
-                or protocol != rtnl.RTPROT_KERNEL
-                and route.device in owned
-            ):
+            on_owned = route.device in owned
+            if on_owned and protocol == rtnl.RTPROT_KERNEL:
+                continue
+            if protocol == scope.protocol or (on_owned and scope.routes):
                 mine.add(route)
-            elif route.destination in scope.prefixes and route.device not in owned:
+            elif route.destination in scope.prefixes:
                 foreign.add(route)
         return frozenset(mine), frozenset(foreign)
 
