@@ -1,0 +1,111 @@
+"""Run a function inside a node: in a forked child that has joined all the node's namespaces."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import traceback
+from typing import IO, Any, Callable, List, NoReturn, Tuple, TypeVar
+
+from ..errors import LabError
+from ..kernel.namespace import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, setns
+
+T = TypeVar("T")
+
+#: The mount namespace comes last: after it /proc is the node's.
+_KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "net": CLONE_NEWNET, "mnt": CLONE_NEWNS}
+
+
+class RemoteError(Exception):
+    """The traceback of an error inside a node, as the cause of the error raised here."""
+
+
+def fork_into(pid: int, body: Callable[[], int]) -> int:
+    """fork(2): the child joins all namespaces of process ``pid``, runs ``body`` and exits with its result.
+
+    Returns the child's process id in the caller's PID namespace. A process joins a PID namespace by
+    birth only, so the caller points its children there for just this fork; then /proc/self, kill(2)
+    and every process id mean the same to the child as to the node's own processes.
+    """
+    descriptors = []
+    try:
+        try:
+            home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            descriptors.append(home)
+            for name in ("pid", *_KINDS):
+                descriptors.append(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise LabError(f"failed to enter the namespaces of process {pid}: {error.strerror}") from error
+        setns(descriptors[1], CLONE_NEWPID)
+        try:
+            child = os.fork()
+            if child == 0:
+                _live(descriptors, body)
+        finally:
+            setns(home, CLONE_NEWPID)
+        return child
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _live(descriptors: List[int], body: Callable[[], int]) -> NoReturn:
+    """The child's whole life."""
+    status = 1
+    try:
+        for descriptor, kind in zip(descriptors[2:], _KINDS.values()):
+            setns(descriptor, kind)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        status = body()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def call(pid: int, function: Callable[..., T], *args: Any) -> T:
+    """``function(*args)`` inside the node that process ``pid`` belongs to.
+
+    The result comes back by pickle, and an exception is raised here as it was there. LabError if the
+    node is gone, or the function's own process died.
+    """
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as pipe:
+        with open(write_end, "wb") as answers:
+            child = fork_into(pid, lambda: _answer(answers, function, args))
+        try:
+            answer = pipe.read()
+        except BaseException:
+            os.kill(child, signal.SIGKILL)
+            raise
+        finally:
+            status = os.waitpid(child, 0)[1]
+    if not answer:
+        raise LabError(f"failed to run {function.__name__} in a node: its process died (status {status})")
+    result: T
+    result, error, trace = pickle.loads(answer)
+    if error is not None:
+        raise error from RemoteError(trace)
+    return result
+
+
+def _answer(answers: IO[bytes], function: Callable[..., Any], args: Tuple[Any, ...]) -> int:
+    try:
+        answer = pickle.dumps((function(*args), None, ""), pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:
+        answer = _failure(error)
+    answers.write(answer)
+    answers.flush()
+    return 0
+
+
+def _failure(error: BaseException) -> bytes:
+    trace = "\n" + traceback.format_exc()
+    try:
+        answer = pickle.dumps((None, error, trace))
+        pickle.loads(answer)
+    except Exception:  # whatever a foreign exception's own reducer may raise
+        answer = pickle.dumps((None, LabError(f"{type(error).__name__}: {error}"), trace))
+    return answer

@@ -1,0 +1,85 @@
+"""What keeps a node's namespaces alive: PID 1 of the node, which does nothing but reap.
+
+The node's file system is the host's with private parts. /etc and /var/lib are overlays whose upper
+layer is in memory, so that directories such as /etc/cni can be private to the node although the host
+has none: a plain mount would need the mount point to stand on the host, and to stay. What the host
+itself keeps for CNI and podwire is hidden (an overlay's opaque directories). /run is a fresh tmpfs;
+/proc and /sys show the node's own PID and network namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any, Callable, Dict
+
+from ..kernel.namespace import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    PR_SET_NAME,
+    mount,
+    sethostname,
+    setns,
+    unshare,
+)
+from . import spawn
+
+#: Directories of each overlay that begin empty in every node.
+_PRIVATE = {"/etc": ("cni/net.d", "podwire"), "/var/lib": ("cni", "podwire")}
+
+
+def main() -> None:
+    """The starter: one holder a request ``{"name": hostname, "files": bool}``."""
+    requests = spawn.requests()
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    for index, request in enumerate(requests):
+        unshare(CLONE_NEWPID)
+        if os.fork() == 0:
+            os.close(own)
+            spawn.child(index, lambda request=request: _prepare(request))  # type: ignore[misc]
+        setns(own, CLONE_NEWPID)  # one cannot leave a PID namespace for children twice in a row
+
+
+def _prepare(request: Dict[str, Any]) -> Callable[[], None]:
+    unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
+    sethostname(request["name"])
+    mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if request["files"]:
+        _private_files(request["name"])
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(request["name"][:15])
+    return _reap
+
+
+def _private_files(hostname: str) -> None:
+    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    for target, empty in _PRIVATE.items():
+        base = "/run/" + target.replace("/", "-")
+        upper, work = base + "/upper", base + "/work"
+        for path in (*(f"{upper}/{each}" for each in empty), work):
+            os.makedirs(path)
+        for each in empty:
+            os.setxattr(f"{upper}/{each.split('/')[0]}", "trusted.overlay.opaque", b"y")
+        if target == "/etc":
+            with open(f"{upper}/hostname", "w") as file:
+                file.write(hostname + "\n")
+        mount("overlay", target, "overlay", data=f"lowerdir={target},upperdir={upper},workdir={work}")
+    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")  # covers the layers
+    for path in ("/run/podwire", "/run/netns", "/run/lock"):
+        os.mkdir(path)
+
+
+def _reap() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps for whoever ignores it (POSIX)
+    while True:
+        signal.pause()

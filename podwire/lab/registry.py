@@ -1,0 +1,139 @@
+"""Where labs are recorded, so that the next run finds the processes of this one.
+
+``/run/podwire/<cluster id>/`` holds ``lab.json`` (the holders), ``intent.json`` (the cluster as of the
+last run) and ``lock``; it dies with the machine, as the processes do. ``/var/lib/podwire/<cluster
+id>/`` holds what must stay: the subnet leases.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+from ..errors import LabError
+from .process import Process
+
+RUN = "/run/podwire"
+STATE = "/var/lib/podwire"
+
+
+class Lab(NamedTuple):
+    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see underlay.py)."""
+
+    id: str
+    processes: Dict[str, Process]
+
+    def running(self) -> Dict[str, Process]:
+        """Those that are alive."""
+        return {name: process for name, process in self.processes.items() if process.alive}
+
+
+def run_dir(cluster_id: str) -> str:
+    """Path of what dies with the machine."""
+    return os.path.join(RUN, cluster_id)
+
+
+def state_dir(cluster_id: str) -> str:
+    """Path of what outlives it: the record of subnet leases."""
+    return os.path.join(STATE, cluster_id)
+
+
+def read(cluster_id: str) -> Optional[Lab]:
+    """A lab as recorded, dead processes included; None if there is no record."""
+    data = _load(os.path.join(run_dir(cluster_id), "lab.json"))
+    return None if data is None else Lab(cluster_id, {name: Process(*process) for name, process in data.items()})
+
+
+def write(lab: Lab) -> None:
+    """Record a lab, all or nothing."""
+    write_json(os.path.join(run_dir(lab.id), "lab.json"), lab.processes)
+
+
+def labs() -> List[Lab]:
+    """Every recorded lab, by id."""
+    try:
+        names = sorted(os.listdir(RUN))
+    except FileNotFoundError:
+        return []
+    return [lab for lab in map(read, names) if lab is not None]
+
+
+def node_pid(cluster_id: str, node: str) -> Optional[int]:
+    """The process id of a living node's PID 1, as this machine sees it; None if it does not run."""
+    lab = read(cluster_id)
+    process = lab.processes.get(node) if lab else None
+    return process.pid if process and process.alive else None
+
+
+def intent(cluster_id: str) -> Optional[Dict[str, Any]]:
+    """The cluster as of the last run, in JSON's types (see intent_json.py)."""
+    return _load(os.path.join(run_dir(cluster_id), "intent.json"))
+
+
+def write_intent(cluster_id: str, data: Dict[str, Any]) -> None:
+    """Keep the cluster for ``podwire inspect`` and ``podwire exec``."""
+    write_json(os.path.join(run_dir(cluster_id), "intent.json"), data)
+
+
+def remove(cluster_id: str) -> None:
+    """Forget a lab, its leases included."""
+    for path in (state_dir(cluster_id), run_dir(cluster_id)):
+        shutil.rmtree(path, ignore_errors=True)
+    for parent in (STATE, RUN):
+        try:
+            os.rmdir(parent)  # only when this was the last lab
+        except OSError:
+            pass
+
+
+@contextmanager
+def locked(cluster_id: str) -> Iterator[None]:
+    """Keep other runs off this lab. LabError when one is at work."""
+    path = os.path.join(run_dir(cluster_id), "lock")
+    while True:
+        os.makedirs(run_dir(cluster_id), exist_ok=True)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # removed between the two calls, with the lab
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LabError(
+                    f"failed to lock lab {cluster_id}: another run is at work on it", "wait for it to end"
+                ) from None
+            if not _is(path, lock):
+                continue  # the lab was removed while this call waited at its door
+            yield
+            return
+        finally:
+            os.close(lock)
+
+
+def write_json(path: str, data: Any) -> None:
+    """Write a JSON file by temporary file and rename."""
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(data, file)
+    os.rename(temporary, path)
+
+
+def _load(path: str) -> Optional[Dict[str, Any]]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data: Dict[str, Any] = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return data
+
+
+def _is(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
