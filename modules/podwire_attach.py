@@ -1,0 +1,73 @@
+#!/usr/bin/python
+"""Bring a node's pods to what is declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: podwire_attach
+short_description: Attach a node's pods by CNI
+description:
+  - Starts the sandboxes of the declared pods and attaches them by CNI ADD; checks those that are attached by
+    CNI CHECK; detaches by CNI DEL what is declared no more; collects what a crash left by CNI GC.
+  - The whole list of a node is one call in one process.
+author: podwire
+attributes:
+  check_mode:
+    support: full
+    description: The plan is made and shown, and nothing is touched. A node that is not there yet counts as empty.
+  diff_mode:
+    support: full
+    description: The plan, one line an object, with C(+) for add, C(~) for change, C(-) for remove.
+options:
+  intent:
+    description: Path on the controller of the intent, as M(podwire_declare) returns it.
+    type: path
+    required: true
+  node:
+    description: The node's name in the intent. Default is the host's name in the inventory.
+    type: str
+  results:
+    description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
+    type: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Attach the pods
+  podwire_attach:
+    intent: "{{ declare_result.intent }}"
+    results: "{{ declare_result.results }}"
+"""
+
+RETURN = r"""
+pods:
+  description: The addresses of each pod of the node.
+  returned: success
+  type: dict
+  sample:
+    pod-a: [10.244.0.2]
+"""
+
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+ARGUMENTS = {
+    "intent": {"type": "path", "required": True},
+    "node": {"type": "str"},
+    "results": {"type": "path", "required": True},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    sys.path.insert(0, "/opt/podwire/lib")
+    from podwire.doors.node import at_home
+
+    result = at_home("attach", module.params, module.check_mode)
+    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+#!/usr/bin/python
+"""Probe from a node and its pods."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: podwire_probe
+short_description: Probe the guarantees from a node and its pods
+description:
+  - From each pod of the node to every other pod by TCP and ICMP, from the node to its pods, and along the path MTU.
+  - One call a node; all its probes run side by side.
+author: podwire
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  intent:
+    description: Path on the controller of the intent, as M(podwire_declare) returns it.
+    type: path
+    required: true
+  node:
+    description: The node's name in the intent. Default is the host's name in the inventory.
+    type: str
+  results:
+    description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
+    type: path
+    required: true
+  addresses:
+    description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Probe
+  podwire_probe:
+    intent: "{{ declare_result.intent }}"
+    results: "{{ declare_result.results }}"
+"""
+
+RETURN = r"""
+observations:
+  description: Path on the controller of what was observed.
+  returned: success
+  type: str
+"""
+
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+ARGUMENTS = {
+    "intent": {"type": "path", "required": True},
+    "node": {"type": "str"},
+    "results": {"type": "path", "required": True},
+    "addresses": {"type": "dict"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    sys.path.insert(0, "/opt/podwire/lib")
+    from podwire.doors.node import at_home
+
+    result = at_home("probe", module.params, module.check_mode)
+    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+
+
+if __name__ == "__main__":
+    main()

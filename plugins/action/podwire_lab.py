@@ -1,0 +1,25 @@
+"""Make or remove the lab's nodes and underlay, in one go, on the controller."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Dict, Optional
+
+from ansible.plugins.action import ActionBase
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+
+from podwire.doors import answer, controller  # noqa: E402
+from podwire.doors.node import load  # noqa: E402
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        check = bool(self._task.check_mode)
+        if self._task.args.get("state", "present") == "absent":
+            return answer(controller.remove, str(variables["inventory_file"]), check)
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        return answer(controller.lab, load(str(self._task.args["intent"])), hosts, check)

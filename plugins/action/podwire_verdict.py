@@ -1,0 +1,33 @@
+"""Judge what the nodes observed, and say so in a form for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Dict, Optional
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+
+from podwire.doors import answer, summary  # noqa: E402
+from podwire.doors.node import load  # noqa: E402
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = self._task.args
+        cluster = load(str(arguments["intent"]))
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        source = os.path.relpath(str(variables["inventory_file"]))
+        if self._task.check_mode:
+            result = summary.declared(cluster)
+        else:
+            began = float(arguments["began"])
+            result = answer(summary.verdict, cluster, hosts, str(arguments["results"]), source, began)
+        if "text" in result:
+            Display().display(result.pop("text"))
+        return result

@@ -1,0 +1,105 @@
+"""The stages that run once, on the controller: declare, lab; and the way from there into a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..cluster import Cluster
+from ..cluster_id import cluster_id
+from ..errors import LabError
+from ..intent_json import cluster_to_json
+from ..inventory import read
+from ..lab import enter, netns
+from ..lab.registry import node_pid, state_dir, write_json
+from ..lease import Record, record_of
+from . import Answer, Options, differs
+from .node import STAGES, imagine
+
+
+def declare(
+    hosts: Mapping[str, Mapping[str, Any]],
+    source: str,
+    origins: Mapping[Tuple[str, str], str],
+    scratch: str,
+    check: bool,
+) -> Answer:
+    """Read the intent and remember what it gave each node.
+
+    Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
+    directory for what the run finds out) and ``began`` (Unix time). IntentError; LabError without root.
+    """
+    began = time.time()
+    directory = state_dir(cluster_id(source))
+    stored = _load(os.path.join(directory, "record.json"))
+    earlier = None if stored is None else Record.from_json(stored)
+    cluster = read(hosts, source=source, record=earlier, origins=origins)
+    if not check and os.geteuid() != 0 and any(node.kind == "netns" for node in cluster.nodes):
+        raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
+    record = record_of(cluster, earlier)
+    if not check and record.to_json() != stored:
+        os.makedirs(directory, exist_ok=True)
+        write_json(os.path.join(directory, "record.json"), record.to_json())
+    intent = os.path.join(scratch, f"{cluster.id}.json")
+    write_json(intent, cluster_to_json(cluster))
+    before, after = _leases(earlier), _leases(record)
+    lines = [f"- {lease}" for lease in before if lease not in after]
+    lines += [f"+ {lease}" for lease in after if lease not in before]
+    results = os.path.join(directory, "results")
+    return {**differs(lines, f"subnet leases of {cluster.id}"), "intent": intent, "results": results, "began": began}
+
+
+def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:
+    """Make the lab's nodes and underlay; ``hosts`` are those that this run is limited to."""
+    limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
+    outcome = netns.present(cluster, limit=limit, check=check)
+    return differs(outcome.lines, f"lab {cluster.id}")
+
+
+def remove(source: str, check: bool) -> Answer:
+    """Remove what was made for the inventory at ``source``, also where that can no longer be read."""
+    identity = cluster_id(source)
+    return differs(netns.absent(identity, check=check).lines, f"lab {identity}")
+
+
+def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
+    """Run a stage inside a netns node."""
+    pid = node_pid(cluster.id, node)
+    if pid is not None:
+        return enter.call(pid, STAGES[stage], cluster, node, options, check)
+    if check:
+        return imagine(stage, cluster, node)
+    raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+
+
+def keep(answered: Answer, results: str, node: str) -> Answer:
+    """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
+    too much for Ansible to carry about. Gives the answer to pass on."""
+    for kind in ("pods", "observations"):
+        if kind in answered:
+            path = os.path.join(results, kind, f"{node}.json")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_json(path, answered[kind])
+            answered = {**answered, kind: path}
+    return answered
+
+
+def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
+    """What ``keep`` stored, by node; nodes that told nothing are missing."""
+    found = {node.name: _load(os.path.join(results, kind, f"{node.name}.json")) for node in cluster.nodes}
+    return {node: told for node, told in found.items() if told is not None}
+
+
+def _leases(record: Optional[Record]) -> List[str]:
+    blocks = record.pod_cidrs if record else {}
+    return [f"lease {node} {' '.join(map(str, cidrs))}" for node, cidrs in sorted(blocks.items())]
+
+
+def _load(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None

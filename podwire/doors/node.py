@@ -1,0 +1,66 @@
+"""The stages that run inside a node of whatever kind: node, attach, probe."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, Mapping
+
+from ..cluster import Cluster
+from ..intent_json import cluster_from_json
+from . import Answer, Options, answer, differs
+
+
+def load(intent: str) -> Cluster:
+    """The cluster that ``declare`` wrote to the path ``intent``."""
+    with open(intent, encoding="utf-8") as file:
+        return cluster_from_json(json.load(file))
+
+
+def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """Converge the node's own network: the backend's devices, routes, rules and files."""
+    from ..backend import desired, scope
+    from ..converge import Target, converge
+    from ..kernel import Namespace
+
+    state = desired(cluster, name)
+    with Namespace.current(name) as here:
+        outcome = converge([Target(here, state, scope(cluster, name, state))], check=check)
+    return differs((str(operation) for _, operation in outcome.operations), f"network of {name}")
+
+
+def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
+    from ..lab import pods
+
+    outcome = pods.reconcile(cluster, name, check=check)
+    told = {} if check else {"pods": outcome.results}
+    return {**differs(outcome.lines, f"pods of {name}"), **told}
+
+
+def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
+    from ..prove import prober
+
+    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"])}
+
+
+#: The part of a module's name after ``podwire_``, and what it runs.
+STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
+
+
+def at_home(stage: str, parameters: Mapping[str, Any], check: bool) -> Answer:
+    """Run a stage in a module's own process, on the node."""
+    return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], parameters, check)
+
+
+def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
+    """What a stage would do on a node that is not there yet, for check mode."""
+    from ..backend import desired
+    from ..plan import plan
+    from ..state import EMPTY
+
+    if stage == "node":
+        return differs(map(str, plan(desired(cluster, name), EMPTY)), f"network of {name}")
+    if stage == "attach":
+        return differs((f"+ pod {pod.name}" for pod in cluster.pods_of(name)), f"pods of {name}")
+    return {"changed": False, "skipped": True, "msg": f"{name} is not there yet"}

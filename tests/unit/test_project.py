@@ -1,0 +1,134 @@
+"""The project keeps to its own rules: lint, types, layers, and documentation that says what the code does."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "modules").glob("*.py"))
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+pytestmark = pytest.mark.project
+
+
+def run(*command: str, **environment: str) -> None:
+    """Run a checker of this interpreter's environment; what it complains about is the failure."""
+    tool = Path(sys.executable).with_name(command[0])
+    if not tool.exists():
+        pytest.skip(f"{command[0]} is not installed")
+    # Checkers that call others (ansible-lint calls ansible-playbook) must find those beside them.
+    path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [str(tool), *command[1:]],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, "NO_COLOR": "1", "PYTHONPATH": str(ROOT), **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)}\n{done.stdout}", pytrace=False)
+
+
+def test_ruff() -> None:
+    run("ruff", "check", "--quiet", ".")
+
+
+def test_format() -> None:
+    run("ruff", "format", "--quiet", "--check", "--diff", ".")
+
+
+def test_types() -> None:
+    run("mypy")
+
+
+def test_layers() -> None:
+    run("lint-imports", "--no-cache")
+
+
+def test_ansible_lint() -> None:
+    run("ansible-lint", "--offline", "--quiet", "--profile", "production", "site.yml", "playbooks", "roles")
+
+
+def test_yamllint() -> None:
+    run("yamllint", "--strict", ".")
+
+
+@pytest.mark.parametrize("script", ["run", ".ci/run"])
+def test_shell(script: str) -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
+    done = subprocess.run(["shellcheck", str(ROOT / script)], text=True, capture_output=True, check=False)
+    assert not done.returncode, done.stdout
+
+
+def literal(path: Path, name: str) -> Any:
+    """The literal that a module assigns to a name, without importing the module."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
+            return ast.literal_eval(node.value)
+    return None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_module_documents_itself(path: Path) -> None:
+    document = yaml.safe_load(literal(path, "DOCUMENTATION"))
+    assert document["module"] == path.stem
+    assert document["attributes"]["check_mode"]["support"] == "full"
+    assert yaml.safe_load(literal(path, "EXAMPLES"))
+    assert literal(path, "RETURN") is not None
+    for task in yaml.safe_load(literal(path, "EXAMPLES")):
+        assert set(task[path.stem] or {}) <= set(document["options"])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_documentation_equals_argument_spec(path: Path) -> None:
+    arguments = literal(path, "ARGUMENTS")
+    if arguments is None:  # an action plugin does the work
+        assert (ROOT / "plugins" / "action" / path.name).exists()
+        return
+    options = yaml.safe_load(literal(path, "DOCUMENTATION"))["options"]
+    told = {name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()}
+    assert told == arguments
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_has_argument_specs(role: Path) -> None:
+    main = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]
+    assert main["short_description"]
+    for name, option in main["options"].items():
+        assert option["description"], name
+
+
+def test_declare_documents_the_inventory() -> None:
+    """Every variable that the inventory may hold stands in the role's documentation, and no other."""
+    from podwire.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES
+
+    specs = yaml.safe_load((ROOT / "roles/declare/meta/argument_specs.yml").read_text())
+    assert set(specs["argument_specs"]["main"]["options"]) == {*CLUSTER_VARIABLES, *NODE_VARIABLES}
+
+
+def test_library_never_imports_ansible() -> None:
+    """A node needs nothing but Python's own library."""
+    for path in (ROOT / "podwire").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for name in names:
+                assert name.split(".")[0] in sys.stdlib_module_names | {"podwire"}, f"{path} imports {name}"
+
+
+def test_library_compiles_on_the_oldest_python() -> None:
+    for path in [*(ROOT / "podwire").rglob("*.py"), *MODULES]:
+        ast.parse(path.read_text(), feature_version=(3, 9))
