@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Dict, Optional, Tuple
 
 from .model import IPAddress, IPInterface, IPNetwork, MacAddress
 
@@ -21,7 +20,7 @@ class BackendSettings:
     vni: int = 1
     port: int = 8472
     direct_routing: bool = False
-    mtu: Optional[int] = None
+    mtu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Segment:
     """One layer-2 network of a lab's underlay: at most one CIDR a family, MTU in bytes."""
 
     name: str
-    cidrs: Tuple[IPNetwork, ...]
+    cidrs: tuple[IPNetwork, ...]
     mtu: int = 1500
 
 
@@ -49,7 +48,7 @@ class Port:
 
     segment: str
     device: str
-    addresses: Tuple[IPInterface, ...]
+    addresses: tuple[IPInterface, ...]
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,15 @@ class Router:
     """An underlay router of a lab: forwards between its ports."""
 
     name: str
-    ports: Tuple[Port, ...]
+    ports: tuple[Port, ...]
 
 
 @dataclass(frozen=True)
 class Underlay:
     """A lab's underlay. Nodes that nobody made here (SSH) have none."""
 
-    segments: Tuple[Segment, ...] = ()
-    routers: Tuple[Router, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    routers: tuple[Router, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,21 +83,21 @@ class Node:
     name: str
     kind: str
     interface: str
-    addresses: Tuple[IPInterface, ...]
-    public_ips: Tuple[IPAddress, ...]
-    pod_cidrs: Tuple[IPNetwork, ...]
+    addresses: tuple[IPInterface, ...]
+    public_ips: tuple[IPAddress, ...]
+    pod_cidrs: tuple[IPNetwork, ...]
     mtu: int = 1500
-    ports: Tuple[Port, ...] = ()
+    ports: tuple[Port, ...] = ()
 
-    def public_ip(self, version: int) -> Optional[IPAddress]:
+    def public_ip(self, version: int) -> IPAddress | None:
         """The public IP of a family, or None."""
         return next((ip for ip in self.public_ips if ip.version == version), None)
 
-    def address(self, version: int) -> Optional[IPInterface]:
+    def address(self, version: int) -> IPInterface | None:
         """The external interface's address of a family, or None."""
         return next((each for each in self.addresses if each.version == version), None)
 
-    def pod_cidr(self, version: int) -> Optional[IPNetwork]:
+    def pod_cidr(self, version: int) -> IPNetwork | None:
         """The leased block of a family, or None."""
         return next((cidr for cidr in self.pod_cidrs if cidr.version == version), None)
 
@@ -118,18 +117,18 @@ class Cluster:
     """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py)."""
 
     id: str
-    cluster_cidrs: Tuple[IPNetwork, ...]
-    service_cidrs: Tuple[IPNetwork, ...]
-    node_prefix_lengths: Tuple[int, ...]
+    cluster_cidrs: tuple[IPNetwork, ...]
+    service_cidrs: tuple[IPNetwork, ...]
+    node_prefix_lengths: tuple[int, ...]
     backend: BackendSettings
     cni: CniSettings
     masquerade: bool
-    nodes: Tuple[Node, ...]
-    pods: Tuple[Pod, ...]
+    nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...]
     underlay: Underlay = Underlay()
 
     @cached_property
-    def by_name(self) -> Dict[str, Node]:
+    def by_name(self) -> dict[str, Node]:
         """Nodes by name."""
         return {node.name: node for node in self.nodes}
 
@@ -137,19 +136,23 @@ class Cluster:
         """The node of a name; KeyError if it is not declared."""
         return self.by_name[name]
 
-    def pods_of(self, node: str) -> Tuple[Pod, ...]:
+    def pods_of(self, node: str) -> tuple[Pod, ...]:
         """The pods declared on a node."""
         return tuple(pod for pod in self.pods if pod.node == node)
 
     @property
-    def versions(self) -> Tuple[int, ...]:
+    def versions(self) -> tuple[int, ...]:
         """IP versions of the pods, in the order of ``cluster_cidrs``."""
         return tuple(cidr.version for cidr in self.cluster_cidrs)
 
+    @cached_property
+    def underlay_mtu(self) -> int:
+        """The smallest MTU on any way between nodes: external interfaces, and segments between routers."""
+        return min([node.mtu for node in self.nodes] + [segment.mtu for segment in self.underlay.segments])
+
     def overlay_mtu(self, version: int) -> int:
-        """MTU of the family's VXLAN device: the smallest external interface less the encapsulation."""
-        underlay = min(node.mtu for node in self.nodes)
-        return underlay - (VXLAN_OVERHEAD[version] if self.backend.type == "vxlan" else 0)
+        """MTU of the family's VXLAN device: the smallest MTU of the underlay less the encapsulation."""
+        return self.underlay_mtu - (VXLAN_OVERHEAD[version] if self.backend.type == "vxlan" else 0)
 
     @property
     def mtu(self) -> int:
@@ -165,3 +168,24 @@ def vtep_mac(node: str, vni: int, version: int) -> MacAddress:
     """
     digest = hashlib.sha256(f"{node}/{vni}/{version}".encode()).digest()
     return MacAddress(b"\x66" + digest[:5])
+
+
+def vxlan_device(vni: int, version: int) -> str:
+    """Name of a family's VXLAN device, as flannel has it: two devices in a dual-stack cluster."""
+    return f"flannel.{vni}" if version == 4 else f"flannel-v6.{vni}"
+
+
+def adjacent(one: Node, other: Node, version: int) -> bool:
+    """True when both nodes can send to the other's own address without a router or NAT.
+
+    It holds both ways or not at all: a peer that took the other way back would fail strict rp_filter.
+    """
+    here, there = one.address(version), other.address(version)
+    return (
+        here is not None
+        and there is not None
+        and here.ip in there.network
+        and there.ip in here.network
+        and one.public_ip(version) == here.ip
+        and other.public_ip(version) == there.ip
+    )

@@ -1,0 +1,191 @@
+"""Variables that describe one host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
+
+from ..model import IPAddress, IPInterface, IPNetwork
+from .field import Field, Problems
+from .names import NODE_VARIABLES, is_device, is_hostname, misspelt
+from .settings import LONGEST, Settings
+from .underlay import interface, on_segment
+
+KINDS = ("netns", "docker", "ssh")
+#: The device of a lab node's first port.
+FIRST_DEVICE = "eth0"
+
+
+@dataclass
+class NodeIntent:
+    """What one host declares.
+
+    segments:   where a lab stands it, the first one outside; none for an SSH node.
+    explicit:   addresses on the first segment, by IP version.
+    addresses:  of an SSH node's external interface.
+    """
+
+    name: str
+    kind: str = "netns"
+    segments: Tuple[str, ...] = ()
+    interface: str = FIRST_DEVICE
+    mtu: int = 1500
+    explicit: Dict[int, Tuple[Field, IPAddress]] = field(default_factory=dict)
+    addresses: Tuple[IPInterface, ...] = ()
+    public_ips: Dict[int, Tuple[Field, IPAddress]] = field(default_factory=dict)
+    pod_cidrs: Dict[int, Tuple[Field, IPNetwork]] = field(default_factory=dict)
+    pods: Optional[Field] = None
+
+
+def read_node(name: str, variables: Mapping[str, Any], settings: Settings, problems: Problems) -> NodeIntent:
+    """Read the variables of one host; what is wrong or missing becomes its default."""
+    if not is_hostname(name):
+        right = "write letters, digits and '-', at most 63 characters, e.g. node-1"
+        problems.add(name, "inventory_hostname", name, "not a hostname (RFC 1123)", right)
+    for variable in variables:
+        reason = misspelt(variable)
+        if reason is not None:
+            problems.add(name, variable, variables[variable], "unknown variable", reason)
+    fields = {
+        variable: Field(problems, name, variable, variables[variable])
+        for variable in NODE_VARIABLES
+        if variables.get(variable) is not None
+    }
+    node = NodeIntent(name, segments=(settings.segments[0].name,))
+    if not fields:
+        return node
+    if "node_kind" in fields:
+        node.kind = fields["node_kind"].choice(KINDS, node.kind)
+    node.pods = fields.get("node_pods")
+    if "node_pod_cidrs" in fields:
+        node.pod_cidrs = _pod_cidrs(fields["node_pod_cidrs"], settings)
+    node.public_ips = _public_ips(fields)
+    if node.kind == "ssh":
+        _read_ssh(node, fields, variables, settings, problems)
+    else:
+        _read_lab(node, fields, settings)
+    return node
+
+
+def _read_lab(node: NodeIntent, fields: Mapping[str, Field], settings: Settings) -> None:
+    if "node_segment" in fields:
+        node.segments = _segments(fields["node_segment"], settings) or node.segments
+    first = next(segment for segment in settings.segments if segment.name == node.segments[0])
+    node.mtu = first.mtu
+    explicit = []
+    for each in _items(fields, "node_address", "node_addresses", "172.30.0.11"):
+        address = on_segment(each, first)
+        if address is not None:
+            explicit.append((each, address))
+    node.explicit = _one_a_family(explicit)
+    if "node_interface" in fields and fields["node_interface"].value != FIRST_DEVICE:
+        right = f"leave it out, or write {FIRST_DEVICE}; the first of node_segment is the external interface"
+        fields["node_interface"].fail(f"the ports of a {node.kind} node are eth0, eth1, ...", right)
+    if "node_mtu" in fields:
+        right = f"set underlay.segments.{first.name}.mtu"
+        fields["node_mtu"].fail(f"a {node.kind} node has the MTU of its segment", right)
+
+
+def _segments(variable: Field, settings: Settings) -> Tuple[str, ...]:
+    known = [segment.name for segment in settings.segments]
+    items = [variable] if isinstance(variable.value, str) else variable.items("[rack-a, rack-b]")
+    found: List[str] = []
+    for item in items:
+        if item.value not in known:
+            item.fail("no such segment", f"declared are {', '.join(known)}")
+        elif item.value in found:
+            item.fail("named twice", "name each segment of a node once")
+        else:
+            found.append(str(item.value))
+    return tuple(found)
+
+
+def _read_ssh(
+    node: NodeIntent, fields: Dict[str, Field], variables: Mapping[str, Any], settings: Settings, problems: Problems
+) -> None:
+    """An SSH node exists already: what a lab works out has to be declared for it."""
+    node.segments = ()
+    if "node_segment" in fields:
+        fields["node_segment"].fail("an ssh node stands on no segment of a lab", "leave it out")
+    if "node_address" not in fields and "node_addresses" not in fields:
+        if _is_address(variables.get("ansible_host")):
+            fields["node_address"] = Field(problems, node.name, "ansible_host", variables["ansible_host"])
+        else:
+            right = "write the address of its external interface with prefix length, e.g. 192.0.2.11/24"
+            problems.add(node.name, "node_address", None, "not set, and ansible_host is not an IP address", right)
+    addresses = []
+    for each in _items(fields, "node_address", "node_addresses", "192.0.2.11/24"):
+        parsed = each.address("192.0.2.11/24")
+        if parsed is not None:
+            address, length = parsed
+            addresses.append((each, interface(address, address.max_prefixlen if length is None else length)))
+    node.addresses = tuple(each for _, each in _one_a_family(addresses).values())
+    if "node_mtu" in fields:
+        node.mtu = fields["node_mtu"].integer(1280 if 6 in settings.versions else 576, 65535, 1500) or node.mtu
+    if "node_interface" not in fields:
+        problems.add(node.name, "node_interface", None, "not set", "write the external interface's name, e.g. eth0")
+    elif not isinstance(fields["node_interface"].value, str) or not is_device(fields["node_interface"].value):
+        fields["node_interface"].fail("not a device name", "write the external interface's name, e.g. eth0")
+    else:
+        node.interface = str(fields["node_interface"].value)
+
+
+def _is_address(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(ip_address(value))
+    except ValueError:
+        return False
+
+
+def _public_ips(fields: Mapping[str, Field]) -> Dict[int, Tuple[Field, IPAddress]]:
+    found = []
+    for each in _items(fields, "node_public_ip", "node_public_ips", "198.51.100.7"):
+        parsed = each.address("198.51.100.7")
+        if parsed is not None and parsed[1] is not None:
+            each.fail("a public IP has no prefix length", f"write {parsed[0]}")
+        elif parsed is not None:
+            found.append((each, parsed[0]))
+    return _one_a_family(found)
+
+
+def _pod_cidrs(variable: Field, settings: Settings) -> Dict[int, Tuple[Field, IPNetwork]]:
+    found = []
+    for item in variable.items("[10.244.7.0/24]"):
+        cidr = item.cidr("10.244.7.0/24")
+        if cidr is None:
+            continue
+        cluster = next((each for each in settings.cluster_cidrs if each.version == cidr.version), None)
+        if cluster is None or not _inside(cidr, cluster):
+            ranges = ", ".join(map(str, settings.cluster_cidrs))
+            item.fail(f"outside the cluster's {ranges}", "write a block inside, or widen cluster_cidrs")
+        elif cidr.prefixlen > LONGEST[cidr.version]:
+            item.fail("too small for a pod", f"write a block of /{LONGEST[cidr.version]} or shorter")
+        else:
+            found.append((item, cidr))
+    return _one_a_family(found)
+
+
+def _inside(cidr: IPNetwork, cluster: IPNetwork) -> bool:
+    return cidr.prefixlen >= cluster.prefixlen and cidr.network_address in cluster
+
+
+def _items(fields: Mapping[str, Field], single: str, several: str, example: str) -> List[Field]:
+    """The values of a pair of variables, one for a single address and one for a list."""
+    if single in fields and several in fields:
+        fields[single].fail(f"{several} is set as well", f"write all addresses in {several}")
+    items = [fields[single]] if single in fields else []
+    return items + (fields[several].items(f"[{example}]") if several in fields else [])
+
+
+_Versioned = TypeVar("_Versioned", IPAddress, IPInterface, IPNetwork)
+
+
+def _one_a_family(found: Iterable[Tuple[Field, _Versioned]]) -> Dict[int, Tuple[Field, _Versioned]]:
+    families: Dict[int, Tuple[Field, _Versioned]] = {}
+    for each, value in found:
+        if value.version in families:
+            each.fail(f"a second one of IPv{value.version}", "write one a family")
+        else:
+            families[value.version] = (each, value)
+    return families
