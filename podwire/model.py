@@ -106,14 +106,17 @@ class Link(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An address of a device. ``host_scope`` is what pods behind ptp get on the node's side."""
+    """An address of a device. Without ``prefix_route`` the kernel makes no route to the address's
+    network (IFA_F_NOPREFIXROUTE): what pods behind ptp want, whose neighbours are not on their link."""
 
     device: str
     interface: IPInterface
     nodad: bool = False
+    prefix_route: bool = True
 
     def __str__(self) -> str:
-        return f"address {self.interface} dev {self.device}{' nodad' if self.nodad else ''}"
+        flags = (" nodad" if self.nodad else "") + ("" if self.prefix_route else " noprefixroute")
+        return f"address {self.interface} dev {self.device}{flags}"
 
 
 class Neighbour(NamedTuple):

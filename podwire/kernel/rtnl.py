@@ -37,6 +37,7 @@ IFF_UP = 1
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF = 2
 IFA_F_NODAD = 2
+IFA_F_NOPREFIXROUTE = 0x200
 RTNH_F_ONLINK = 4
 RTPROT_KERNEL = 2
 RT_TABLE_LOCAL = 255
@@ -167,8 +168,9 @@ def address_message(kind: int, address: Address, index: Index) -> Message:
     packed = interface.ip.packed
     head = _IFADDR.pack(_FAMILY[interface.version], interface.network.prefixlen, 0, 0, index(address.device))
     body = head + attribute(2, packed) + attribute(1, packed)
-    if address.nodad and kind == RTM_NEWADDR:
-        body += _u32(8, IFA_F_NODAD)
+    flags = (IFA_F_NODAD if address.nodad else 0) | (0 if address.prefix_route else IFA_F_NOPREFIXROUTE)
+    if flags and kind == RTM_NEWADDR:
+        body += _u32(8, flags)
     return kind, _REPLACE if kind == RTM_NEWADDR else 0, body
 
 
@@ -348,9 +350,9 @@ def read_address(payload: bytes, names: Mapping[int, str]) -> Address | None:
     ip = _ip(packed)
     if ip.is_loopback or (family == AF_INET6 and ip.is_link_local):
         return None
-    nodad = bool(_U32.unpack(found[8])[0] & IFA_F_NODAD) if 8 in found else False
+    flags = _U32.unpack(found[8])[0] if 8 in found else 0
     interface = IPv4Interface((packed, prefix)) if family == AF_INET else IPv6Interface((packed, prefix))
-    return Address(names.get(index, ""), interface, nodad)
+    return Address(names.get(index, ""), interface, bool(flags & IFA_F_NODAD), not flags & IFA_F_NOPREFIXROUTE)
 
 
 #: The heads of attributes of one length, as they stand in a message: NDA_DST and NDA_LLADDR.
