@@ -1,6 +1,6 @@
-"""host-gw: the peer itself is the gateway to its block. No encapsulation, so all nodes share a segment.
+"""host-gw: the peer itself is the gateway to its block. No encapsulation, so all nodes share a segment::
 
-10.244.1.0/24 via 172.30.0.12 dev eth0 proto 112
+    10.244.1.0/24 via 172.30.0.12 dev eth0 proto 112
 """
 
 from __future__ import annotations
