@@ -1,6 +1,8 @@
-"""host-gw: the peer itself is the gateway to its block. No encapsulation, so all nodes share a segment::
+"""host-gw: the peer itself is the gateway to its block.
 
-    10.244.1.0/24 via 172.30.0.12 dev eth0 proto 112
+    route 10.244.1.0/24 via 172.30.0.12 dev eth0
+
+No encapsulation, so all nodes share a segment.
 """
 
 from __future__ import annotations
