@@ -19,7 +19,7 @@ import signal
 import socket
 import struct
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, List, NoReturn, Sequence
 
 from ..errors import LabError, PodwireError
@@ -51,6 +51,7 @@ def spawned(module: str, label: str, requests: Sequence[Dict[str, Any]]) -> Iter
                 (os.POSIX_SPAWN_DUP2, theirs.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, their_trouble, 2),
             ],
+            setsigmask=[],
         )
     finally:
         theirs.close()
@@ -98,7 +99,13 @@ def _gather(reports: socket.socket, trouble: int, count: int) -> List[int]:
 
 
 def requests() -> List[Dict[str, Any]]:
-    """In the starter: the requests. Freezes what is loaded, so that children share its pages."""
+    """In the starter: the requests. Freezes what is loaded, so that children share its pages.
+
+    Descriptors that the program's own parent left inheritable would outlive both: they are closed.
+    """
+    for descriptor in sorted(map(int, os.listdir("/proc/self/fd")))[3:]:
+        with suppress(OSError):  # the listing's own
+            os.close(descriptor)
     size = struct.unpack("=I", _read(4))[0]
     found: List[Dict[str, Any]] = json.loads(_read(size))
     gc.collect()
