@@ -44,9 +44,10 @@ class Operation(NamedTuple):
 def plan(desired: State, current: State) -> list[Operation]:
     """The operations, in the order in which they have to be executed."""
     link_changes, renewed = _plan_links(desired.links, current.links)
-    gone = {op.object.name for op in renewed if isinstance(op.object, Link)}
-    gone |= {link.name for link in current.links} - {link.name for link in desired.links}
-    left = _without_devices(current, gone) if gone else current
+    cleared = frozenset(op.object.name for op in renewed if isinstance(op.object, Link))
+    left = _without_devices(current, cleared) if cleared else current
+    undesired = _undesired_links(desired.links, current.links)
+    going = _standing_on(left, frozenset(link.name for link in undesired)) if undesired else frozenset()
 
     first: list[Operation] = list(renewed)
     middle: list[Operation] = []
@@ -54,12 +55,12 @@ def plan(desired: State, current: State) -> list[Operation]:
     for index, name in enumerate(State._fields):
         if name == "links":
             middle += link_changes
-            last += [Operation(REMOVE, link) for link in _undesired_links(desired.links, current.links)]
+            last += [Operation(REMOVE, link) for link in undesired]
             continue
         clearing, making, removing = _plan_field(name, desired[index], left[index])
         first += clearing
         middle += making
-        last += removing
+        last += [operation for operation in removing if operation.object not in going]
     return first + middle + last[::-1]
 
 
@@ -124,18 +125,19 @@ def link_stage(link: Link) -> int:
     return 1 if link.master or link.vxlan or link.peer else 0
 
 
-def _without_devices(current: State, gone: Iterable[str]) -> State:
-    """What is left when devices go: the kernel takes everything that stands on them along."""
-    lost = frozenset(gone)
-    lost_hops = {hop.id for hop in current.next_hops if hop.device in lost}
-    return current._replace(
-        sysctls=frozenset(each for each in current.sysctls if _sysctl_device(each) not in lost),
-        addresses=frozenset(each for each in current.addresses if each.device not in lost),
-        neighbours=frozenset(each for each in current.neighbours if each.device not in lost),
-        fdb=frozenset(each for each in current.fdb if each.device not in lost),
-        next_hops=frozenset(each for each in current.next_hops if each.device not in lost),
-        routes=frozenset(each for each in current.routes if each.device not in lost and each.next_hop not in lost_hops),
-    )
+def _standing_on(state: State, devices: frozenset[str]) -> frozenset[Object]:
+    """What the kernel takes along when devices go."""
+    hops = {hop.id for hop in state.next_hops if hop.device in devices}
+    found: set[Object] = {each for each in state.sysctls if _sysctl_device(each) in devices}
+    found |= {each for each in state.routes if each.device in devices or each.next_hop in hops}
+    for field in (state.addresses, state.neighbours, state.fdb, state.next_hops):
+        found |= {each for each in field if each.device in devices}
+    return frozenset(found)
+
+
+def _without_devices(state: State, devices: frozenset[str]) -> State:
+    lost = _standing_on(state, devices)
+    return State._make(field - lost for field in state)
 
 
 def _sysctl_device(sysctl: Sysctl) -> str:
@@ -155,7 +157,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "addresses": lambda each: (each.device, each.interface),
     "nat_rules": lambda each: each,
 }
-_CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, Route, File)
+_CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, File)
 
 
 def _plan_field(
@@ -174,13 +176,24 @@ def _plan_field(
     making: list[Operation] = []
     for each in sorted(missing, key=_order):
         old = twins.pop(key(each), [])
-        if len(old) == 1 and isinstance(each, _CHANGE_IN_PLACE):
+        if len(old) == 1 and _changes_in_place(each, old[0]):
             making.append(Operation(CHANGE, each, old[0]))
         else:
             clearing += [Operation(REMOVE, twin) for twin in sorted(old, key=_order)]
             making.append(Operation(ADD, each))
     others = [] if name == "sysctls" else [each for group in twins.values() for each in group]
     return clearing, making, [Operation(REMOVE, each) for each in sorted(others, key=_order)]
+
+
+def _changes_in_place(each: Object, old: Object) -> bool:
+    """Whether the kernel can replace ``old`` in one step.
+
+    An IPv6 onlink route that moves to another device cannot: its gateway lies in its own prefix, so
+    the old route resolves it, to the wrong device (ip6_route_check_nh_onlink).
+    """
+    if isinstance(each, Route) and isinstance(old, Route):
+        return not (each.destination.version == 6 and each.onlink and each.device != old.device)
+    return isinstance(each, _CHANGE_IN_PLACE)
 
 
 def _order(each: Object) -> Any:
