@@ -1,0 +1,11 @@
+"""The plugins that can run in this process, by the type that a NetConf calls them."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from ..plugin import Plugin
+from .bridge import Bridge
+from .ptp import Ptp
+
+PLUGINS: Dict[str, Plugin] = {plugin.type: plugin for plugin in (Bridge(), Ptp())}

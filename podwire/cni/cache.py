@@ -1,0 +1,98 @@
+"""Results of ADD, kept in libcni's format (libcni/api.go, cacheAdd) so that other runtimes can DEL and CHECK.
+
+``<cache dir>/results/<network>-<container id>-<ifname>``, mode 0600: kind ``cniCacheV1`` with the
+configuration in base64 and the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from base64 import b64decode, b64encode
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ..errors import CNI_IO_FAILURE, CniError
+from .netconf import Attachment, NetConfList
+from .result import Result
+
+CACHE_DIR = "/var/lib/cni"
+_KIND = "cniCacheV1"
+
+
+class Cached(NamedTuple):
+    """A cached ADD. ``config`` is the text of the NetConfList that it was made with."""
+
+    attachment: Attachment
+    config: str
+    result: Result
+
+
+class Cache:
+    """The cached results of one network."""
+
+    def __init__(self, cache_dir: str, network: str) -> None:
+        self._folder = os.path.join(cache_dir, "results")
+        self._network = network
+
+    def write(self, attachment: Attachment, network: NetConfList, result: Result) -> None:
+        """Keep a result, whole or not at all; the same one again is left alone."""
+        content = json.dumps(
+            {
+                "kind": _KIND,
+                "containerId": attachment.container_id,
+                "config": b64encode(network.source.encode()).decode(),
+                "ifName": attachment.ifname,
+                "networkName": network.name,
+                "netns": attachment.netns,
+                "result": result.to_json(network.cni_version),
+            },
+            separators=(",", ":"),
+        )
+        path = self._path(attachment)
+        with contextlib.suppress(OSError), open(path) as file:
+            if file.read() == content:
+                return
+        temporary = os.path.join(self._folder, ".podwire")  # one is enough: the runtime holds its lock
+        try:
+            os.makedirs(self._folder, 0o700, exist_ok=True)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+                file.write(content)
+            os.rename(temporary, path)
+        except OSError as error:
+            raise CniError(CNI_IO_FAILURE, f"failed to cache a result at {path}: {error.strerror}") from error
+
+    def read(self, attachment: Attachment) -> Optional[Cached]:
+        """What is kept of an attachment; None if nothing that can be read."""
+        return self._load(self._path(attachment))
+
+    def remove(self, attachment: Attachment) -> None:
+        """Forget an attachment."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(attachment))
+
+    def all(self) -> List[Cached]:
+        """Everything kept of this network. Names are ambiguous (dashes), so the files decide."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return []
+        found = (self._load(os.path.join(self._folder, each)) for each in names if each.startswith(self._network + "-"))
+        return [each for each in found if each is not None]
+
+    def _path(self, attachment: Attachment) -> str:
+        return os.path.join(self._folder, f"{self._network}-{attachment.container_id}-{attachment.ifname}")
+
+    def _load(self, path: str) -> Optional[Cached]:
+        try:
+            with open(path, encoding="utf-8") as file:
+                data: Dict[str, Any] = json.load(file)
+            if data["kind"] != _KIND or data["networkName"] != self._network:
+                return None
+            return Cached(
+                Attachment(data["containerId"], data["ifName"], data.get("netns") or ""),
+                b64decode(data["config"]).decode(),
+                Result.from_json(data["result"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, CniError):
+            return None

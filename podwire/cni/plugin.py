@@ -1,0 +1,48 @@
+"""What a plugin is: a pure projection of its configuration, an attachment and a reservation.
+
+A plugin does nothing. It says what should be there; ADD makes it so, CHECK plans towards it and finds
+nothing to do, DEL plans towards its absence. So a plugin run by the runtime in this process for two hundred
+attachments and one run as an executable for one are the same code.
+"""
+
+from __future__ import annotations
+
+from typing import FrozenSet, NamedTuple, Optional, Protocol
+
+from ..ipam.allocator import Reservation
+from ..state import EMPTY, State
+from .netconf import Attachment, NetConf
+from .result import Result
+
+
+class Projection(NamedTuple):
+    """What an attachment should look like.
+
+    node:    objects in the node's namespace that are this attachment's own: gone after its DEL.
+    pod:     objects in the container's namespace.
+    shared:  objects in the node's namespace that all attachments stand on (a bridge, forwarding): each ADD sees to
+             them, no DEL touches them.
+    """
+
+    result: Result
+    node: State = EMPTY
+    pod: State = EMPTY
+    shared: State = EMPTY
+
+    def behind(self, earlier: Projection) -> Projection:
+        """This one behind an earlier one of the same chain."""
+        return Projection(self.result, earlier.node | self.node, earlier.pod | self.pod, earlier.shared | self.shared)
+
+
+class Plugin(Protocol):
+    """One plugin. ``type`` is what a NetConf calls it; all methods are pure and raise CniError."""
+
+    type: str
+
+    def project(
+        self, conf: NetConf, attachment: Attachment, reservation: Optional[Reservation], previous: Optional[Result]
+    ) -> Projection:
+        """What the attachment should look like, given the result of the plugins before it in the chain."""
+
+    def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
+        """Names of the node's devices that are the attachment's own; needs no namespace and no reservation."""

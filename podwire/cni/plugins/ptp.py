@@ -1,0 +1,91 @@
+"""ptp: every container on a link of its own with the node, which routes to it.
+
+::
+
+    node                                          pod
+    veth1a2b3c4d 10.244.1.1/32 ══════════════════ eth0 10.244.1.2/24 (no prefix route)
+    10.244.1.2/32 dev veth1a2b3c4d scope host     10.244.1.1/32 dev eth0 scope link src 10.244.1.2
+                                                  10.244.1.0/24 via 10.244.1.1 src 10.244.1.2
+                                                  default via 10.244.1.1
+
+The container's neighbours in its subnet are not on its link, so the kernel's own route to the subnet
+would send it asking for them in vain; everything goes through the gateway, which is the node's end.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import FrozenSet, Optional, Tuple
+
+from ...ipam.allocator import Reservation
+from ...ipam.ranges import IpConfig, with_prefix
+from ...model import PROTOCOL_BOOT, Address, IPAddress, IPNetwork, Link, Route, VethPeer
+from ...state import State
+from ..netconf import Attachment, NetConf
+from ..plugin import Projection
+from ..result import Result, ResultIp
+from . import common
+
+
+class Ptp:
+    """The plugin."""
+
+    type = "ptp"
+
+    def project(
+        self, conf: NetConf, attachment: Attachment, reservation: Optional[Reservation], previous: Optional[Result]
+    ) -> Projection:
+        """Both ends of the pair, with the routes between them."""
+        conf.refuse("ipMasq")
+        mtu = conf.number("mtu", 68, 65535) or None
+        ipam, ips = common.require_ipam(conf, reservation)
+        veth, ifname = common.host_veth(attachment), attachment.ifname
+        outside = Link(veth, "veth", mtu, common.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
+        inside = Link(ifname, "veth", mtu, common.mac_of(ips[0].address.ip))
+        routes = common.pod_routes(ifname, ipam.routes, ips) | _pod_routes(ifname, ips)
+        return Projection(
+            Result(
+                (common.interface(outside), common.interface(inside, attachment.netns)),
+                tuple(ResultIp(each.address, each.gateway, 1) for each in ips),
+                ipam.routes,
+            ),
+            node=_node_state(outside, ips),
+            pod=common.pod_state(inside, ips, prefix_route=False) | State(routes=routes),
+            shared=State(sysctls=common.forwarding(ips)),
+        )
+
+    def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
+        """The node's end."""
+        return frozenset({common.host_veth(attachment)})
+
+
+def _node_state(link: Link, ips: Tuple[IpConfig, ...]) -> State:
+    gateways = [with_prefix(each.gateway, each.gateway.max_prefixlen) for each in ips]
+    return State(
+        links=frozenset({link}),
+        sysctls=frozenset({common.no_router(link.name)}),
+        addresses=frozenset(Address(link.name, each, nodad=each.version == 6) for each in gateways),
+        routes=frozenset(
+            Route(
+                _alone(each.address.ip),
+                device=link.name,
+                protocol=PROTOCOL_BOOT,
+                scope="host" if each.address.version == 4 else "global",
+            )
+            for each in ips
+        ),
+    )
+
+
+def _pod_routes(ifname: str, ips: Tuple[IpConfig, ...]) -> FrozenSet[Route]:
+    found = set()
+    for address, gateway in ips:
+        scope = "link" if address.version == 4 else "global"
+        found.add(Route(_alone(gateway), device=ifname, protocol=PROTOCOL_BOOT, scope=scope, source=address.ip))
+        found.add(Route(address.network, gateway, ifname, protocol=PROTOCOL_BOOT, source=address.ip))
+    return frozenset(found)
+
+
+def _alone(address: IPAddress) -> IPNetwork:
+    """The network of one address."""
+    return ip_network(address)
