@@ -1,0 +1,107 @@
+"""Ansible's way into a lab's nodes of kind netns."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, List, Optional, Tuple
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.connection.local import Connection as LocalConnection
+from podwire.cluster_id import cluster_id
+from podwire.lab.registry import node_pid
+
+DOCUMENTATION = """
+name: netns
+short_description: run tasks inside a podwire lab's nodes
+description:
+  - Joins the network, mount, UTS, IPC and PID namespaces of a running node of kind C(netns) on the controller.
+  - The lab has to be up (C(site.yml) builds it) and the controller has to run as root. Nothing is copied to get in.
+author: podwire
+options:
+  node:
+    description: Name of the node.
+    type: str
+    vars:
+      - name: inventory_hostname
+  inventory:
+    description: Path of the inventory that declares the node; it tells one running lab from another.
+    type: str
+    vars:
+      - name: inventory_file
+  become_success_timeout:
+    description: Seconds to wait for become to succeed.
+    type: int
+    default: 10
+    vars:
+      - name: ansible_netns_become_success_timeout
+  become_strip_preamble:
+    description: Strip what become prints before the command's own output.
+    type: bool
+    default: true
+    vars:
+      - name: ansible_netns_become_strip_preamble
+extends_documentation_fragment:
+  - connection_pipelining
+"""
+
+EXAMPLES = """
+- name: Look at a running lab
+  hosts: all
+  gather_facts: false
+  connection: netns
+  tasks:
+    - name: Show the node's routes
+      ansible.builtin.command: ip route
+      changed_when: false
+"""
+
+
+class Connection(LocalConnection):  # type: ignore[misc]
+    """The local connection, with every command started inside the node."""
+
+    transport = "netns"
+    has_pipelining = True
+
+    def _connect(self) -> Connection:
+        self._enter()
+        super()._connect()
+        return self
+
+    def exec_command(self, cmd: str, in_data: Optional[bytes] = None, sudoable: bool = True) -> Tuple[int, bytes, bytes]:
+        """Run a shell command inside the node: exit status, stdout, stderr."""
+        command = shlex.join([*self._enter(), "/bin/sh", "-c", cmd])
+        result: Tuple[int, bytes, bytes] = super().exec_command(command, in_data=in_data, sudoable=sudoable)
+        return result
+
+    def put_file(self, in_path: str, out_path: str) -> None:
+        """Copy a file of the controller into the node."""
+        with open(in_path, "rb") as file:
+            self._copy(f"cat > {shlex.quote(out_path)}", out_path, file.read())
+
+    def fetch_file(self, in_path: str, out_path: str) -> None:
+        """Copy a file of the node to the controller."""
+        content = self._copy(f"cat {shlex.quote(in_path)}", in_path, None)
+        with open(out_path, "wb") as file:
+            file.write(content)
+
+    def _copy(self, command: str, path: str, content: Optional[bytes]) -> bytes:
+        status, output, errors = self.exec_command(command, in_data=content, sudoable=False)
+        if status != 0:
+            raise AnsibleConnectionFailure(f"failed to copy {path} on {self._node()}: {errors.decode().strip()}")
+        return output
+
+    def _node(self) -> str:
+        name: str = self.get_option("node") or self._play_context.remote_addr
+        return name
+
+    def _enter(self) -> List[str]:
+        """The command that joins the node's namespaces; its process id can change from run to run."""
+        inventory: Any = self.get_option("inventory")
+        identity = cluster_id(inventory) if inventory else ""
+        pid = node_pid(identity, self._node()) if identity else None
+        if pid is None:
+            where = f"the lab {identity}" if identity else "its lab"
+            raise AnsibleConnectionFailure(
+                f"failed to connect to {self._node()}: {where} is not running there; run ./run site"
+            )
+        return ["nsenter", "-t", str(pid), "-m", "-u", "-i", "-n", "-p", "--"]
