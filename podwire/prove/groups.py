@@ -40,7 +40,7 @@ def describe(expected: Cells, failing: Cells, failures: Sequence[Sequence[str]],
 
 
 def _candidates(expected: Cells) -> List[Tuple[str, Set[Cell]]]:
-    """Sets of cells worth a sentence, widest first."""
+    """Sets of cells worth a sentence, widest first; of two names for the same cells the narrower."""
     cells = {cell for cell, total in expected.items() if total}
     cross = {cell for cell in cells if cell[0] != cell[1]}
     nodes = sorted({name for cell in cells for name in cell})
@@ -51,7 +51,8 @@ def _candidates(expected: Cells) -> List[Tuple[str, Set[Cell]]]:
     found += [(f"all within {node}", {c for c in cells - cross if c[0] == node}) for node in nodes]
     found += [(f"all between {a} and {b}", {(a, b), (b, a)} & cross) for a, b in sorted(cross) if a < b]
     found += [(f"all from {a} to {b}", {(a, b)}) for a, b in sorted(cross)]
-    return found
+    names = {frozenset(cells): what for what, cells in found}
+    return [(what, set(cells)) for cells, what in names.items()]
 
 
 def _pods(failures: Sequence[Sequence[str]], covered: Set[Cell], ends: Sequence[Endpoint]) -> List[str]:

@@ -12,7 +12,7 @@ import resource
 import select
 import socket
 import time
-from typing import Any, Dict, Mapping, Optional, Sequence, Set
+from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import ProofError
 from . import wire
@@ -56,6 +56,7 @@ class Reach:
         self._echo: Dict[int, Problem] = {}
         self._tcp: Dict[int, Problem] = {}
         self._unseen: Set[int] = set()
+        self._said: Dict[Tuple[int, str], Problem] = {}
         self.unanswered: Set[int] = set()
 
     def run(self) -> Dict[int, Problem]:
@@ -180,8 +181,8 @@ class Reach:
 
     def _give_up_connections(self) -> None:
         for fd, connection in list(self._open.items()):
-            said = "connects, but no HTTP answer comes" if connection.sent else "no answer"
-            self._tcp[connection.number] = Problem("timeout", said)
+            mute = Problem("timeout", "connects, but no HTTP answer comes")
+            self._tcp[connection.number] = mute if connection.sent else _SILENT
             self._close(fd, connection)
 
     def _compare(self, number: int, answer: Mapping[str, Any]) -> None:
@@ -204,7 +205,7 @@ class Reach:
         self._tcp[number] = Problem("nat", f"seen{by} as {as_what} instead of {expected} (NAT)")
 
     def _problem(self, number: int) -> Optional[Problem]:
-        echo, tcp = self._echo.get(number), self._tcp.get(number)
+        echo, tcp = self._telling(number, "ICMP", self._echo), self._telling(number, "TCP", self._tcp)
         if echo is None and number in self._unseen:
             echo = Problem("identity", "answered, but not by the pod")
         if tcp is None:
@@ -216,6 +217,16 @@ class Reach:
         if echo == tcp == _SILENT:
             return Problem("timeout", "no answer (ICMP, TCP)")
         return Problem(tcp.cause if echo is _SILENT else echo.cause, f"ICMP {echo.reason}, TCP {tcp.reason}")
+
+    def _telling(self, number: int, protocol: str, now: Mapping[int, Problem]) -> Optional[Problem]:
+        """This round's problem, or what an earlier round was told where this one heard nothing: nodes limit how
+        often they explain themselves (net.ipv4.icmp_ratelimit)."""
+        problem = now.get(number)
+        if problem is None or problem is not _SILENT:
+            if problem is not None:
+                self._said[number, protocol] = problem
+            return problem
+        return self._said.get((number, protocol), problem)
 
 
 def _tcp_problem(code: int) -> Problem:

@@ -13,7 +13,8 @@ import socket
 import struct
 from typing import Any, Dict, NamedTuple, Optional, Union
 
-TAG = b"podwire"
+from ..lab.pings import TAG
+
 SIZE_TAG = b"podwmtu"
 NONCE = struct.Struct("!II")
 _NONCE_AT = 8 + len(TAG)
