@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NoReturn
@@ -170,6 +169,8 @@ def _write_file(operation: Operation) -> None:
 
 def write_atomically(path: str, content: bytes, mode: int) -> None:
     """Write a file whole or not at all: temp file beside it, fsync, rename."""
+    import tempfile  # 12 ms, and most processes that come here to join a namespace write no file
+
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
