@@ -44,7 +44,8 @@ def read(
         raise IntentError([f"failed to read inventory {source}: it has no hosts; add one a node, e.g. node-1"])
     record = record or Record()
     problems = Problems(hosts, origins or {})
-    settings = read_settings(shared(hosts, problems), problems)
+    fields = shared(hosts, problems)
+    settings = read_settings(fields, problems)
     intents = [read_node(name, variables, settings, problems) for name, variables in hosts.items()]
     ports, routers = place(intents, settings.segments, settings.routers, record, problems)
     reserved = {**{router.name: "router" for router in routers}, **{intent.name: "node" for intent in intents}}
@@ -66,7 +67,7 @@ def read(
         pods=pods,
         underlay=_underlay(settings, routers, intents),
     )
-    check(cluster, intents, problems)
+    check(cluster, intents, fields, problems)
     found = list(problems)
     if found:
         raise IntentError(found)

@@ -12,8 +12,8 @@ from .field import ALL, Field, Problems
 from .nodes import NodeIntent
 from .underlay import RouterIntent, on_segment
 
-#: Host number of the first node; the numbers below are left for routers, and for people.
-FIRST_NODE = 11
+#: Host number of the first node, .11 or ::11; the numbers below are left for routers, and for people.
+FIRST_NODE = {4: 11, 6: 0x11}
 #: Addresses by owner and segment.
 _Placed = Dict[Tuple[str, str], List[IPInterface]]
 
@@ -102,7 +102,7 @@ def _numbers(
             if owner not in explicit and each.network == cidr and 0 < int(each) - base <= last:
                 held[owner] = int(each) - base
     given = {owner: address - base for owner, address in explicit.items()}
-    middle = min(FIRST_NODE, last + 1)
+    middle = min(FIRST_NODE[cidr.version], last + 1)
     for owners, choice in (
         (routers, [(1, last)]),
         (nodes, [(middle, last), (1, middle - 1)]),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import ip_network
-from typing import Dict, List, Sequence, Set, Tuple
+from typing import Collection, Dict, List, Sequence, Set, Tuple
 
-from ..cluster import VXLAN_OVERHEAD, Cluster, Node, adjacent
+from ..cluster import VXLAN_OVERHEAD, Cluster, Node, adjacent, vxlan_device
 from ..model import IPNetwork
-from .field import ALL, Problems
+from .field import ALL, Problems, root
 from .nodes import NodeIntent
 from .settings import LONGEST
 
@@ -29,9 +29,10 @@ _BRIDGE_PORTS = 1023
 _LOWEST_MTU = {4: 576, 6: 1280}
 
 
-def check(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problems) -> None:
-    """Every check of a whole cluster."""
-    _ranges(cluster, problems)
+def check(cluster: Cluster, intents: Sequence[NodeIntent], declared: Collection[str], problems: Problems) -> None:
+    """Every check of a whole cluster. ``declared`` are the cluster's variables that are not defaults."""
+    _ranges(cluster, declared, problems)
+    _kinds(cluster, problems)
     _families(cluster, problems)
     _capacity(cluster, intents, problems)
     _public_ips(cluster, intents, problems)
@@ -42,13 +43,16 @@ def check(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problems) -
             _host_gw(cluster, version, problems)
 
 
-def _ranges(cluster: Cluster, problems: Problems) -> None:
+def _ranges(cluster: Cluster, declared: Collection[str], problems: Problems) -> None:
     """Pod, service and node ranges do not overlap each other or what the Internet reserves."""
     ranges: List[Tuple[str, IPNetwork]] = []
     for path, cidrs in (("cluster_cidrs", cluster.cluster_cidrs), ("service_cidrs", cluster.service_cidrs)):
         ranges += [(f"{path}[{i}]", cidr) for i, cidr in enumerate(cidrs) if problems.sound(path)]
     segments = [(f"underlay.segments.{each.name}.cidrs", each) for each in cluster.underlay.segments]
     ranges += [(path, cidr) for path, segment in segments for cidr in segment.cidrs]
+    # The range that the user wrote is the one to change: defaults first, so that it is named.
+    defaults = {path for path, _ in ranges if root(path) not in declared}
+    ranges.sort(key=lambda each: each[0] not in defaults)
     for i, (path, cidr) in enumerate(ranges):
         for reserved, what in _RESERVED.items():
             if reserved.version == cidr.version and reserved.overlaps(cidr):
@@ -58,14 +62,29 @@ def _ranges(cluster: Cluster, problems: Problems) -> None:
             both_segments = path.startswith("underlay") and other_path.startswith("underlay")
             if cidr.version == other.version and cidr.overlaps(other) and not both_segments:
                 right = "write ranges for pods, services and nodes that do not overlap"
-                problems.add(ALL, path, str(cidr), f"overlaps {other_path} = {other}", right)
+                default = " (the default)" if other_path in defaults else ""
+                problems.add(ALL, path, str(cidr), f"overlaps {other_path} = {other}{default}", right)
     for node in cluster.nodes:
         if node.kind == "ssh":
             for address in (*(each.ip for each in node.addresses), *node.public_ips):
                 for path, cidr in ranges:
                     if address in cidr and not path.startswith("underlay"):
-                        right = f"choose {path.split('[')[0]} away from the nodes' network"
+                        right = f"choose {root(path)} away from the nodes' network"
                         problems.add(node.name, "node_address", str(address), f"inside {path} = {cidr}", right)
+
+
+def _kinds(cluster: Cluster, problems: Problems) -> None:
+    """A lab's nodes and SSH nodes do not see each other; an external interface is nobody else's."""
+    lab = next((node for node in cluster.nodes if node.kind != "ssh"), None)
+    for node in cluster.nodes:
+        if node.kind != "ssh":
+            continue
+        if lab is not None:
+            cause = f"{lab.name} is a {lab.kind} node, whose underlay lies inside this machine"
+            problems.add(node.name, "node_kind", node.kind, cause, "declare them in two inventories")
+        if node.interface in {cluster.cni.bridge, *(vxlan_device(cluster.backend.vni, each) for each in (4, 6))}:
+            cause = "the name of a device that podwire makes"
+            problems.add(node.name, "node_interface", node.interface, cause, "write the external interface's name")
 
 
 def _families(cluster: Cluster, problems: Problems) -> None:
@@ -83,8 +102,9 @@ def _families(cluster: Cluster, problems: Problems) -> None:
             cause = f"no IPv{version} address, and the peers of IPv{version} pods are reached over IPv{version}"
             if not segment:
                 for node in nodes:
-                    addresses = list(map(str, node.addresses))
-                    problems.add(node.name, "node_addresses", addresses, cause, f"add one of IPv{version}")
+                    if node.addresses:  # that it has none at all is said already
+                        addresses = list(map(str, node.addresses))
+                        problems.add(node.name, "node_addresses", addresses, cause, f"add one of IPv{version}")
             elif problems.sound("underlay"):
                 cidrs = [str(c) for each in cluster.underlay.segments if each.name == segment for c in each.cidrs]
                 right = f"add an IPv{version} CIDR for {nodes[0].name} and what else stands there"
@@ -103,7 +123,7 @@ def usable(cidr_length: int, version: int) -> int:
 def _capacity(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problems) -> None:
     """Each node's block has room for its pods."""
     asked = Counter(pod.node for pod in cluster.pods if not pod.host_network)
-    if not problems.sound("pods", "node_pods", "node_prefix_length"):
+    if not problems.sound("pods", "node_pods", "node_prefix_length", "cluster_cidrs"):
         return
     for intent, node in zip(intents, cluster.nodes):
         count = asked[node.name]
@@ -112,7 +132,7 @@ def _capacity(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problem
                 continue
             fits = next(n for n in range(LONGEST[cidr.version], -1, -1) if usable(n, cidr.version) >= count)
             right = f"write /{fits} or shorter, or ask for fewer pods"
-            room = f"room for {usable(cidr.prefixlen, cidr.version)} pods, and {count} are asked for"
+            room = f"room for {usable(cidr.prefixlen, cidr.version)} of the {count} pods"
             if cidr.version in intent.pod_cidrs:
                 intent.pod_cidrs[cidr.version][0].fail(room, right)
             else:

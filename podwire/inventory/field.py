@@ -48,7 +48,7 @@ class Problems:
         """``subject`` is a host or ALL; ``right`` says what to write instead."""
         written = "" if value is None else f" = {shown(value)}"
         self._found.setdefault(_Problem(path, f"{path}{written}: {cause}; {right}"), []).append(subject)
-        self._unsound.add(_root(path))
+        self._unsound.add(root(path))
 
     def sound(self, *variables: str) -> bool:
         """True when nothing is wrong with these variables, so that checks which combine them make sense."""
@@ -56,7 +56,7 @@ class Problems:
 
     def __iter__(self) -> Iterator[str]:
         for problem, subjects in self._found.items():
-            yield f"{self._subject(_root(problem.path), subjects)}: {problem.text}"
+            yield f"{self._subject(root(problem.path), subjects)}: {problem.text}"
 
     def _subject(self, variable: str, subjects: Sequence[str]) -> str:
         hosts = list(self._hosts) if ALL in subjects else list(dict.fromkeys(subjects))
@@ -69,7 +69,8 @@ class Problems:
         return f"{name} ({origins.pop()})" if len(origins) == 1 else name
 
 
-def _root(path: str) -> str:
+def root(path: str) -> str:
+    """The variable that a path starts with."""
     return path.split(".", 1)[0].split("[", 1)[0]
 
 

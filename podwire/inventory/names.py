@@ -87,8 +87,7 @@ def misspelt(variable: str) -> Optional[str]:
     """
     if variable in _KNOWN or variable.startswith("ansible_"):
         return None
-    near = next((each for each in sorted(_KNOWN) if distance(variable, each) <= min(2, len(each) // 4)), None)
-    if near is None and not variable.startswith("node_"):
+    near = meant(variable, sorted(_KNOWN))
+    if not variable.startswith("node_") and (near is None or distance(variable, near) > min(2, len(near) // 4)):
         return None
-    near = near or meant(variable, sorted(_KNOWN))
     return f"did you mean {near}?" if near else f"the variables of a host are {', '.join(NODE_VARIABLES)}"

@@ -52,7 +52,7 @@ def read_node(name: str, variables: Mapping[str, Any], settings: Settings, probl
         for variable in NODE_VARIABLES
         if variables.get(variable) is not None
     }
-    node = NodeIntent(name, segments=(settings.segments[0].name,))
+    node = NodeIntent(name, segments=(settings.segments[0].name,), mtu=settings.segments[0].mtu)
     if not fields:
         return node
     if "node_kind" in fields:
@@ -105,7 +105,7 @@ def _read_ssh(
     node: NodeIntent, fields: Dict[str, Field], variables: Mapping[str, Any], settings: Settings, problems: Problems
 ) -> None:
     """An SSH node exists already: what a lab works out has to be declared for it."""
-    node.segments = ()
+    node.segments, node.mtu = (), 1500
     if "node_segment" in fields:
         fields["node_segment"].fail("an ssh node stands on no segment of a lab", "leave it out")
     if "node_address" not in fields and "node_addresses" not in fields:

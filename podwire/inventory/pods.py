@@ -115,7 +115,7 @@ def _check(found: Sequence[Tuple[Pod, Field]], reserved: Mapping[str, str]) -> N
     for pod, variable in found:
         other = names.setdefault(pod.name, pod)
         holder = ports.setdefault((pod.node, pod.port), pod) if pod.host_network else pod
-        if not is_hostname(pod.name):
+        if not is_hostname(pod.name) and is_hostname(pod.node):  # a pod without a name of its own has its node's
             variable.fail(f"{pod.name} is not a hostname", "write letters, digits and '-', at most 63, e.g. pod-a")
         if pod.name in reserved:
             variable.fail(f"{pod.name} is the name of a {reserved[pod.name]}", "give the pod another name")

@@ -49,8 +49,9 @@ def shared(hosts: Mapping[str, Mapping[str, Any]], problems: Problems) -> Dict[s
         for host, variables in hosts.items():
             other = variables.get(name)
             if other is not value and other != value:
-                cause = f"differs from {first_host}, and describes the whole cluster"
-                problems.add(host, name, "not set" if other is None else other, cause, "set it once, for all hosts")
+                how = f"not set here, but on {first_host}" if other is None else f"differs from {first_host}"
+                cause = f"{how}, and it describes the whole cluster"
+                problems.add(host, name, other, cause, "set it once, for all hosts")
         if value is not None:
             fields[name] = Field(problems, ALL, name, value)
     return fields
