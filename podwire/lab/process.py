@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 from typing import Dict, Iterable, NamedTuple, Optional
 
 from ..errors import LabError
@@ -77,3 +78,25 @@ def kill(processes: Iterable[Process]) -> None:
     finally:
         for descriptor in waiting:
             os.close(descriptor)
+
+
+def pids_inside(holders: Iterable[int]) -> Dict[int, Dict[int, int]]:
+    """For each process that is PID 1 of a PID namespace: process ids as seen inside to those seen here.
+
+    From the last NSpid of /proc/PID/status, proc_pid_status(5); one pass over /proc for all.
+    """
+    spaces = {}
+    for holder in holders:
+        with suppress(OSError):
+            spaces[os.readlink(f"/proc/{holder}/ns/pid")] = holder
+    found: Dict[int, Dict[int, int]] = {holder: {} for holder in spaces.values()}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        with suppress(OSError):  # gone, or not to be looked at even by root: no process of a lab
+            holder_there = spaces.get(os.readlink(f"/proc/{name}/ns/pid"))
+            if holder_there is not None:
+                with open(f"/proc/{name}/status", encoding="utf-8") as status:
+                    numbers = next(line for line in status if line.startswith("NSpid:"))
+                found[holder_there][int(numbers.split()[-1])] = int(name)
+    return found

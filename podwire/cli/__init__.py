@@ -1,0 +1,75 @@
+"""The ``podwire`` command: look at a lab, and run commands in it. Builds nothing; playbooks do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import List, Optional, Sequence, Tuple
+
+from ..errors import PodwireError
+
+_EXAMPLES = """examples:
+  podwire inspect                            nodes and pods of the default inventory
+  podwire inspect --json -i inventories/racks
+  podwire exec node-1 -- ip route            a command on a node
+  podwire exec pod-a -- curl -s http://10.244.1.3:8080/
+"""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run one verb. Returns the exit status: of the command for ``exec``, 1 for an error."""
+    before, command = _split(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(before)
+    try:
+        if options.verb == "inspect":
+            if command is not None:
+                raise PodwireError("failed to inspect: there is no command to run", "podwire exec runs commands")
+            from .inspect import inspect
+
+            inspect(options.inventory, as_json=options.json)
+            return 0
+        from .exec import execute
+
+        return execute(options.name, command or options.command, options.inventory)
+    except PodwireError as error:
+        print("podwire: " + "; ".join(str(error).splitlines()), file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        return 1
+
+
+def _split(arguments: Sequence[str]) -> Tuple[List[str], Optional[List[str]]]:
+    """What stands before the first ``--``, and the command behind it."""
+    listed = list(arguments)
+    if "--" not in listed:
+        return listed, None
+    at = listed.index("--")
+    return listed[:at], listed[at + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="podwire",
+        description="Look at a lab built by site.yml, and run commands in its nodes and pods.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    inspect = verbs.add_parser("inspect", help="list nodes and pods", description="List nodes and pods.")
+    inspect.add_argument("--json", action="store_true", help="for programs")
+    _add_inventory(inspect, "default: $ANSIBLE_INVENTORY, or inventories/lab")
+    execute = verbs.add_parser(
+        "exec",
+        help="run a command in a node or pod",
+        usage="podwire exec [-i INVENTORY] NODE-or-POD -- COMMAND [ARGUMENT ...]",
+        description="Run a command in a node or pod, with its streams and exit status.",
+    )
+    execute.add_argument("name", metavar="NODE-or-POD")
+    execute.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
+    _add_inventory(execute, "default: the one running lab that has the name")
+    return parser
+
+
+def _add_inventory(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("-i", "--inventory", metavar="INVENTORY", help=default)

@@ -1,0 +1,110 @@
+"""``podwire exec``: run a command in a node or pod of a running lab."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import List, NamedTuple, Optional, Sequence
+
+from ..cluster_id import cluster_id
+from ..errors import LabError, PodwireError
+from ..kernel.namespace import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    setns,
+    unshare,
+)
+from ..lab import registry, sandbox
+from ..lab.enter import fork_into
+from ..lab.process import Process
+from ..lab.underlay import is_infrastructure
+
+
+class Place(NamedTuple):
+    """Where to run: a node by its PID 1, or a pod on it."""
+
+    lab: str
+    node: Process
+    pod: Optional[str]
+
+
+def execute(name: str, command: Sequence[str], inventory: Optional[str]) -> int:
+    """Run ``command`` in the node or pod ``name``; its exit status, or 128 and the signal that ended it."""
+    if not command:
+        raise PodwireError(f"failed to run a command on {name}: none is given", f"podwire exec {name} -- ip route")
+    place = find(name, inventory)
+    child = fork_into(place.node.pid, lambda: _become(place.pod, name, command))
+    for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends them to the command too
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: os.kill(child, number))
+    status = os.waitpid(child, 0)[1]
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def find(name: str, inventory: Optional[str]) -> Place:
+    """The one place of a name in the running labs, or in the lab of an inventory. LabError otherwise."""
+    if inventory is None:
+        labs = registry.labs()
+    else:
+        lab = registry.read(cluster_id(inventory))
+        labs = [lab] if lab else []
+    running = [lab for lab in labs if lab.running()]
+    if not running:
+        which = f"the lab of {inventory}" if inventory else "no lab"
+        raise LabError(
+            f"failed to find {name}: {which} is {'not ' if inventory else ''}running", "build it: ./run site"
+        )
+    places = [place for lab in running for place in _places(lab, name)]
+    if not places:
+        hint = "podwire inspect lists them"
+        raise LabError(f"failed to find {name}: no running node or pod has that name", hint)
+    if len(places) > 1:
+        names = " and ".join(place.lab for place in places)
+        raise LabError(f"failed to choose a {name}: the labs {names} have one each", "say which: -i INVENTORY")
+    return places[0]
+
+
+def _places(lab: registry.Lab, name: str) -> List[Place]:
+    nodes = {key: process for key, process in lab.running().items() if not is_infrastructure(key)}
+    if name in nodes:
+        return [Place(lab.id, nodes[name], None)]
+    record = f"{sandbox.RECORDS}/{os.path.basename(name)}.json"
+    return [Place(lab.id, node, name) for node in nodes.values() if os.path.exists(f"/proc/{node.pid}/root{record}")]
+
+
+def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
+    """In the node: step into the pod, and become the command."""
+    if pod is not None:
+        found = sandbox.running().get(pod)
+        if found is None:
+            print(f"podwire: failed to enter pod {pod}: its process died; run site.yml again", file=sys.stderr)
+            return 1
+        if not found.host_network:
+            _step_into(found)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and children would too
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"podwire: failed to run {command[0]} on {name}: {error.strerror}", file=sys.stderr)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _step_into(found: sandbox.Sandbox) -> None:
+    """Join the pod's namespaces; /sys, which shows the devices, is the pod's for this command alone."""
+    for kind, flag in (("net", CLONE_NEWNET), ("uts", CLONE_NEWUTS)):
+        descriptor = os.open(f"/proc/{found.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        setns(descriptor, flag)
+        os.close(descriptor)
+    unshare(CLONE_NEWNS)
+    mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)

@@ -1,0 +1,67 @@
+"""The cluster that an inventory declares, for the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Dict, Optional
+
+from ..cluster import Cluster
+from ..cluster_id import cluster_id
+from ..errors import PodwireError
+from ..intent_json import cluster_from_json
+from ..lab import registry
+
+_CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def load(inventory: Optional[str]) -> Cluster:
+    """The cluster as of the last run where its lab is up, else as the inventory says now."""
+    source = inventory or os.environ.get("ANSIBLE_INVENTORY") or os.path.join(_CHECKOUT, "inventories", "lab")
+    if not os.path.exists(source):
+        raise PodwireError(f"failed to read inventory {source}: there is no such file", "name one: -i INVENTORY")
+    identity = cluster_id(source)
+    lab = registry.read(identity)
+    known = registry.intent(identity) if lab and lab.running() else None
+    return cluster_from_json(known) if known else _read(source, identity)
+
+
+def _read(source: str, identity: str) -> Cluster:
+    from ..inventory import read
+    from ..lease import Record
+
+    try:
+        with open(os.path.join(registry.state_dir(identity), "record.json"), encoding="utf-8") as file:
+            record = Record.from_json(json.load(file))
+    except FileNotFoundError:
+        record = None
+    return read(_hosts(source), source=source, record=record)
+
+
+def _hosts(source: str) -> Dict[str, Dict[str, Any]]:
+    """Variables by host, as Ansible itself reads them."""
+    import subprocess
+
+    environment = {**os.environ}
+    environment.setdefault("ANSIBLE_CONFIG", os.path.join(_CHECKOUT, "ansible.cfg"))
+    # A module and not a script: no script may be in PATH where the virtual environment is not active.
+    command = [sys.executable, "-m", "ansible", "inventory", "-i", source, "--list"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        cause = (done.stderr.strip() or "ansible-inventory failed").splitlines()[-1]
+        raise PodwireError(f"failed to read inventory {source}: {cause}")
+    data = json.loads(done.stdout)
+    variables: Dict[str, Dict[str, Any]] = data["_meta"]["hostvars"]
+    names = _members(data, "all", [])
+    return {name: variables.get(name, {}) for name in names}
+
+
+def _members(data: Dict[str, Any], group: str, seen: "list[str]") -> "list[str]":
+    """The hosts of a group and its children, in the inventory's order, each once."""
+    for name in data.get(group, {}).get("hosts", ()):
+        if name not in seen:
+            seen.append(name)
+    for child in data.get(group, {}).get("children", ()):
+        _members(data, child, seen)
+    return seen
