@@ -7,6 +7,7 @@ from something else (public IPs without NAT, the external interface's addresses 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from socket import AF_INET, inet_pton
 from typing import Any, Dict, Iterable, List, Tuple
 
 from .cluster import BackendSettings, Cluster, CniSettings, Node, Pod, Port, Router, Segment, Underlay
@@ -42,7 +43,7 @@ def cluster_from_json(data: Any) -> Cluster:
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']} is not {VERSION}")
         return _cluster(data)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise IntentError([f"failed to read the cluster's intent: {error!r}; run site.yml again"]) from error
 
 
@@ -114,8 +115,14 @@ def _address(text: str) -> IPAddress:
 
 
 def _networks(texts: Iterable[str]) -> Tuple[IPNetwork, ...]:
-    return tuple([IPv6Network(text) if ":" in text else IPv4Network(text) for text in texts])
+    return tuple([IPv6Network(text) if ":" in text else IPv4Network(_numbers(text)) for text in texts])
 
 
 def _interfaces(texts: Iterable[str]) -> Tuple[IPInterface, ...]:
-    return tuple([IPv6Interface(text) if ":" in text else IPv4Interface(text) for text in texts])
+    return tuple([IPv6Interface(text) if ":" in text else IPv4Interface(_numbers(text)) for text in texts])
+
+
+def _numbers(text: str) -> Tuple[int, int]:
+    """``10.0.0.1/24`` as numbers: what ipaddress spends on the text is half the time of reading 5,000 nodes."""
+    address, _, prefix = text.partition("/")
+    return int.from_bytes(inet_pton(AF_INET, address), "big"), int(prefix)
