@@ -19,6 +19,8 @@ Messages read ``failed to <verb> <object>: <cause>``; the hint says what to do a
 
 from __future__ import annotations
 
+from typing import Any
+
 from collections.abc import Iterable
 
 # Well-known error codes, CNI spec 1.1.0 "Error". 100 and above are the plugin's own.
@@ -47,6 +49,16 @@ class PodwireError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors come back from inside nodes by pickle, which would call __init__ with ``args`` alone.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[PodwireError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> PodwireError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class IntentError(PodwireError):
