@@ -27,7 +27,7 @@ Addresses = Mapping[str, Sequence[str]]
 
 
 class Endpoint(NamedTuple):
-    """One address of one pod. ``address`` is text, as sockets want it."""
+    """One address of one pod. ``address`` is text, as sockets want it; empty for a pod that lacks one."""
 
     pod: str
     node: str
@@ -45,16 +45,17 @@ class Pair(NamedTuple):
 
 
 def endpoints(cluster: Cluster, addresses: Addresses) -> Tuple[Endpoint, ...]:
-    """Every address of every declared pod that has one. A hostNetwork pod has its node's public IPs."""
+    """Every address of every declared pod; one without text for each family that a pod lacks, so that
+    what cannot be probed still counts. A hostNetwork pod has its node's public IPs."""
     found: List[Endpoint] = []
     for pod in cluster.pods:
         if pod.host_network:
-            texts: Sequence[str] = [str(ip) for ip in cluster.node(pod.node).public_ips]
+            ips = list(cluster.node(pod.node).public_ips)
         else:
-            texts = addresses.get(pod.name, ())
-        for text in texts:
-            ip = ip_address(text.partition("/")[0])
-            found.append(Endpoint(pod.name, pod.node, ip.version, str(ip), pod.port, pod.host_network))
+            ips = [ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())]
+            lacking = set(cluster.versions) - {ip.version for ip in ips}
+            found += [Endpoint(pod.name, pod.node, each, "", pod.port, False) for each in sorted(lacking)]
+        found += [Endpoint(pod.name, pod.node, ip.version, str(ip), pod.port, pod.host_network) for ip in ips]
     return tuple(found)
 
 

@@ -41,6 +41,19 @@ def probe(cluster: Cluster, node: str, addresses: expect.Addresses) -> Dict[str,
     return observe(cluster, node, addresses, running)
 
 
+def addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
+    """What the pods of the lab node this process runs in have in the kernel, for where nobody kept what
+    was attached."""
+    from ..lab import sandbox
+
+    found: Dict[str, List[str]] = {}
+    for name, each in sandbox.running().items():
+        if not each.host_network:
+            with Namespace.open(each.netns, name) as pod:
+                found[name] = _really_has(pod)["addresses"]
+    return found
+
+
 def observe(cluster: Cluster, node: str, addresses: expect.Addresses, running: Mapping[str, Running]) -> Dict[str, Any]:
     """The same with the node's sandboxes given, however they were found."""
     began = time.monotonic()
@@ -68,7 +81,7 @@ def observe(cluster: Cluster, node: str, addresses: expect.Addresses, running: M
         observations["second_owners"] = second_owners(
             sources[0].namespace,
             cluster.cni.bridge if cluster.cni.type == "bridge" else "",
-            [end.address for end in ends if end.node == node and not end.host_network],
+            [end.address for end in ends if end.node == node and end.address and not end.host_network],
         )
     observations["seconds"] = round(time.monotonic() - began, 3)
     return observations
@@ -76,12 +89,12 @@ def observe(cluster: Cluster, node: str, addresses: expect.Addresses, running: M
 
 def _probe(cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sources: Sequence[Source]) -> Dict[str, Any]:
     index = {source.name: number for number, source in enumerate(sources) if number}
-    pairs = [pair for pair in expect.pairs_from(node, ends) if pair.source.pod in index]
-    agents = expect.agent_targets(node, ends)
+    pairs = [pair for pair in expect.pairs_from(node, ends) if _possible(pair, index)]
+    agents = [end for end in expect.agent_targets(node, ends) if end.address]
     accepted = _Accepted(cluster)
     checks = [_check(index[pair.source.pod], pair.target, accepted.of(pair)) for pair in pairs]
     checks += [_check(0, target, None) for target in agents]
-    measured = [pair for pair in expect.mtu_pairs_from(node, ends) if pair.source.pod in index]
+    measured = [pair for pair in expect.mtu_pairs_from(node, ends) if _possible(pair, index)]
     with Echoes(sources) as echoes:
         reach = Reach(echoes, checks)
         problems = reach.run()
@@ -105,6 +118,10 @@ def _probe(cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sources
         ),
         "path_mtu": _summary([(pair.source.pod, pair.target) for pair in measured], too),
     }
+
+
+def _possible(pair: expect.Pair, sources: Mapping[str, int]) -> bool:
+    return pair.source.pod in sources and bool(pair.source.address and pair.target.address)
 
 
 def _check(source: int, target: expect.Endpoint, accepted: Any) -> Check:

@@ -1,0 +1,112 @@
+"""The lab that the tests look at: the one that ``--podwire-inventory`` built.
+
+``pytest tests/lab --podwire-inventory PATH [--podwire-results DIR]``. With results the guarantees are
+read from what the playbook's probes observed; without, one probe call a node is made here. A lab that
+is not running skips the tests, but fails them when results were given: then somebody built it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, TypeVar
+
+import pytest
+import testinfra.backend
+
+from podwire.cluster import Cluster
+from podwire.cluster_id import cluster_id
+from podwire.intent_json import cluster_from_json
+from podwire.lab import enter, registry
+from podwire.prove import prober
+from podwire.prove.verdict import Guarantee, judge
+
+ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+#: Commands cost a fork and a shell each, so tests that run them look at so many nodes at most.
+SAMPLE = 8
+
+
+class Lab:
+    """A recorded lab: intent, and the way into its nodes."""
+
+    def __init__(self, cluster: Cluster, results: Optional[Path]) -> None:
+        self.cluster = cluster
+        self.nodes = [node.name for node in cluster.nodes if node.kind == "netns"]
+        self._results = results
+
+    def call(self, node: str, function: Callable[..., T], *args: Any) -> T:
+        """Run a function inside a node."""
+        pid = registry.node_pid(self.cluster.id, node)
+        assert pid is not None, f"{node} is not running"
+        return enter.call(pid, function, self.cluster, node, *args)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """What the nodes observed: read, or probed now."""
+        if self._results is not None:
+            pods = {pod: ips for each in self._read("pods").values() for pod, ips in each.items()}
+            return Seen(pods, self._read("observations"))
+        found = [self.call(node, prober.addresses) for node in self.nodes]
+        pods = {pod: ips for each in found for pod, ips in each.items()}
+        return Seen(pods, {node: self.call(node, prober.probe, pods) for node in self.nodes})
+
+    def guarantee(self, key: str, node: Optional[str] = None) -> Guarantee:
+        """The verdict on one guarantee, for the whole cluster or as far as ``node`` observed it."""
+        verdict = judge(self.cluster, *self.seen, None if node is None else {node})
+        return next(each for each in verdict.guarantees if each.key == key)
+
+    def _read(self, kind: str) -> Dict[str, Any]:
+        assert self._results is not None
+        return {path.stem: json.loads(path.read_text()) for path in (self._results / kind).glob("*.json")}
+
+
+class Seen(NamedTuple):
+    """The pods' addresses, and observations by node."""
+
+    addresses: Dict[str, List[str]]
+    observations: Dict[str, Dict[str, Any]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("podwire")
+    group.addoption("--podwire-inventory", default=str(ROOT / "inventories" / "lab"), help="whose lab to look at")
+    group.addoption("--podwire-results", type=Path, help="what the playbook's probes observed (default: probe now)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    testinfra.backend.BACKENDS["netns"] = "tests.lab.netns_backend.NetnsBackend"
+    source = config.getoption("--podwire-inventory")
+    recorded = registry.intent(cluster_id(source)) if Path(source).exists() else None
+    config.stash[LAB] = recorded and Lab(cluster_from_json(recorded), config.getoption("--podwire-results"))
+
+
+LAB = pytest.StashKey[Optional[Lab]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``node`` is every node; ``host`` (testinfra's) some of them, evenly spread."""
+    found = metafunc.config.stash[LAB]
+    nodes = found.nodes if found else []
+    if "node" in metafunc.fixturenames:
+        metafunc.parametrize("node", nodes or ["no-node"])
+    if "host" in metafunc.fixturenames:
+        sample = nodes[:: max(1, -(-len(nodes) // SAMPLE))]
+        identity = found.cluster.id if found else ""
+        metafunc.module.testinfra_hosts = [f"netns://{name}@{identity}" for name in sample or ["no-node"]]
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """The running lab."""
+    found = request.config.stash[LAB]
+    if found is not None and any(registry.node_pid(found.cluster.id, node) for node in found.nodes):
+        return found
+    source = request.config.getoption("--podwire-inventory")
+    reason = f"no lab of {source} is running; build it: sudo ./run site -i {source}"
+    if request.config.getoption("--podwire-results"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

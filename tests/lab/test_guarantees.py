@@ -1,0 +1,45 @@
+"""The three guarantees and the path MTU, node by node, from one probe call a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podwire.prove.verdict import Guarantee
+
+if TYPE_CHECKING:
+    from .conftest import Lab
+
+
+def holds(guarantee: Guarantee) -> None:
+    """Fail with what failed in words, rather than with an assertion on numbers."""
+    if guarantee.ok:
+        return
+    lines = [f"{guarantee.title}: {guarantee.passed} passed, {guarantee.failed} failed, {guarantee.not_run} not run"]
+    lines += [f"failing {shared}" for shared in guarantee.shared]
+    pytest.fail("\n".join([*lines, *map(str, guarantee.failures), *guarantee.notes]), pytrace=False)
+
+
+def test_every_pod_has_its_own_address(lab: Lab) -> None:
+    holds(lab.guarantee("unique"))
+
+
+def test_pods_reach_each_other_without_nat(lab: Lab, node: str) -> None:
+    holds(lab.guarantee("pods", node))
+
+
+def test_the_node_reaches_its_pods(lab: Lab, node: str) -> None:
+    holds(lab.guarantee("agents", node))
+
+
+def test_the_path_mtu_is_exactly_the_expected(lab: Lab, node: str) -> None:
+    holds(lab.guarantee("mtu", node))
+
+
+def test_every_guarantee_was_put_to_the_test(lab: Lab) -> None:
+    """A lab with pods on two nodes and nothing to check would pass everything above."""
+    if len({pod.node for pod in lab.cluster.pods}) < 2:
+        pytest.skip("fewer than two nodes have pods")
+    for key in ("unique", "pods", "agents", "mtu"):
+        assert lab.guarantee(key).passed, key
