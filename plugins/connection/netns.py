@@ -7,6 +7,7 @@ from typing import Any, List, Optional, Tuple
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection.local import Connection as LocalConnection
+
 from podwire.cluster_id import cluster_id
 from podwire.lab.registry import node_pid
 
@@ -67,7 +68,9 @@ class Connection(LocalConnection):  # type: ignore[misc]
         super()._connect()
         return self
 
-    def exec_command(self, cmd: str, in_data: Optional[bytes] = None, sudoable: bool = True) -> Tuple[int, bytes, bytes]:
+    def exec_command(
+        self, cmd: str, in_data: Optional[bytes] = None, sudoable: bool = True
+    ) -> Tuple[int, bytes, bytes]:
         """Run a shell command inside the node: exit status, stdout, stderr."""
         command = shlex.join([*self._enter(), "/bin/sh", "-c", cmd])
         result: Tuple[int, bytes, bytes] = super().exec_command(command, in_data=in_data, sudoable=sudoable)

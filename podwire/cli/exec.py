@@ -93,7 +93,7 @@ def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and children would too
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     except OSError as error:
         print(f"podwire: failed to run {command[0]} on {name}: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126

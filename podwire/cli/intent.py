@@ -57,7 +57,7 @@ def _hosts(source: str) -> Dict[str, Dict[str, Any]]:
     return {name: variables.get(name, {}) for name in names}
 
 
-def _members(data: Dict[str, Any], group: str, seen: "list[str]") -> "list[str]":
+def _members(data: Dict[str, Any], group: str, seen: list[str]) -> list[str]:
     """The hosts of a group and its children, in the inventory's order, each once."""
     for name in data.get(group, {}).get("hosts", ()):
         if name not in seen:

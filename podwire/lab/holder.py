@@ -24,7 +24,6 @@ from ..kernel.namespace import (
     MS_NOSUID,
     MS_PRIVATE,
     MS_REC,
-    PR_SET_NAME,
     mount,
     sethostname,
     setns,

@@ -98,7 +98,9 @@ def _check(cluster: Cluster, states: Mapping[str, State], whole: bool) -> LabOut
             for name in states
             if name in running
         }
-        lines += [f"{name}: {each}" for name, each in converge(_targets(namespaces, states, whole), check=True).operations]
+        lines += [
+            f"{name}: {each}" for name, each in converge(_targets(namespaces, states, whole), check=True).operations
+        ]
     lines += [f"{name}: {each}" for name in missing for each in plan(states[name], EMPTY)]
     return LabOutcome(tuple(lines + _name_nodes(cluster, states, running, check=True)))
 
@@ -115,9 +117,7 @@ def _compare(
 
 def _start(cluster_id: str, running: Mapping[str, Process], names: Sequence[str]) -> Dict[str, Process]:
     """One holder a name; recorded before any of them may stay."""
-    requests = [
-        {"name": name.rpartition(" ")[2], "files": not underlay.is_infrastructure(name)} for name in names
-    ]
+    requests = [{"name": name.rpartition(" ")[2], "files": not underlay.is_infrastructure(name)} for name in names]
     with spawned("podwire.lab.holder", cluster_id, requests) as pids:
         started = {name: Process.of(pid) for name, pid in zip(names, pids)}
         registry.write(Lab(cluster_id, {**running, **started}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Optional, Tuple
 
 TAG = b"podwire"
@@ -26,10 +27,8 @@ class Pings:
     def __init__(self) -> None:
         self._sources: OrderedDict[bytes, str] = OrderedDict()
         self.sockets: Tuple[socket.socket, ...] = (self._socket4(),)
-        try:
+        with suppress(OSError):  # a kernel without IPv6
             self.sockets += (self._socket6(),)
-        except OSError:  # a kernel without IPv6
-            pass
 
     @staticmethod
     def _socket4() -> socket.socket:

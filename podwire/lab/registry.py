@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import LabError
@@ -85,10 +85,8 @@ def remove(cluster_id: str) -> None:
     for path in (state_dir(cluster_id), run_dir(cluster_id)):
         shutil.rmtree(path, ignore_errors=True)
     for parent in (STATE, RUN):
-        try:
-            os.rmdir(parent)  # only when this was the last lab
-        except OSError:
-            pass
+        with suppress(OSError):  # not empty: another lab is there
+            os.rmdir(parent)
 
 
 @contextmanager

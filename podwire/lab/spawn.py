@@ -72,11 +72,9 @@ def spawned(module: str, label: str, requests: Sequence[Dict[str, Any]]) -> Iter
 def _send(pipe: int, requests: Sequence[Dict[str, Any]]) -> None:
     data = json.dumps(list(requests)).encode()
     data = struct.pack("=I", len(data)) + data
-    try:
+    with suppress(BrokenPipeError):  # the starter died; its last words are read where reports are missed
         while data:
             data = data[os.write(pipe, data) :]
-    except BrokenPipeError:  # the starter died; its last words are read where reports are missed
-        pass
 
 
 def _gather(reports: socket.socket, trouble: int, count: int) -> List[int]:

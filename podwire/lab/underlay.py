@@ -26,7 +26,9 @@ _LONGEST_NAME = 15  # IFNAMSIZ less the final zero
 _DEFAULT: Dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 _FORWARDING = frozenset({Sysctl("net/ipv4/ip_forward", "1"), Sysctl("net/ipv6/conf/all/forwarding", "1")})
 #: A switch that hands frames to iptables or fragments them would lie to every probe (br_netfilter).
-_TRANSPARENT = frozenset(Sysctl(f"net/bridge/bridge-nf-call-{each}", "0") for each in ("iptables", "ip6tables", "arptables"))
+_TRANSPARENT = frozenset(
+    Sysctl(f"net/bridge/bridge-nf-call-{each}", "0") for each in ("iptables", "ip6tables", "arptables")
+)
 
 
 class Pair(NamedTuple):
