@@ -55,7 +55,7 @@ def main() -> None:
     sys.path.insert(0, "/opt/podwire/lib")
     from podwire.doors.node import at_home
 
-    result = at_home("node", module.params, module.check_mode)
+    result = at_home("node", module.params, module.check_mode, module._diff)
     (module.fail_json if result.get("failed") else module.exit_json)(**result)
 
 

@@ -26,7 +26,8 @@ def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     state = desired(cluster, name)
     with Namespace.current(name) as here:
         outcome = converge([Target(here, state, scope(cluster, name, state))], check=check)
-    return differs((str(operation) for _, operation in outcome.operations), f"network of {name}")
+    lines = (str(operation) for _, operation in outcome.operations)
+    return differs(lines, f"network of {name}", wanted=options.get("diff", True))
 
 
 def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -49,14 +50,15 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
 
 
-def at_home(stage: str, parameters: Mapping[str, Any], check: bool) -> Answer:
+def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:
     """Run a stage in a module's own process, on the node.
 
     Without the cycle collector: a process of a second makes 100,000 values without a cycle among them,
     and walking these again and again took a third of its time.
     """
     gc.disable()
-    return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], parameters, check)
+    options = {**parameters, "diff": diff}
+    return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)
 
 
 def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
