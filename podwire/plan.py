@@ -197,9 +197,12 @@ def _changes_in_place(each: Object, old: Object) -> bool:
 
 
 def _order(each: Object) -> Any:
-    """Any fixed order will do, so that one difference always gives one plan; cheap for the hot kinds."""
+    """A fixed order, so that one difference always gives one plan; cheap for the hot kinds. Routes to a
+    link come before those through a gateway, which may be reachable by nothing else."""
     if isinstance(each, Route):
-        return each.destination.version, int(each.destination.network_address), each.destination.prefixlen, each.metric
+        destination = each.destination
+        linked = each.gateway is None
+        return not linked, destination.version, int(destination.network_address), destination.prefixlen, each.metric
     if isinstance(each, Neighbour):
         return each.device, each.address.version, int(each.address)
     if isinstance(each, FdbEntry):
