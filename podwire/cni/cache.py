@@ -23,15 +23,27 @@ _KIND = "cniCacheV1"
 class Cached(NamedTuple):
     """A cached ADD. ``config`` is the text of the NetConfList that it was made with."""
 
+    network: str
     attachment: Attachment
     config: str
     result: Result
+
+
+def cached_of_all_networks(cache_dir: str) -> List[Cached]:
+    """Everything kept that can be read. Names of files are ambiguous (dashes): what is in them decides."""
+    folder = os.path.join(cache_dir, "results")
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [each for each in (_load(os.path.join(folder, name)) for name in names) if each is not None]
 
 
 class Cache:
     """The cached results of one network."""
 
     def __init__(self, cache_dir: str, network: str) -> None:
+        self._dir = cache_dir
         self._folder = os.path.join(cache_dir, "results")
         self._network = network
 
@@ -64,7 +76,7 @@ class Cache:
 
     def read(self, attachment: Attachment) -> Optional[Cached]:
         """What is kept of an attachment; None if nothing that can be read."""
-        return self._load(self._path(attachment))
+        return _load(self._path(attachment))
 
     def remove(self, attachment: Attachment) -> None:
         """Forget an attachment."""
@@ -72,27 +84,24 @@ class Cache:
             os.unlink(self._path(attachment))
 
     def all(self) -> List[Cached]:
-        """Everything kept of this network. Names are ambiguous (dashes), so the files decide."""
-        try:
-            names = sorted(os.listdir(self._folder))
-        except FileNotFoundError:
-            return []
-        found = (self._load(os.path.join(self._folder, each)) for each in names if each.startswith(self._network + "-"))
-        return [each for each in found if each is not None]
+        """Everything kept of this network."""
+        return [each for each in cached_of_all_networks(self._dir) if each.network == self._network]
 
     def _path(self, attachment: Attachment) -> str:
         return os.path.join(self._folder, f"{self._network}-{attachment.container_id}-{attachment.ifname}")
 
-    def _load(self, path: str) -> Optional[Cached]:
-        try:
-            with open(path, encoding="utf-8") as file:
-                data: Dict[str, Any] = json.load(file)
-            if data["kind"] != _KIND or data["networkName"] != self._network:
-                return None
-            return Cached(
-                Attachment(data["containerId"], data["ifName"], data.get("netns") or ""),
-                b64decode(data["config"]).decode(),
-                Result.from_json(data["result"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, CniError):
+
+def _load(path: str) -> Optional[Cached]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data: Dict[str, Any] = json.load(file)
+        if data["kind"] != _KIND:
             return None
+        return Cached(
+            data["networkName"],
+            Attachment(data["containerId"], data["ifName"], data.get("netns") or ""),
+            b64decode(data["config"]).decode(),
+            Result.from_json(data["result"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, CniError):
+        return None

@@ -85,6 +85,18 @@ class Runtime:
             self._take_away([each for each in reservations if each in errors])
         return Answers({a: r for a, r in done.results.items() if a not in errors}, errors, done.operations)
 
+    def foresee(self, attachments: Sequence[Attachment]) -> Answers:
+        """What ADD would answer, and the operations on what attachments share. Changes nothing, and needs no
+        container's namespace. If addresses are short, the last attachments are left out."""
+        found = [Reservation(())] * len(attachments)
+        if self.allocator is not None:
+            found = self.allocator.preview(len(attachments)) if attachments else []
+        projections = {each: self.project(each, reservation) for each, reservation in zip(attachments, found)}
+        results = {each: projection.result for each, projection in projections.items()}
+        with _Namespaces() as namespaces:
+            target = namespaces.node_target(_union(projection.shared for projection in projections.values()))
+            return Answers(results, {}, converge([target], check=True).operations if results else ())
+
     def mend(self, held: Mapping[Attachment, Reservation], *, check: bool = False) -> Answers:
         """Make attachments that hold these addresses look as this configuration wants: what CHECK would
         find is put right, also eth0 gone or another MTU. With ``check`` nothing is changed; the operations
@@ -195,9 +207,7 @@ class Runtime:
         """After the converge of all failed: what they share first (if that is what fails, it fails for
         all), then halves, and halves of the halves that fail."""
         results = {each: projection.result for each, projection in projections.items()}
-        shared = State()
-        for projection in projections.values():
-            shared |= projection.shared
+        shared = _union(projection.shared for projection in projections.values())
         try:
             operations = converge([namespaces.node_target(shared)], check=check).operations
         except PodwireError as error:
@@ -292,7 +302,7 @@ class _Namespaces:
         pods: Dict[str, State] = {}
         for attachment, projection in projections.items():
             pods[attachment.name] = pods.get(attachment.name, EMPTY) | projection.pod
-        node = State(*(frozenset().union(*each) for each in zip(*(p.node | p.shared for p in projections.values()))))
+        node = _union(each for p in projections.values() for each in (p.node, p.shared))
         inside = [self._target(self._open[name], state) for name, state in pods.items()]
         return [self._target(self._node, node), *inside] if projections else []
 
@@ -306,6 +316,10 @@ class _Namespaces:
                 sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/"))
             )
         return Target(namespace, state, scope_of(state, protocol=None))
+
+
+def _union(states: Iterable[State]) -> State:
+    return State(*(frozenset().union(*fields) for fields in zip(EMPTY, *states)))
 
 
 def _as_cni_error(attachment: Attachment, error: PodwireError) -> CniError:

@@ -1,0 +1,63 @@
+"""The network configuration list that a node's pods are attached by: a real one, for any CNI runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from ipaddress import ip_network
+from typing import Any, Dict, FrozenSet, Optional
+
+from ..cluster import Cluster
+from ..cni.netconf import NetConfList, parse_list
+from ..cni.plugins import bridge
+from ..errors import CniError
+
+CONF_DIR = "/etc/cni/net.d"
+_DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+
+
+def path_of(network: str) -> str:
+    """Where a network's list is written."""
+    return os.path.join(CONF_DIR, f"10-{network}.conflist")
+
+
+def declared(cluster: Cluster, node: str) -> NetConfList:
+    """The list for one node: bridge or ptp over host-local with the node's blocks as ranges.
+
+    ``ipMasq`` is off because the backend masquerades for the whole node, as flannel does.
+    """
+    cni = cluster.cni
+    plugin: Dict[str, Any] = {"type": cni.type, "ipMasq": False, "mtu": cluster.mtu}
+    if cni.type == "bridge":
+        plugin.update(bridge=cni.bridge, isGateway=True, hairpinMode=cni.hairpin)
+    plugin["ipam"] = {
+        "type": "host-local",
+        "ranges": [[{"subnet": str(cidr)}] for cidr in cluster.node(node).pod_cidrs],
+        "routes": [{"dst": str(_DEFAULT[version])} for version in cluster.versions],
+    }
+    data = {"cniVersion": "1.0.0", "name": cni.name, "plugins": [plugin]}
+    return parse_list(json.dumps(data, indent=2) + "\n")
+
+
+def written(network: str) -> Optional[NetConfList]:
+    """The list on disk; None if there is none that can be used."""
+    try:
+        with open(path_of(network), encoding="utf-8") as file:
+            return parse_list(file.read())
+    except (OSError, UnicodeDecodeError, CniError):
+        return None
+
+
+def kept_by(old: NetConfList, new: NetConfList) -> bool:
+    """Whether attachments of the old list can become those of the new one in place: the same plugins,
+    bridge, ranges and routes. MTU, hairpin and the like can change under a pod that runs."""
+    return bool(_identity(old) == _identity(new))
+
+
+def bridges(network: NetConfList) -> FrozenSet[str]:
+    """The bridges that a list's attachments share."""
+    return frozenset(bridge.settings_of(conf).bridge for conf in network.plugins if conf.type == "bridge")
+
+
+def _identity(network: NetConfList) -> Any:
+    return [(conf.type, conf.text("bridge"), conf.data.get("ipam")) for conf in network.plugins]

@@ -1,0 +1,238 @@
+"""Pods of one node: sandboxes run, are attached by CNI, and nothing else is. Runs inside the node.
+
+One call attaches a whole list: one start of all sandboxes, one round of reservations, one converge. A pod
+that cannot be attached does not keep the others from it: the rest is done, then LabError names those that
+failed, and the next run tries them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from itertools import groupby
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ..cluster import Cluster, Pod
+from ..cni.cache import CACHE_DIR, Cached, cached_of_all_networks
+from ..cni.netconf import Attachment, parse_list
+from ..cni.plugins import PLUGINS
+from ..cni.result import Result
+from ..cni.runtime import NODE, Answers, Runtime
+from ..converge import Target, converge
+from ..errors import CniError, LabError
+from ..ipam.allocator import Reservation
+from ..kernel import Namespace
+from ..kernel.execute import write_atomically
+from ..state import EMPTY, Scope
+from . import conflist, sandbox
+from .sandbox import Sandbox
+
+
+class PodsOutcome(NamedTuple):
+    """``lines`` say what was done (or would be), one a change; ``results`` maps pods to their addresses."""
+
+    lines: Tuple[str, ...]
+    results: Dict[str, List[str]]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done (or would be)."""
+        return bool(self.lines)
+
+
+def reconcile(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
+    """Make the node's pods what is declared.
+
+    Undeclared pods and whatever a crash left behind are detached and removed; missing sandboxes are started and
+    attached; attachments are put right in place where they differ, or else attached anew. With ``check``
+    nothing is changed, and the lines are the same. LabError names pods that could not be attached.
+    """
+    return _Run(cluster, node, cluster.pods_of(node), check).reconcile()
+
+
+def make_way(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
+    """Detach what stands on a podCIDR, bridge or plugin that is declared no more, and remove that bridge,
+    whose own route to the old podCIDR would be in the way of a new owner's."""
+    return _Run(cluster, node, cluster.pods_of(node), check).make_way()
+
+
+def detach_all(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
+    """Detach and stop every pod of the node, and remove the bridge and the configuration list."""
+    return _Run(cluster, node, (), check).remove()
+
+
+class _Run:
+    """What one run finds at its beginning, and the lines and errors it gathers."""
+
+    def __init__(self, cluster: Cluster, node: str, pods: Sequence[Pod], check: bool) -> None:
+        self.node = cluster.node(node)
+        self.pods = pods
+        self.check = check
+        self.network = conflist.declared(cluster, node)
+        self.runtime = Runtime(self.network, PLUGINS)
+        self.recorded = sandbox.recorded()
+        self.cached = {each.attachment.claim: each for each in cached_of_all_networks(CACHE_DIR)}
+        self.lines: List[str] = []
+        self.results: Dict[str, List[str]] = {}
+        self.errors: Dict[str, CniError] = {}
+        declared = {pod.name: pod for pod in pods}
+        self.staying = {
+            name: each for name, each in self.recorded.items() if name in declared and _fits(each, declared[name])
+        }
+        self.kept = self._kept()
+
+    def _kept(self) -> Dict[Attachment, Reservation]:
+        """Attachments that can stay, put right in place where need be."""
+        attachments = [_attachment(each) for each in self.staying.values() if not each.host_network]
+        kept = {}
+        for each, reservation in self.runtime.held(attachments).items():
+            cached = self.cached.get(each.claim)
+            if reservation is not None and cached is not None and self._can_stay(cached):
+                kept[each] = reservation
+        return kept
+
+    def _can_stay(self, cached: Cached) -> bool:
+        return cached.network == self.network.name and conflist.kept_by(parse_list(cached.config), self.network)
+
+    # --- the three directions --------------------------------------------------------------------
+
+    def reconcile(self) -> PodsOutcome:
+        self._detach()
+        old = conflist.written(self.network.name)
+        if old is not None:
+            self._remove_bridges(conflist.bridges(old) - conflist.bridges(self.network))
+        self._write_conflist()
+        failed = self._mend()
+        self._attach([pod for pod in self.pods if pod.name not in self.staying], failed)
+        host_ips = [str(each.ip) for each in self.node.addresses]
+        self.results.update({pod.name: host_ips for pod in self.pods if pod.host_network})
+        if self.errors:
+            raise LabError(
+                f"failed to attach {len(self.errors)} of {len(self.pods)} pods on {self.node.name}: "
+                + "; ".join(f"{pod}: {error}" for pod, error in self.errors.items())
+            )
+        return self._outcome()
+
+    def make_way(self) -> PodsOutcome:
+        old = conflist.written(self.network.name)
+        if old is None or conflist.kept_by(old, self.network):
+            return self._outcome()
+        self._detach()
+        self._remove_bridges(conflist.bridges(old))
+        return self._outcome()
+
+    def remove(self) -> PodsOutcome:
+        self._detach()
+        self._remove_bridges(conflist.bridges(self.network))
+        path = conflist.path_of(self.network.name)
+        if os.path.exists(path):
+            self.lines.append(f"- file {path}")
+            if not self.check:
+                os.unlink(path)
+        return self._outcome()
+
+    def _outcome(self) -> PodsOutcome:
+        return PodsOutcome(tuple(self.lines), self.results)
+
+    # --- taking away -----------------------------------------------------------------------------
+
+    def _detach(self) -> None:
+        """DEL whatever left a trace and is not kept, then stop the sandboxes that do not stay."""
+        ours = {each.container_id: name for name, each in self.recorded.items()}
+        gone = self._gone(set(ours))
+        ending = [name for name in self.recorded if name not in self.staying]
+        self.lines += [f"- pod {name}" for name in ending]
+        self.lines += [
+            f"- attachment {each.container_id[:12]} {each.ifname}" for each in gone if each.container_id not in ours
+        ]
+        if self.check:
+            return
+        for config, group in groupby(sorted(gone, key=self._config), key=self._config):
+            runtime = Runtime(parse_list(config), PLUGINS) if config else self.runtime
+            runtime.delete(list(group))
+        sandbox.stop(ending)
+
+    def _gone(self, ours: Set[str]) -> List[Attachment]:
+        valid = {each.claim for each in self.kept}
+        found = {each.claim: each for each in self.runtime.stale(valid)}
+        for claim, cached in self.cached.items():  # of a network that had another name
+            if claim not in valid and claim.container_id in ours:
+                found.setdefault(claim, cached.attachment)
+        return list(found.values())
+
+    def _config(self, attachment: Attachment) -> str:
+        cached = self.cached.get(attachment.claim)
+        return cached.config if cached else ""
+
+    def _remove_bridges(self, names: FrozenSet[str]) -> None:
+        if not names:
+            return
+        with Namespace.current(NODE) as node:
+            outcome = converge([Target(node, EMPTY, Scope(links=names))], check=self.check)
+        self.lines += [f"{operation} on {where}" for where, operation in outcome.operations]
+
+    # --- putting there ---------------------------------------------------------------------------
+
+    def _write_conflist(self) -> None:
+        path = conflist.path_of(self.network.name)
+        present: Optional[str] = None
+        with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+            present = file.read()
+        if present != self.network.source:
+            self.lines.append(f"{'+' if present is None else '~'} file {path}")
+            if not self.check:
+                write_atomically(path, self.network.source.encode(), 0o644)
+
+    def _mend(self) -> List[Attachment]:
+        """Put right what is kept. Returns what could not be, which is detached then."""
+        answers = self.runtime.mend(self.kept, check=self.check)
+        self._tell(answers)
+        self._take_results(answers.results)
+        if answers.errors and not self.check:
+            self.runtime.delete(answers.errors)
+        return list(answers.errors)
+
+    def _attach(self, missing: Sequence[Pod], failed: Iterable[Attachment]) -> None:
+        """Start the missing sandboxes, and ADD them and those that could not keep their attachment."""
+        sandboxes = {**self.staying, **({} if self.check else sandbox.start(missing))}
+        for pod in missing:
+            if pod.host_network:
+                self.lines.append(f"+ pod {pod.name} on the host network")
+        lost = set(failed)
+        new = {
+            pod.name: _attachment(sandboxes[pod.name]) if pod.name in sandboxes else _imagined(pod)
+            for pod in self.pods
+            if not pod.host_network
+        }
+        new = {name: each for name, each in new.items() if each not in self.kept or each in lost}
+        foreseen = self.runtime.foresee(list(new.values()))
+        if not self.kept:  # else mending has told of it
+            self._tell(foreseen)
+        answers = foreseen if self.check else self.runtime.add(list(new.values()))
+        self._take_results(answers.results)
+        for name in new:
+            if name in self.results:
+                sign = "~" if name in self.staying else "+"
+                self.lines.append(f"{sign} pod {name} {' '.join(self.results[name])}")
+        self.errors.update({each.name: error for each, error in answers.errors.items()})
+
+    def _tell(self, answers: Answers) -> None:
+        self.lines += [f"{operation} on {where}" for where, operation in answers.operations]
+
+    def _take_results(self, results: Mapping[Attachment, Result]) -> None:
+        for attachment, result in results.items():
+            self.results[attachment.name] = [str(each.address.ip) for each in result.ips]
+
+
+def _attachment(each: Sandbox) -> Attachment:
+    return Attachment(each.container_id, "eth0", each.netns)
+
+
+def _imagined(pod: Pod) -> Attachment:
+    """Of a sandbox that check mode does not start."""
+    return Attachment(pod.name, "eth0", os.path.join(sandbox.NAMES, pod.name))
+
+
+def _fits(each: Sandbox, pod: Pod) -> bool:
+    """Whether a sandbox runs what is declared."""
+    return each.alive and each.host_network == pod.host_network and each.port == pod.port
