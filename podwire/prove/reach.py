@@ -11,6 +11,7 @@ import os
 import resource
 import select
 import socket
+import struct
 import time
 from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple
 
@@ -21,6 +22,7 @@ from .echoes import ATTEMPTS, PATIENCE, WINDOW, Check, Echoes, Problem
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
 _STALL = 0.05
 _SPARE_FDS = 64
+_RESET = struct.pack("ii", 1, 0)
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _SILENT = Problem("timeout", "no answer")
 
@@ -118,6 +120,10 @@ class Reach:
         else:
             self._waiting.add(number)
         opened = socket.socket(_FAMILY[check.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # Two packets fewer of seven: the request travels with the handshake's last ACK (a socket not in
+        # quick-ACK mode keeps that for data, tcp_rcv_synsent_state_process), and a reset ends it all.
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         refused = opened.connect_ex((check.address, check.port))
         if refused not in (0, errno.EINPROGRESS):
             opened.close()
