@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from typing import Any, List, Optional, Tuple
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection.local import Connection as LocalConnection
 
-from podwire.cluster_id import cluster_id
-from podwire.lab.registry import node_pid
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+
+from podwire.cluster_id import cluster_id  # noqa: E402
+from podwire.lab.registry import node_pid  # noqa: E402
 
 DOCUMENTATION = """
 name: netns

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import AbstractSet, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..cluster import Cluster, Port, Router
-from ..model import Address, IPAddress, IPNetwork, Link, MacAddress, Route, Sysctl, VethPeer
+from ..model import Address, IPAddress, IPNetwork, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer
 from ..state import EMPTY, Scope, State
 
 #: Names of namespaces hold a space, which no node's name can.
@@ -22,8 +22,14 @@ ALIAS = "podwire underlay"
 #: rtm_protocol of the underlay's routes, apart from the backend's own (model.ROUTE_PROTOCOL).
 PROTOCOL = 113
 
+#: The kernel counts learnt neighbours over all namespaces of the machine, and above gc_thresh2 (512 by
+#: default, net/core/neighbour.c) it evicts them: fifty nodes on a segment would learn 2,450. Permanent ones
+#: are not counted, so a lab that would fill half of that is given its neighbours.
+_LEARNT = 256
 _LONGEST_NAME = 15  # IFNAMSIZ less the final zero
 _DEFAULT: Dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+#: As systemd has it on every machine: an address can go without others of its subnet going along.
+_INNER = frozenset({Sysctl("net/ipv4/conf/all/promote_secondaries", "1")})
 _FORWARDING = frozenset({Sysctl("net/ipv4/ip_forward", "1"), Sysctl("net/ipv6/conf/all/forwarding", "1")})
 #: A switch that hands frames to iptables or fragments them would lie to every probe (br_netfilter).
 _TRANSPARENT = frozenset(
@@ -64,13 +70,31 @@ def desired(cluster: Cluster) -> Dict[str, State]:
     for router in cluster.underlay.routers:
         name = router_namespace(router.name)
         inner = _inner(cluster, name, router.ports, mtus)
-        states[name] = inner._replace(sysctls=_FORWARDING, routes=frozenset(_transit(cluster, router)))
+        states[name] = inner._replace(sysctls=inner.sysctls | _FORWARDING, routes=frozenset(_transit(cluster, router)))
     for node in nodes:
         # The first port is the external interface, whose MTU may be declared for the node alone.
         first = {node.ports[0].segment: node.mtu} if node.ports else {}
         inner = _inner(cluster, node.name, node.ports, {**mtus, **first})
         states[node.name] = inner._replace(routes=frozenset(_default_routes(cluster, node.ports)))
+    for name, neighbours in _neighbours(cluster).items():
+        states[name] = states[name]._replace(neighbours=frozenset(neighbours))
     return states
+
+
+def _neighbours(cluster: Cluster) -> Dict[str, List[Neighbour]]:
+    """By namespace, every neighbour on its segments; nothing if a lab is small enough to learn them."""
+    members: Dict[str, List[Tuple[str, Port, MacAddress]]] = {}
+    for name, port in _all_ports(cluster):
+        members.setdefault(port.segment, []).append((name, port, _mac(cluster.id, name, port.device)))
+    if sum(len(each) * (len(each) - 1) for each in members.values()) <= _LEARNT:
+        return {}
+    found: Dict[str, List[Neighbour]] = {}
+    for each in members.values():
+        told = [(name, address.ip, mac) for name, port, mac in each for address in port.addresses]
+        for name, port, _ in each:
+            mine = found.setdefault(name, [])
+            mine += [Neighbour(port.device, ip, mac) for other, ip, mac in told if other != name]
+    return found
 
 
 def limited(cluster: Cluster, states: Mapping[str, State], nodes: AbstractSet[str]) -> Dict[str, State]:
@@ -133,7 +157,7 @@ def _inner(cluster: Cluster, name: str, ports: Tuple[Port, ...], mtus: Dict[str,
         mac = _mac(cluster.id, name, port.device)
         links.add(Link(port.device, "veth", mtu=mtus[port.segment], mac=mac, alias=ALIAS))
         addresses |= {Address(port.device, each, nodad=each.version == 6) for each in port.addresses}
-    return EMPTY._replace(links=frozenset(links), addresses=frozenset(addresses))
+    return EMPTY._replace(links=frozenset(links), sysctls=_INNER, addresses=frozenset(addresses))
 
 
 def _default_routes(cluster: Cluster, ports: Tuple[Port, ...]) -> Iterator[Route]:
