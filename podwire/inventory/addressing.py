@@ -109,6 +109,4 @@ def _numbers(
     ):
         taken = [(number, number) for number in given.values()]
         given.update(hand_out([owner for owner in owners if owner not in given], held, taken, choice))
-        for owner in owners:
-            held.pop(owner, None)
     return given

@@ -32,7 +32,7 @@ _LOWEST_MTU = {4: 576, 6: 1280}
 def check(cluster: Cluster, intents: Sequence[NodeIntent], declared: Collection[str], problems: Problems) -> None:
     """Every check of a whole cluster. ``declared`` are the cluster's variables that are not defaults."""
     _ranges(cluster, declared, problems)
-    _kinds(cluster, problems)
+    _kinds(cluster, declared, problems)
     _families(cluster, problems)
     _capacity(cluster, intents, problems)
     _public_ips(cluster, intents, problems)
@@ -73,9 +73,11 @@ def _ranges(cluster: Cluster, declared: Collection[str], problems: Problems) -> 
                         problems.add(node.name, "node_address", str(address), f"inside {path} = {cidr}", right)
 
 
-def _kinds(cluster: Cluster, problems: Problems) -> None:
+def _kinds(cluster: Cluster, declared: Collection[str], problems: Problems) -> None:
     """A lab's nodes and SSH nodes do not see each other; an external interface is nobody else's."""
     lab = next((node for node in cluster.nodes if node.kind != "ssh"), None)
+    if lab is None and "underlay" in declared:
+        problems.add(ALL, "underlay", None, "all nodes are ssh nodes, which have a network already", "leave it out")
     for node in cluster.nodes:
         if node.kind != "ssh":
             continue

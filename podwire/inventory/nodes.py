@@ -105,7 +105,7 @@ def _read_ssh(
     node: NodeIntent, fields: Dict[str, Field], variables: Mapping[str, Any], settings: Settings, problems: Problems
 ) -> None:
     """An SSH node exists already: what a lab works out has to be declared for it."""
-    node.segments, node.mtu = (), 1500
+    node.segments = ()
     if "node_segment" in fields:
         fields["node_segment"].fail("an ssh node stands on no segment of a lab", "leave it out")
     if "node_address" not in fields and "node_addresses" not in fields:

@@ -99,6 +99,15 @@ def test_direct_routes_go_both_ways() -> None:
     assert all(adjacent(one, other, 4) == adjacent(other, one, 4) for one in made.nodes for other in made.nodes)
 
 
+@pytest.mark.parametrize(("one", "other", "direct"), [("24", "24", True), ("24", "32", False), ("32", "24", False)])
+def test_direct_needs_both_prefixes(one: str, other: str, direct: bool) -> None:
+    ssh = {"node_kind": "ssh", "node_interface": "ens3", **DIRECT}
+    hosts = {"a": {**ssh, "node_address": f"192.0.2.1/{one}"}, "b": {**ssh, "node_address": f"192.0.2.2/{other}"}}
+    made = read(hosts, source="hosts.yml")
+    assert adjacent(*made.nodes, 4) is direct
+    assert {route.device for route in desired(made, "a").routes} == {"ens3" if direct else "flannel.1"}
+
+
 def test_behind_nat_the_device_sends_from_its_own_address() -> None:
     made = CASES["nat"]
     (link,) = desired(made, "node-1").links
@@ -132,7 +141,7 @@ def test_alone_in_the_cluster() -> None:
     alone = read({"node-1": {}}, source="hosts.yml")
     state = desired(alone, "node-1")
     assert not (state.routes | state.fdb | state.neighbours | state.next_hops)
-    assert {link.name for link in state.links} == {"flannel.1"}
+    assert {(link.name, link.alias) for link in state.links} == {("flannel.1", BACKEND_ALIAS)}
 
 
 @pytest.mark.parametrize("shared", [{}, HOST_GW], ids=["vxlan", "host-gw"])

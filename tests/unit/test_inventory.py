@@ -128,6 +128,30 @@ def test_addresses_are_kept() -> None:
     assert after.underlay == before.underlay
 
 
+def test_recorded_addresses_that_do_not_fit_are_forgotten() -> None:
+    before = record_of(cluster("b a"))
+    narrow = {"segments": {"underlay": {"cidrs": ["172.30.0.0/24"]}}}
+    after = read({"a": {"underlay": narrow}, "b": {"underlay": narrow}}, source="hosts.yml", record=before)
+    assert addresses(after) == ["172.30.0.11/24", "172.30.0.12/24"]
+
+
+def test_explicit_address_frees_the_recorded_one() -> None:
+    hosts = {"a": {"node_address": "172.30.0.99"}, "new": {}}
+    assert addresses(read(hosts, source="hosts.yml", record=record_of(cluster("a")))) == [
+        "172.30.0.99/16",
+        "172.30.0.11/16",
+    ]
+
+
+def test_removed_node_finds_its_address_again() -> None:
+    record = record_of(cluster("gone a"))
+    assert addresses(read({"new": {}}, source="hosts.yml", record=record)) == ["172.30.0.13/16"]
+
+
+def test_host_gw_is_direct_anyway() -> None:
+    assert cluster(backend={"type": "host-gw", "direct_routing": True}) == cluster(backend={"type": "host-gw"})
+
+
 def test_smallest_mtu_on_the_way_counts() -> None:
     underlay = {"segments": {"a": {"mtu": 9000}, "core": {"mtu": 1400}}}
     made = cluster("node-1", underlay=underlay)
@@ -234,6 +258,9 @@ def test_intent_round_trip_of_everything() -> None:
         "node-2": {"node_pods": [{"name": "x", "hostNetwork": True}]},
     }
     made = cluster(own=own, masquerade=False, **RACKS, **DUAL_STACK)
-    assert cluster_from_json(json.loads(json.dumps(cluster_to_json(made)))) == made
+    written = cluster_to_json(made)
+    assert cluster_from_json(json.loads(json.dumps(written))) == made
+    assert ["public_ips" in node for node in written["nodes"]] == [True, False, False]
+    assert not any("addresses" in node for node in written["nodes"])
     ssh = {"a": {"node_kind": "ssh", "node_address": "192.0.2.1/24", "node_interface": "ens3"}}
     assert cluster_from_json(cluster_to_json(cluster("a", own=ssh))) == cluster("a", own=ssh)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 from typing import Dict, List, Optional, Tuple
 
 import pytest
@@ -83,6 +83,10 @@ def test_two_holders_of_one_unit_do_not_keep_it_both() -> None:
     assert hand_out(["a", "b"], {"a": 3, "b": 3}, [], [(0, 9)]) == {"a": 3, "b": 0}
 
 
+def test_a_unit_in_use_is_not_given_as_a_removed_owners() -> None:
+    assert hand_out(["a", "new"], {"a": 0, "gone": 0}, [], [(0, 0)]) == {"a": 0}
+
+
 NODES = st.lists(st.sampled_from("abcdefgh"), unique=True)
 EXPLICIT = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 7), max_size=3)
 
@@ -131,6 +135,20 @@ def test_record_drops_what_somebody_else_holds_now() -> None:
     record = record_of(read({"a": {"node_pod_cidrs": ["10.244.0.0/24"]}}, source="hosts.yml"), earlier)
     assert "gone" not in record.pod_cidrs
     assert record.pod_cidrs["away"] == (ip_network("10.244.9.0/24"),)
+
+
+def test_record_keeps_the_family_that_is_free() -> None:
+    both = (ip_network("10.244.0.0/24"), ip_network("fd00::/64"))
+    record = record_of(read({"a": {}}, source="hosts.yml"), Record({"gone": both}))
+    assert record.pod_cidrs["gone"] == both[1:]
+
+
+def test_record_drops_addresses_that_somebody_else_has_now() -> None:
+    here, there = (ip_interface("172.30.0.11/16"),), (ip_interface("172.30.0.99/16"),)
+    earlier = Record({}, {"gone": {"underlay": here}, "away": {"underlay": there, "old": here}})
+    record = record_of(read({"a": {}}, source="hosts.yml"), earlier)
+    assert "gone" not in record.addresses
+    assert record.addresses["away"] == {"underlay": there, "old": here}
 
 
 @pytest.mark.parametrize(
