@@ -12,7 +12,6 @@ from .model import Link
 from .plan import REMOVE, Operation, fields_of, link_stage, plan
 from .state import Scope, State
 
-ALL_FIELDS = frozenset(State._fields)
 #: Up to so many operations are verified one by one, which for one peer of 5,000 saves half a show.
 _FEW = 64
 
@@ -61,7 +60,7 @@ def converge(targets: Sequence[Target], *, check: bool = False, execute: Execute
     namespaces = {target.namespace.name: target.namespace for target in targets}
     try:
         execute(_interleave(targets, plans), namespaces)
-        _verify(targets, readers, plans)
+        _verify(targets, readers, plans, before)
     except BaseException as error:
         _go_back(targets, readers, before, namespaces, error)
     return outcome
@@ -104,14 +103,19 @@ def _refuse_conflicts(target: Target, shown: Shown) -> None:
     )
 
 
-def _verify(targets: Sequence[Target], readers: Sequence[Reader], plans: Sequence[Sequence[Operation]]) -> None:
+def _verify(
+    targets: Sequence[Target],
+    readers: Sequence[Reader],
+    plans: Sequence[Sequence[Operation]],
+    before: Sequence[Shown],
+) -> None:
     """Read back the kinds of objects that were touched, and plan again: nothing may be left."""
-    for target, reader, done in zip(targets, readers, plans):
+    for target, reader, done, shown in zip(targets, readers, plans, before):
         if not done or (len(done) <= _FEW and reader.shows(done)):
             continue
         touched = fields_of(done)
-        if "links" in touched:  # takes or makes objects of every other kind
-            touched = ALL_FIELDS
+        if "links" in touched:  # devices take objects of every other kind along
+            touched |= {name for name, old, new in zip(State._fields, shown.state, target.desired) if old or new}
         left = plan(_only(target.desired, touched), _only(reader.show(touched).state, touched))
         if left:
             raise VerificationError(

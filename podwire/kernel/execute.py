@@ -147,12 +147,19 @@ def _write_sysctls(namespace: Namespace, operations: Sequence[Operation]) -> Non
             sysctl = operation.object
             assert isinstance(sysctl, Sysctl)
             try:
-                with open(f"/proc/sys/{sysctl.key}", "w") as file:
-                    file.write(sysctl.value)
+                _write_sysctl(sysctl)
             except OSError as error:
                 raise KernelError(
                     f"failed to set {sysctl} on {namespace.name}: {error.strerror}", error.errno or 0
                 ) from error
+
+
+def _write_sysctl(sysctl: Sysctl) -> None:
+    file = os.open(f"/proc/sys/{sysctl.key}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, sysctl.value.encode())
+    finally:
+        os.close(file)
 
 
 def _write_file(operation: Operation) -> None:

@@ -95,7 +95,7 @@ class Bridge:
                 tuple(ResultIp(each.address, each.gateway, 2) for each in ips),
                 routes,
             ),
-            node=State(links=frozenset({port}), sysctls=frozenset({common.no_router(veth)})),
+            node=State(links=frozenset({port})),
             pod=common.pod_state(inside, ips) | State(routes=common.pod_routes(ifname, routes, ips)),
             shared=_bridge_state(settings, bridge, ips),
         )
