@@ -47,7 +47,7 @@ def _hosts(source: str) -> Dict[str, Dict[str, Any]]:
     environment.setdefault("ANSIBLE_CONFIG", os.path.join(_CHECKOUT, "ansible.cfg"))
     # A module and not a script: no script may be in PATH where the virtual environment is not active.
     command = [sys.executable, "-m", "ansible", "inventory", "-i", source, "--list"]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         cause = (done.stderr.strip() or "ansible-inventory failed").splitlines()[-1]
         raise PodwireError(f"failed to read inventory {source}: {cause}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import Any, Callable, Dict
 
 from ..kernel.namespace import (
@@ -34,6 +35,10 @@ from . import spawn
 #: Directories of each overlay that begin empty in every node.
 _PRIVATE = {"/etc": ("cni/net.d", "podwire"), "/var/lib": ("cni", "podwire")}
 
+#: Of devices to come. A router asks for its neighbours from its link-local address, which would be
+#: tentative for a second or two of duplicate address detection: as long a new lab would lose packets.
+_DAD = "/proc/sys/net/ipv6/conf/default/accept_dad"
+
 
 def main() -> None:
     """The starter: one holder a request ``{"name": hostname, "files": bool}``."""
@@ -53,6 +58,8 @@ def _prepare(request: Dict[str, Any]) -> Callable[[], None]:
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    with suppress(FileNotFoundError), open(_DAD, "w") as sysctl:
+        sysctl.write("0")
     if request["files"]:
         _private_files(request["name"])
     with open("/proc/self/comm", "w") as comm:
