@@ -57,9 +57,12 @@ def main(verb: str, path: str, *numbers: str) -> None:
         with open(path, "w") as file:
             json.dump(cluster_to_json(lab(*map(int, numbers))), file)
     elif verb == "nodes":
-        from podwire.lab import netns, registry
+        from podwire.lab import netns
 
         netns.present(load(path))
+    elif verb == "pids":
+        from podwire.lab import registry
+
         with open(f"{path}.pids", "w") as file:
             json.dump([registry.node_pid(LAB, node.name) for node in load(path).nodes], file)
     elif verb == "sandboxes":

@@ -39,6 +39,7 @@ def podwire_nodes() -> Sample:
     """One call, lab.netns.present; then the first node reaches the last."""
     python("-m", "tests.bench.drive", "intent", INTENT, str(NODES))
     sample = python("-m", "tests.bench.drive", "nodes", INTENT)
+    python("-m", "tests.bench.drive", "pids", INTENT)
     with open(f"{INTENT}.pids") as file:
         pids = json.load(file)
     if len(pids) != NODES:

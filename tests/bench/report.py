@@ -58,7 +58,7 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         ours, peer = _number(row.ours, row.unit), _number(row.peer, row.unit)
-        cells.append([row.work, ours, peer, ratio, row.bar, row.verdict, row.note.splitlines()[-1] if row.note else ""])
+        cells.append([row.work, ours, peer, ratio, row.bar, row.verdict, " ".join(row.note.split())[:160]])
     widths = [max(len(line[column]) for line in cells) for column in range(6)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0])).rstrip() for line in cells]
     return "\n".join([lines[0], "-" * (sum(widths) + 10), *lines[1:]])

@@ -40,18 +40,26 @@ def _twice(inventory: str) -> Tuple[Sample, Sample, int]:
     first, _ = _playbook(inventory)
     second, recap = _playbook(inventory)
     if any(changed for _, changed in recap):
-        raise NotRun(f"the second run of site.yml on {inventory} changed something")
+        tasks = [each for each in _output().split("\nTASK ") if "\nchanged: " in each]
+        raise NotRun(f"the second run of site.yml on {inventory} changed something: {tasks[0][:300]}")
     return first, second, max(tasks for tasks, _ in recap)
 
 
 def _playbook(inventory: str) -> Tuple[Sample, List[Tuple[int, int]]]:
     """The sample, and (tasks, changed) of each host in the recap."""
     command = (sys.executable, "-m", "ansible", "playbook", f"{ROOT}/site.yml", "-i", f"{ROOT}/inventories/{inventory}")
-    sample = measured(*command, environment={"ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "ANSIBLE_NOCOLOR": "1"})
-    with open("/run/out") as file:
-        text = file.read()
+    try:
+        sample = measured(*command, environment={"ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "ANSIBLE_NOCOLOR": "1"})
+    except NotRun:
+        raise NotRun(f"site.yml failed on {inventory}: {_output().partition('fatal: ')[2][:600]}") from None
+    text = _output()
     line = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=(\d+)\s.*skipped=(\d+)", re.MULTILINE)
     recap = [(int(ok) + int(skipped), int(changed)) for ok, changed, skipped in line.findall(text)]
     if not recap:
         raise NotRun(f"site.yml said no recap: {text[-300:]}")
     return sample, recap
+
+
+def _output() -> str:
+    with open("/run/out") as file:
+        return file.read()
