@@ -11,7 +11,7 @@ import os
 import select
 import socket
 from contextlib import ExitStack
-from typing import Dict, FrozenSet, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..kernel.namespace import Namespace
 from . import wire
@@ -20,8 +20,10 @@ from . import wire
 WINDOW = 256
 #: Seconds without any answer after which a round is over. Longer than TCP's first SYN retransmission (1 s).
 PATIENCE = 1.3
-#: Rounds; every round but the first is for failures only, so all of them share one timeout.
-ATTEMPTS = 3
+#: Rounds after the first are for failures only, which so share one timeout. They end after so many that
+#: mended nothing: a network that is only slow to come up, or a machine that is crowded, gets its time.
+_FRUITLESS = 2
+_MOST_ROUNDS = 12
 
 
 class Source(NamedTuple):
@@ -48,6 +50,19 @@ class Problem(NamedTuple):
 
     cause: str
     reason: str
+
+
+def in_rounds(count: int, once: Callable[[Sequence[int]], Dict[int, Problem]]) -> Dict[int, Problem]:
+    """Call ``once`` with the numbers of all checks, then with those that failed; the problems that stay."""
+    problems = once(range(count))
+    fruitless = 0
+    for _ in range(_MOST_ROUNDS - 1):
+        if not problems or fruitless == _FRUITLESS:
+            break
+        before = len(problems)
+        problems = once(list(problems))
+        fruitless = fruitless + 1 if len(problems) == before else 0
+    return problems
 
 
 class Echoes:
@@ -131,12 +146,10 @@ class PathMtu:
 
     def measure(self) -> Dict[int, Problem]:
         """The numbers of the checks that failed, and why."""
-        pending: Sequence[int] = range(len(self._checks))
-        for _ in range(ATTEMPTS):
-            self._round(pending)
-            pending = [number for number in pending if self._problem(number)]
-            if not pending:
-                break
+        return in_rounds(len(self._checks), self._once)
+
+    def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
+        self._round(pending)
         return {number: problem for number in pending for problem in [self._problem(number)] if problem}
 
     def _round(self, pending: Sequence[int]) -> None:

@@ -11,6 +11,9 @@ from typing import Dict, List, Sequence, Set, Tuple
 
 from .expect import Endpoint
 
+#: Sentences at most; where failures share nothing wider, more would only be a list again.
+MOST = 12
+
 Cell = Tuple[str, str]
 #: (source's node, target's node) -> number of checks.
 Cells = Dict[Cell, int]
@@ -36,7 +39,7 @@ def describe(expected: Cells, failing: Cells, failures: Sequence[Sequence[str]],
         if cells and cells <= full and cells - covered:
             say(what, cells)
     said += _pods(failures, covered, ends)
-    return said
+    return said if len(said) <= MOST else [*said[:MOST], f"and {len(said) - MOST} more groups"]
 
 
 def _candidates(expected: Cells) -> List[Tuple[str, Set[Cell]]]:

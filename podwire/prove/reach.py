@@ -17,7 +17,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import ProofError
 from . import wire
-from .echoes import ATTEMPTS, PATIENCE, WINDOW, Check, Echoes, Problem
+from .echoes import PATIENCE, WINDOW, Check, Echoes, Problem, in_rounds
 
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
 _STALL = 0.05
@@ -63,16 +63,12 @@ class Reach:
 
     def run(self) -> Dict[int, Problem]:
         """The numbers of the checks that failed, and why."""
-        pending: Sequence[int] = range(len(self._checks))
-        problems: Dict[int, Problem] = {}
-        for _ in range(ATTEMPTS):
-            self._round(pending)
-            problems = {number: found for number in pending for found in [self._problem(number)] if found}
-            self.unanswered = set(self._echo)
-            pending = list(problems)
-            if not pending:
-                break
-        return problems
+        return in_rounds(len(self._checks), self._once)
+
+    def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
+        self._round(pending)
+        self.unanswered = set(self._echo)
+        return {number: found for number in pending for found in [self._problem(number)] if found}
 
     def _round(self, pending: Sequence[int]) -> None:
         self._echo, self._tcp, self._unseen = {}, {}, set()

@@ -17,7 +17,7 @@ from .groups import Cells, describe
 Observations = Mapping[str, Any]
 
 #: Failing pairs that a verdict lists one by one; every one of them is counted and grouped.
-LISTED = 200
+LISTED = 50
 
 
 class Failure(NamedTuple):

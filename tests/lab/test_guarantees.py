@@ -18,7 +18,9 @@ def holds(guarantee: Guarantee) -> None:
         return
     lines = [f"{guarantee.title}: {guarantee.passed} passed, {guarantee.failed} failed, {guarantee.not_run} not run"]
     lines += [f"failing {shared}" for shared in guarantee.shared]
-    pytest.fail("\n".join([*lines, *map(str, guarantee.failures), *guarantee.notes]), pytrace=False)
+    more = guarantee.failed - len(guarantee.failures)
+    lines += [*map(str, guarantee.failures), *([f"and {more} more"] if more else []), *guarantee.notes]
+    pytest.fail("\n".join(lines), pytrace=False)
 
 
 def test_every_pod_has_its_own_address(lab: Lab) -> None:
