@@ -27,6 +27,8 @@ def describe(expected: Cells, failing: Cells, failures: Sequence[Sequence[str]],
     full = {cell for cell, total in expected.items() if total and failing.get(cell, 0) >= total}
     if full == {cell for cell, total in expected.items() if total}:
         return [f"every one of {sum(failing.values())}"]
+    if len(failures) == sum(failing.values()) > 1 and _one_pod(failures, ends):
+        return _pods(failures, set(), ends)
     covered: Set[Cell] = set()
     said: List[str] = []
 
@@ -40,6 +42,15 @@ def describe(expected: Cells, failing: Cells, failures: Sequence[Sequence[str]],
             say(what, cells)
     said += _pods(failures, covered, ends)
     return said if len(said) <= MOST else [*said[:MOST], f"and {len(said) - MOST} more groups"]
+
+
+def _one_pod(failures: Sequence[Sequence[str]], ends: Sequence[Endpoint]) -> bool:
+    """Whether every failure has the same one pod at an end, and that pod is not all its node has."""
+    common = set.intersection(*({each[0], each[1]} for each in failures))
+    pods_of: Dict[str, Set[str]] = {}
+    for end in ends:
+        pods_of.setdefault(end.node, set()).add(end.pod)
+    return len(common) == 1 and any(common < pods for pods in pods_of.values())
 
 
 def _candidates(expected: Cells) -> List[Tuple[str, Set[Cell]]]:

@@ -1,0 +1,114 @@
+"""The prober's packets and requests, byte by byte."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwire.prove import wire
+
+RUN = 0xDEADBEEF
+numbers = st.integers(0, 2**32 - 1)
+versions = st.sampled_from((4, 6))
+purposes = st.sampled_from((wire.REACH, wire.FITS, wire.EXCEEDS))
+
+
+def as_reply(version: int, echo: bytes) -> bytes:
+    """The echo as its answer arrives: behind an IPv4 header with options, or bare for IPv6."""
+    kind = {4: 0, 6: 129}[version]
+    return (bytes([0x46]) + bytes(23) if version == 4 else b"") + bytes([kind]) + echo[1:]
+
+
+def as_error(version: int, kind: int, code: int, rest: int, echo: bytes) -> bytes:
+    """An ICMP error about the echo: header, then the packet it complains about."""
+    inner = {4: b"\x45" + bytes(8) + b"\x01" + bytes(10), 6: b"\x60" + bytes(5) + b"\x3a" + bytes(33)}[version]
+    outer = bytes([0x45]) + bytes(19) if version == 4 else b""
+    return outer + struct.pack("!BBHI", kind, code, 0, rest) + inner + echo
+
+
+def parse(version: int, packet: bytes, run: int = RUN) -> object:
+    return wire.parse_echo(version, run, bytearray(packet), len(packet))
+
+
+@given(versions, purposes, numbers, st.integers(wire.SMALLEST, 9000))
+def test_a_reply_leads_back_to_its_check(version: int, purpose: int, number: int, size: int) -> None:
+    echo = bytes(wire.EchoTemplate(version, purpose, RUN, size).packet(number))
+    assert len(echo) == size
+    assert parse(version, as_reply(version, echo)) == wire.Answer("reply", purpose, number)
+    assert parse(version, as_reply(version, echo), run=RUN + 1) is None
+
+
+@given(st.lists(numbers, min_size=1, max_size=5), st.integers(wire.SMALLEST, 100))
+def test_checksums_hold_for_every_number(chosen: list[int], size: int) -> None:
+    template = wire.EchoTemplate(4, wire.REACH, RUN, size)
+    for number in chosen:
+        assert wire.checksum_part(template.packet(number)) == 0xFFFF  # RFC 1071: the sum over itself
+
+
+def test_only_echoes_that_reach_are_remembered_by_servers() -> None:
+    """A server remembers what carries its tag; size probes must not fill its memory."""
+    tags = {purpose: bytes(wire.EchoTemplate(4, purpose, RUN).packet(1))[8:15] for purpose in (1, 2, 3)}
+    assert tags == {wire.REACH: wire.TAG, wire.FITS: wire.SIZE_TAG, wire.EXCEEDS: wire.SIZE_TAG}
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "code", "rest", "meaning", "mtu"),
+    [
+        (4, 3, 4, 1400, "too-big", 1400),
+        (4, 3, 1, 0, "unreachable", 0),
+        (4, 11, 0, 0, "expired", 0),
+        (6, 2, 0, 1280, "too-big", 1280),
+        (6, 1, 0, 0, "unreachable", 0),
+        (6, 3, 0, 0, "expired", 0),
+    ],
+)
+def test_errors_lead_back_to_their_check(version: int, kind: int, code: int, rest: int, meaning: str, mtu: int) -> None:
+    echo = bytes(wire.EchoTemplate(version, wire.FITS, RUN, 1400).packet(77))
+    packet = as_error(version, kind, code, rest, echo[:64])
+    assert parse(version, packet) == wire.Answer(meaning, wire.FITS, 77, mtu)
+    for cut in range(len(packet) - 64 + wire.SMALLEST):
+        assert parse(version, packet[:cut]) is None
+
+
+@given(versions, st.binary(max_size=200))
+def test_other_peoples_icmp_is_nothing_to_us(version: int, data: bytes) -> None:
+    assert parse(version, data) is None
+
+
+def test_an_echo_without_room_for_its_nonce_is_refused() -> None:
+    with pytest.raises(ValueError, match="no room"):
+        wire.EchoTemplate(4, wire.FITS, RUN, wire.SMALLEST - 1)
+
+
+def test_the_request_carries_the_nonce_of_the_echo() -> None:
+    echo = bytes(wire.EchoTemplate(4, wire.REACH, RUN).packet(5))
+    assert f"nonce={echo[15:23].hex()} ".encode() in wire.request(RUN, 5)
+
+
+def test_a_response_is_read_when_it_is_whole() -> None:
+    body = json.dumps({"pod": "a", "icmp": None}).encode()
+    whole = b"HTTP/1.1 200 OK\r\nContent-Type: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    for cut in range(len(whole)):
+        assert wire.parse_response(whole[:cut]) is None
+    assert wire.parse_response(whole) == {"pod": "a", "icmp": None}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{x}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + b"x" * 70000,
+    ],
+)
+def test_what_is_none_of_our_servers_is_said_to_be(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        wire.parse_response(data)
