@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, NoReturn
 from .errors import ConflictError, PodwireError, VerificationError
 from .kernel import Namespace, Reader, Shown, Step
 from .kernel import execute as kernel_execute
-from .model import Link
+from .model import Link, Sysctl
 from .plan import REMOVE, Operation, fields_of, link_stage, plan
 from .state import Scope, State
 
@@ -83,12 +83,14 @@ def _interleave(targets: Sequence[Target], plans: Sequence[Sequence[Operation]])
 
 
 def _stage(operation: Operation) -> tuple[int, int]:
+    """Sysctls come before devices that only have to be configured: those exist by then, and should not
+    be up before duplicate address detection is off. So the rest of a namespace is one batch."""
     if operation.action == REMOVE:
         return 3, 0
     if isinstance(operation.object, Link):
         stage = link_stage(operation.object)
         return (1, stage) if stage < 2 else (2, 0)
-    return 2, 0
+    return (1, 3) if isinstance(operation.object, Sysctl) else (2, 0)
 
 
 def _refuse_conflicts(target: Target, shown: Shown) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from base64 import b64decode, b64encode
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..errors import CNI_IO_FAILURE, CniError
 from .netconf import Attachment, NetConfList
@@ -47,32 +47,26 @@ class Cache:
         self._folder = os.path.join(cache_dir, "results")
         self._network = network
 
-    def write(self, attachment: Attachment, network: NetConfList, result: Result) -> None:
-        """Keep a result, whole or not at all; the same one again is left alone."""
-        content = json.dumps(
-            {
-                "kind": _KIND,
-                "containerId": attachment.container_id,
-                "config": b64encode(network.source.encode()).decode(),
-                "ifName": attachment.ifname,
-                "networkName": network.name,
-                "netns": attachment.netns,
-                "result": result.to_json(network.cni_version),
-            },
-            separators=(",", ":"),
-        )
-        path = self._path(attachment)
-        with contextlib.suppress(OSError), open(path) as file:
-            if file.read() == content:
-                return
+    def write(self, network: NetConfList, results: Mapping[Attachment, Result]) -> Dict[Attachment, CniError]:
+        """Keep results, each whole or not at all; errors for those that could not be kept."""
+        errors: Dict[Attachment, CniError] = {}
+        if not results:
+            return errors
+        config = b64encode(network.source.encode()).decode()
         temporary = os.path.join(self._folder, ".podwire")  # one is enough: the runtime holds its lock
-        try:
-            os.makedirs(self._folder, 0o700, exist_ok=True)
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-                file.write(content)
-            os.rename(temporary, path)
-        except OSError as error:
-            raise CniError(CNI_IO_FAILURE, f"failed to cache a result at {path}: {error.strerror}") from error
+        for attachment, result in results.items():
+            path = self._path(attachment)
+            try:
+                os.makedirs(self._folder, 0o700, exist_ok=True)
+                file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                try:
+                    os.write(file, _dump(network, config, attachment, result))
+                finally:
+                    os.close(file)
+                os.rename(temporary, path)
+            except OSError as error:
+                errors[attachment] = CniError(CNI_IO_FAILURE, f"failed to cache a result at {path}: {error.strerror}")
+        return errors
 
     def read(self, attachment: Attachment) -> Optional[Cached]:
         """What is kept of an attachment; None if nothing that can be read."""
@@ -89,6 +83,19 @@ class Cache:
 
     def _path(self, attachment: Attachment) -> str:
         return os.path.join(self._folder, f"{self._network}-{attachment.container_id}-{attachment.ifname}")
+
+
+def _dump(network: NetConfList, config: str, attachment: Attachment, result: Result) -> bytes:
+    content = {
+        "kind": _KIND,
+        "containerId": attachment.container_id,
+        "config": config,
+        "ifName": attachment.ifname,
+        "networkName": network.name,
+        "netns": attachment.netns,
+        "result": result.to_json(network.cni_version),
+    }
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _load(path: str) -> Optional[Cached]:

@@ -78,12 +78,13 @@ class Runtime:
             try:
                 done = self._converge_each(reservations, namespaces)
                 errors.update(done.errors)
-                self._cache(done.results, errors)
+                good = {each: result for each, result in done.results.items() if each not in errors}
+                errors.update(self.cache.write(self.network, good))
             except BaseException:
                 self._take_away(reservations)
                 raise
             self._take_away([each for each in reservations if each in errors])
-        return Answers({a: r for a, r in done.results.items() if a not in errors}, errors, done.operations)
+        return Answers({a: r for a, r in good.items() if a not in errors}, errors, done.operations)
 
     def foresee(self, attachments: Sequence[Attachment]) -> Answers:
         """What ADD would answer, and the operations on what attachments share. Changes nothing, and needs no
@@ -109,9 +110,17 @@ class Runtime:
             sound = {each: reservation for each, reservation in held.items() if each not in errors}
             done = self._converge_each(sound, namespaces, check=check)
             errors.update(done.errors)
+            good = {each: result for each, result in done.results.items() if each not in errors}
             if not check:
-                self._cache(done.results, errors)
-        return Answers({a: r for a, r in done.results.items() if a not in errors}, errors, done.operations)
+                differing = {each: result for each, result in good.items() if not self._is_cached(each, result)}
+                errors.update(self.cache.write(self.network, differing))
+        return Answers(good, errors, done.operations)
+
+    def shared(self, answers: Answers) -> Operations:
+        """The operations on what attachments share, of those that ADD needed."""
+        own = {name for each in answers.results for name in self._devices(each)}
+        own |= {name for each in answers.errors for name in self._devices(each)}
+        return tuple(each for each in answers.operations if each[0] == NODE and _device_of(each[1]) not in own)
 
     def check(self, attachments: Sequence[Attachment]) -> Dict[Attachment, CniError]:
         """CHECK: the errors of those that are not as ADD left them; empty if all is well."""
@@ -228,13 +237,15 @@ class Runtime:
                     pending += [group[:middle], group[middle:]]
         return Answers(results, errors, operations)
 
-    def _cache(self, results: Mapping[Attachment, Result], errors: Dict[Attachment, CniError]) -> None:
-        for each, result in results.items():
-            if each not in errors:
-                try:
-                    self.cache.write(each, self.network, result)
-                except CniError as error:
-                    errors[each] = error
+    def _is_cached(self, attachment: Attachment, result: Result) -> bool:
+        cached = self.cache.read(attachment)
+        version = self.network.cni_version
+        return (
+            cached is not None
+            and cached.config == self.network.source
+            and cached.attachment == attachment
+            and cached.result.to_json(version) == result.to_json(version)
+        )
 
     def _take_away(self, attachments: Iterable[Attachment]) -> None:
         gone = list(attachments)

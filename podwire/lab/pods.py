@@ -17,7 +17,7 @@ from ..cni.cache import CACHE_DIR, Cached, cached_of_all_networks
 from ..cni.netconf import Attachment, parse_list
 from ..cni.plugins import PLUGINS
 from ..cni.result import Result
-from ..cni.runtime import NODE, Answers, Runtime
+from ..cni.runtime import NODE, Operations, Runtime
 from ..converge import Target, converge
 from ..errors import CniError, LabError
 from ..ipam.allocator import Reservation
@@ -84,15 +84,16 @@ class _Run:
     def _kept(self) -> Dict[Attachment, Reservation]:
         """Attachments that can stay, put right in place where need be."""
         attachments = [_attachment(each) for each in self.staying.values() if not each.host_network]
-        kept = {}
-        for each, reservation in self.runtime.held(attachments).items():
-            cached = self.cached.get(each.claim)
-            if reservation is not None and cached is not None and self._can_stay(cached):
-                kept[each] = reservation
-        return kept
+        attachments = [each for each in attachments if self._can_stay(self.cached.get(each.claim))]
+        held = self.runtime.held(attachments) if attachments else {}
+        return {each: reservation for each, reservation in held.items() if reservation is not None}
 
-    def _can_stay(self, cached: Cached) -> bool:
-        return cached.network == self.network.name and conflist.kept_by(parse_list(cached.config), self.network)
+    def _can_stay(self, cached: Optional[Cached]) -> bool:
+        return (
+            cached is not None
+            and cached.network == self.network.name
+            and (cached.config == self.network.source or conflist.kept_by(parse_list(cached.config), self.network))
+        )
 
     # --- the three directions --------------------------------------------------------------------
 
@@ -150,7 +151,8 @@ class _Run:
         for config, group in groupby(sorted(gone, key=self._config), key=self._config):
             runtime = Runtime(parse_list(config), PLUGINS) if config else self.runtime
             runtime.delete(list(group))
-        sandbox.stop(ending)
+        if ending:
+            sandbox.stop(ending)
 
     def _gone(self, ours: Set[str]) -> List[Attachment]:
         valid = {each.claim for each in self.kept}
@@ -169,7 +171,7 @@ class _Run:
             return
         with Namespace.current(NODE) as node:
             outcome = converge([Target(node, EMPTY, Scope(links=names))], check=self.check)
-        self.lines += [f"{operation} on {where}" for where, operation in outcome.operations]
+        self._tell(outcome.operations)
 
     # --- putting there ---------------------------------------------------------------------------
 
@@ -186,7 +188,7 @@ class _Run:
     def _mend(self) -> List[Attachment]:
         """Put right what is kept. Returns what could not be, which is detached then."""
         answers = self.runtime.mend(self.kept, check=self.check)
-        self._tell(answers)
+        self._tell(answers.operations)
         self._take_results(answers.results)
         if answers.errors and not self.check:
             self.runtime.delete(answers.errors)
@@ -194,7 +196,7 @@ class _Run:
 
     def _attach(self, missing: Sequence[Pod], failed: Iterable[Attachment]) -> None:
         """Start the missing sandboxes, and ADD them and those that could not keep their attachment."""
-        sandboxes = {**self.staying, **({} if self.check else sandbox.start(missing))}
+        sandboxes = {**self.staying, **(sandbox.start(missing) if missing and not self.check else {})}
         for pod in missing:
             if pod.host_network:
                 self.lines.append(f"+ pod {pod.name} on the host network")
@@ -205,10 +207,9 @@ class _Run:
             if not pod.host_network
         }
         new = {name: each for name, each in new.items() if each not in self.kept or each in lost}
-        foreseen = self.runtime.foresee(list(new.values()))
+        answers = (self.runtime.foresee if self.check else self.runtime.add)(list(new.values()))
         if not self.kept:  # else mending has told of it
-            self._tell(foreseen)
-        answers = foreseen if self.check else self.runtime.add(list(new.values()))
+            self._tell(self.runtime.shared(answers))
         self._take_results(answers.results)
         for name in new:
             if name in self.results:
@@ -216,8 +217,8 @@ class _Run:
                 self.lines.append(f"{sign} pod {name} {' '.join(self.results[name])}")
         self.errors.update({each.name: error for each, error in answers.errors.items()})
 
-    def _tell(self, answers: Answers) -> None:
-        self.lines += [f"{operation} on {where}" for where, operation in answers.operations]
+    def _tell(self, operations: Operations) -> None:
+        self.lines += [f"{operation} on {where}" for where, operation in operations]
 
     def _take_results(self, results: Mapping[Attachment, Result]) -> None:
         for attachment, result in results.items():

@@ -12,12 +12,13 @@ neighbour.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import FrozenSet, NamedTuple, Optional, Tuple
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
-from ...ipam.ranges import IpConfig, with_prefix
-from ...model import Address, Link, VethPeer
+from ...ipam.ranges import with_prefix
+from ...model import Address, IPAddress, Link, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
@@ -97,7 +98,9 @@ class Bridge:
             ),
             node=State(links=frozenset({port})),
             pod=common.pod_state(inside, ips) | State(routes=common.pod_routes(ifname, routes, ips)),
-            shared=_bridge_state(settings, bridge, ips),
+            shared=_bridge_state(
+                settings, bridge, tuple((each.gateway, each.address.network.prefixlen) for each in ips)
+            ),
         )
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
@@ -105,13 +108,13 @@ class Bridge:
         return frozenset({common.host_veth(attachment)})
 
 
-def _bridge_state(settings: Settings, bridge: Link, ips: Tuple[IpConfig, ...]) -> State:
-    """The bridge, with its gateway addresses and what makes the node a gateway."""
+@lru_cache(maxsize=8)
+def _bridge_state(settings: Settings, bridge: Link, gateways: Tuple[Tuple[IPAddress, int], ...]) -> State:
+    """The bridge, with its gateway addresses and what makes the node a gateway: one for all attachments."""
     state = State(links=frozenset({bridge}), sysctls=frozenset({common.no_router(bridge.name)}))
     if not settings.is_gateway:
         return state
-    gateways = (with_prefix(each.gateway, each.address.network.prefixlen) for each in ips)
+    addresses = (Address(bridge.name, with_prefix(ip, length), nodad=ip.version == 6) for ip, length in gateways)
     return state._replace(
-        addresses=frozenset(Address(bridge.name, each, nodad=each.version == 6) for each in gateways),
-        sysctls=state.sysctls | common.forwarding(ips),
+        addresses=frozenset(addresses), sysctls=state.sysctls | common.forwarding(ip.version for ip, _ in gateways)
     )

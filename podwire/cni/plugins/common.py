@@ -48,10 +48,10 @@ def interface(link: Link, sandbox: str = "") -> Interface:
     return Interface(link.name, link.mac, sandbox, link.mtu or 0)
 
 
-def forwarding(ips: Iterable[IpConfig]) -> FrozenSet[Sysctl]:
+def forwarding(versions: Iterable[int]) -> FrozenSet[Sysctl]:
     """The node forwards each family."""
     keys = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
-    return frozenset(Sysctl(keys[each.address.version], "1") for each in ips)
+    return frozenset(Sysctl(keys[version], "1") for version in versions)
 
 
 def no_router(device: str) -> Sysctl:

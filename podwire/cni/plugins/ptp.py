@@ -51,7 +51,7 @@ class Ptp:
             ),
             node=_node_state(outside, ips),
             pod=common.pod_state(inside, ips, prefix_route=False) | State(routes=routes),
-            shared=State(sysctls=common.forwarding(ips)),
+            shared=State(sysctls=common.forwarding(each.address.version for each in ips)),
         )
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
