@@ -68,4 +68,5 @@ def places(values: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
         origin = Origin.get_tag(value) or Origin.get_tag(key)
         if origin is not None and origin.path:
             line = f":{origin.line_num}" if origin.line_num else ""
-            yield str(key), f"{os.path.relpath(origin.path)}{line}"
+            near = os.path.relpath(origin.path)
+            yield str(key), f"{origin.path if near.startswith('..') else near}{line}"

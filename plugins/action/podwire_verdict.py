@@ -22,7 +22,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = self._task.args
         cluster = load(str(arguments["intent"]))
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
-        source = os.path.relpath(str(variables["inventory_file"]))
+        source = str(variables["inventory_file"])
         if self._task.check_mode:
             result = summary.declared(cluster)
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
-from typing import List, Mapping, Sequence
+from typing import List, Mapping, NamedTuple, Sequence
 
 from ..cluster import Cluster
 from ..lab.registry import write_json
@@ -13,6 +15,8 @@ from ..prove.verdict import judge, to_json
 from . import Answer
 from .controller import kept
 
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+
 
 def declared(cluster: Cluster) -> Answer:
     """The table alone, for check mode."""
@@ -20,25 +24,45 @@ def declared(cluster: Cluster) -> Answer:
 
 
 def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float) -> Answer:
-    """Judge the observations of ``hosts`` that were kept in ``results``.
+    """Judge the observations of ``hosts`` that were kept in ``results``, and run the tests on them.
 
     ``source`` is the inventory, ``began`` the time of the run's start (Unix time).
-    Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee does not hold.
+    Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
     addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
     only = set(hosts) & {node.name for node in cluster.nodes}
     judged = judge(cluster, addresses, kept("observations", results, cluster), only)
-    path = os.path.join(results, "verdict.json")
-    write_json(path, to_json(judged))
-    lines = ["", table(cluster), "", render(judged), ""]
-    lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, source)]
-    text = "\n".join([*lines, ""])
-    if judged.ok:
-        return {"changed": False, "text": text, "verdict": path}
+    write_json(os.path.join(results, "verdict.json"), to_json(judged))
+    whole = len(only) == len(cluster.nodes)
+    tests = _test(source, results) if whole else Tests(True, "not run under --limit")
+    near = os.path.relpath(source)
+    lines = ["", table(cluster), "", render(judged), "", f"tests    {tests.text.splitlines()[-1]}"]
+    lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, near)]
+    answered = {"changed": False, "text": "\n".join([*lines, ""]), "verdict": os.path.join(results, "verdict.json")}
+    if judged.ok and tests.ok:
+        return answered
     broken = [each for each in judged.guarantees if not each.ok]
     causes = [f"{each.title}: {each.failed} failed, {each.not_run} not run" for each in broken]
-    pairs = [str(failure) for each in broken for failure in each.failures]
-    return {"changed": False, "failed": True, "text": text, "verdict": path, "msg": "\n".join(causes + pairs)}
+    causes += [str(failure) for each in broken for failure in each.failures]
+    return {**answered, "failed": True, "msg": "\n".join(causes or [tests.text])}
+
+
+class Tests(NamedTuple):
+    """How the testinfra tests went. The last line of ``text`` is pytest's summary."""
+
+    ok: bool
+    text: str
+
+
+def _test(source: str, results: str) -> Tests:
+    """Run tests/lab on what was observed; junit.xml in ``results`` is for a CI."""
+    command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", "--no-header", "--tb=short", "--color=no", "tests/lab"]
+    command += ["--podwire-inventory", os.path.abspath(source), "--podwire-results", results]
+    command += ["--junitxml", os.path.join(results, "junit.xml")]
+    done = subprocess.run(
+        command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+    )
+    return Tests(done.returncode == 0, done.stdout.strip() or f"pytest ended with status {done.returncode}")
 
 
 def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: str) -> List[str]:

@@ -1,0 +1,74 @@
+"""Every shipped inventory, from nothing to nothing: check, build, build again, prove, remove."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Iterator, Set
+
+import pytest
+
+from podwire.lab import registry
+
+from .playbooks import ROOT, Playbooks, link, machine, processes
+
+INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir() if path.is_dir())
+TASKS = 10  # at most, on any node
+
+
+@pytest.fixture(scope="module", params=INVENTORIES)
+def lab(request: pytest.FixtureRequest, copied: Callable[[str], Playbooks]) -> Playbooks:
+    return copied(request.param)
+
+
+@pytest.fixture(scope="module")
+def before(lab: Playbooks) -> Dict[str, object]:
+    """The machine before anything was built."""
+    return machine()
+
+
+@pytest.fixture(scope="module")
+def lived_in(lab: Playbooks) -> Iterator[Set[str]]:
+    """The network namespaces of the lab, gathered while it ran."""
+    return set()
+
+
+def test_check_shows_all_and_makes_nothing(lab: Playbooks, before: Dict[str, object]) -> None:
+    run = lab.run("site.yml", "--check", "--diff")
+    assert run.changed
+    for host in run.recap:
+        assert f"+ node {host}" in run.output
+        assert f"--- network of {host}" in run.output
+    assert lab.left() == []
+    assert machine() == before
+
+
+def test_build(lab: Playbooks, lived_in: Set[str]) -> None:
+    run = lab.run("site.yml")
+    lived_in |= lab.namespaces()
+    assert all(each.changed for each in run.recap.values())
+    assert max(each.ok for each in run.recap.values()) <= TASKS
+    assert run.output.count("\nok      ") == 4, run.output  # guarantees and path MTU
+
+
+def test_second_run_changes_nothing(lab: Playbooks) -> None:
+    assert lab.run("site.yml").changed == 0
+
+
+def test_check_of_a_running_lab_changes_nothing(lab: Playbooks) -> None:
+    assert lab.run("site.yml", "--check", "--diff").changed == 0
+
+
+def test_verify(lab: Playbooks) -> None:
+    run = lab.run("playbooks/verify.yml")
+    assert run.changed == 0
+    assert "passed" in run.output
+
+
+def test_reset_leaves_nothing(lab: Playbooks, before: Dict[str, object], lived_in: Set[str]) -> None:
+    assert lab.run("playbooks/reset.yml", "--check").changed
+    assert registry.read(lab.id) is not None, "check mode removed the lab"
+    assert lab.run("playbooks/reset.yml").changed
+    assert lab.left() == []
+    assert lived_in, "no namespace was seen"
+    assert not [pid for pid in processes() if link(pid, "net") in lived_in]
+    assert machine() == before
+    assert lab.run("playbooks/reset.yml").changed == 0

@@ -1,0 +1,161 @@
+"""How the playbooks behave when something is in the way: wrong intent, a broken network, an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Callable, Iterator
+
+import pytest
+
+from podwire.kernel import Namespace
+from podwire.kernel import execute as kernel_execute
+from podwire.kernel import show
+from podwire.lab import enter, registry
+from podwire.plan import plan
+from podwire.state import EMPTY, Scope
+
+from .playbooks import COMMAND, ROOT, Playbooks, environment
+
+
+@pytest.fixture
+def fresh(copied: Callable[[str], Playbooks]) -> Playbooks:
+    """The lab inventory, not built."""
+    return copied("lab")
+
+
+@pytest.fixture(scope="module")
+def built(copied: Callable[[str], Playbooks]) -> Iterator[Playbooks]:
+    """The lab inventory, built."""
+    lab = copied("lab")
+    lab.run("site.yml")
+    yield lab
+
+
+def vanish(link: str) -> None:
+    """Inside a node: take one device away."""
+    scope = Scope(links=frozenset({link}))
+    with Namespace.current("node") as here:
+        steps = [(here, operation) for operation in plan(EMPTY, show(here, scope).state)]
+        kernel_execute(steps, {})
+
+
+def test_every_problem_of_the_intent_is_said_and_nothing_touched(fresh: Playbooks) -> None:
+    folder = fresh.inventory / "group_vars"
+    folder.mkdir(exist_ok=True)
+    (folder / "all.yml").write_text('masquerade: "yes"\nbackend: {type: vxlam}\nservice_cidrs: [10.244.0.0/24]\n')
+    run = fresh.run("site.yml", status=2)
+    for word in ("masquerade", "vxlam", "10.244.0.0/24"):
+        assert word in run.output
+    assert "group_vars/all.yml:1" in run.output
+    assert fresh.left() == []
+
+
+def test_one_node_by_limit(built: Playbooks) -> None:
+    run = built.run("site.yml", "--limit", "node-2")
+    assert list(run.recap) == ["node-2"]
+    assert run.changed == 0
+
+
+def test_a_broken_guarantee_fails_with_its_pairs_and_the_next_run_mends_it(built: Playbooks) -> None:
+    enter.call(built.node("node-1"), vanish, "flannel.1")
+    broken = built.run("playbooks/verify.yml", status=2)
+    assert "FAILED  pods reach each other" in broken.output
+    assert "pod-a -> pod-b" in broken.output
+    check = built.run("site.yml", "--check", "--diff")
+    assert "+ link flannel.1" in check.output
+    assert check.recap["node-1"].changed == 1
+    assert check.recap["node-2"].changed == 0
+    assert built.run("site.yml").changed == 1
+    assert built.run("site.yml").changed == 0
+
+
+def test_a_dead_node_is_made_anew_alone(built: Playbooks) -> None:
+    others = {name: built.node(name) for name in ("node-1", "node-3")}
+    os.kill(built.node("node-2"), signal.SIGKILL)
+    built.run("site.yml")
+    assert {name: built.node(name) for name in others} == others
+    assert built.run("site.yml").changed == 0
+
+
+def test_two_labs_side_by_side(built: Playbooks, fresh: Playbooks) -> None:
+    fresh.run("site.yml")
+    assert built.run("playbooks/verify.yml").changed == 0
+    fresh.run("playbooks/reset.yml")
+    assert built.run("site.yml").changed == 0
+
+
+def test_a_run_without_podwire_on_the_path(built: Playbooks) -> None:
+    """Plugins find the library beside themselves, from any directory."""
+    environ = {key: value for key, value in environment(built.scratch).items() if key != "PYTHONPATH"}
+    command = [*COMMAND, "-i", str(built.inventory), str(ROOT / "playbooks/verify.yml")]
+    subprocess.run(command, cwd="/", env=environ, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+def test_ansible_modules_run_inside_the_node(built: Playbooks) -> None:
+    """The connection plugin, with a module of Ansible's own."""
+    command = [sys.executable, "-m", "ansible", "adhoc", "node-2", "-i", str(built.inventory), "-c", "netns"]
+    done = subprocess.run(
+        [*command, "-m", "ansible.builtin.command", "-a", "cat /proc/sys/kernel/hostname"],
+        cwd=ROOT,
+        env=environment(built.scratch),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ["node-2"], done.stdout + done.stderr
+
+
+def test_people_can_look_and_run_commands(built: Playbooks) -> None:
+    def podwire(*arguments: str) -> str:
+        command = [sys.executable, "-c", "import sys; from podwire.cli import main; sys.exit(main())", *arguments]
+        return subprocess.run(command, env=environment(built.scratch), text=True, capture_output=True, check=True).stdout
+
+    seen = json.loads(podwire("inspect", "--json", "-i", str(built.inventory)))
+    ips = {pod["name"]: pod["ips"][0] for pod in seen["pods"]}
+    fetch = f"import urllib.request as r; print(r.urlopen('http://{ips['pod-b']}:8080/').read().decode())"
+    answer = json.loads(podwire("exec", "-i", str(built.inventory), "pod-a", "--", sys.executable, "-c", fetch))
+    assert answer == {"pod": "pod-b", "node": "node-2", "client": ips["pod-a"]}
+
+
+@pytest.mark.parametrize("task", ["Bring up the lab's nodes", "Converge the backend", "Attach the pods", "Probe"])
+def test_an_interrupted_run_is_healed_by_the_next(fresh: Playbooks, task: str) -> None:
+    running = subprocess.Popen(
+        [*COMMAND, "-i", str(fresh.inventory), str(ROOT / "site.yml")],
+        cwd=ROOT,
+        env=environment(fresh.scratch),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if task in line and line.startswith("TASK"):
+            os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does: Ansible and all its workers
+            break
+    try:
+        running.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        # A worker that ends while it holds the lock of Ansible's queue leaves Ansible waiting. People press harder.
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+    assert running.returncode != 0
+    fresh.run("site.yml")
+    assert fresh.run("site.yml").changed == 0
+
+
+def test_reset_after_a_crash_half_way(fresh: Playbooks) -> None:
+    fresh.run("site.yml")
+    lab = registry.read(fresh.id)
+    assert lab is not None
+    for process in (lab.nodes["node-1"], *lab.underlay.values()):
+        os.kill(process.pid, signal.SIGKILL)
+    (fresh.inventory / "group_vars").mkdir(exist_ok=True)
+    (fresh.inventory / "group_vars" / "all.yml").write_text("backend: {type: no such thing}\n")
+    fresh.run("playbooks/reset.yml")
+    assert fresh.left() == []
