@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from typing import Any, Callable, Dict, Optional
 
+from ..errors import LabError
 from ..kernel.namespace import CLONE_NEWNET, CLONE_NEWUTS, sethostname, unshare
 from . import spawn
 from .pings import Pings
@@ -46,7 +47,11 @@ def prepare(request: Dict[str, Any]) -> Callable[[], None]:
         _loopback_up()
     with open("/proc/self/comm", "w") as comm:
         comm.write(request["pod"][:15])
-    return Server(request["pod"], request["node"], listen(request["port"])).serve
+    try:
+        listener = listen(request["port"])
+    except OSError as error:
+        raise LabError(f"failed to start pod {request['pod']}: port {request['port']}: {error.strerror}") from error
+    return Server(request["pod"], request["node"], listener).serve
 
 
 def _loopback_up() -> None:

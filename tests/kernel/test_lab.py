@@ -7,54 +7,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Node, Port, Router, Segment, Underlay
+from podwire.cluster import Cluster, Underlay
 from podwire.errors import ConflictError, LabError
 from podwire.kernel.namespace import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from podwire.lab import enter, netns, registry
 from podwire.lab.process import Process, kill, start_time
 from podwire.lab.spawn import spawned
-
-LAN = Segment("lan", (ip_network("172.30.0.0/24"), ip_network("fd00:30::/64")))
-
-
-def make_node(name: str, number: int, segment: str = "lan", subnet: int = 0) -> Node:
-    addresses = (ip_interface(f"172.30.{subnet}.{number}/24"), ip_interface(f"fd00:30:0:{subnet}::{number}/64"))
-    port = Port(segment, "eth0", addresses)
-    ips = tuple(address.ip for address in addresses)
-    return Node(name, "netns", "eth0", addresses, ips, (ip_network(f"10.244.{number}.0/24"),), 1500, (port,))
-
-
-def make_cluster(*nodes: Node, underlay: Underlay = Underlay((LAN,))) -> Cluster:  # noqa: B008  # frozen
-    return Cluster(
-        f"test-{os.urandom(4).hex()}",
-        (ip_network("10.244.0.0/16"),),
-        (ip_network("10.96.0.0/16"),),
-        (24,),
-        BackendSettings(),
-        CniSettings(),
-        True,
-        nodes,
-        (),
-        underlay,
-    )
-
-
-def racks() -> Cluster:
-    segments, ports = [], []
-    for number, name in enumerate(("rack-a", "rack-b"), 1):
-        cidrs = (ip_network(f"172.30.{number}.0/24"), ip_network(f"fd00:30:0:{number}::/64"))
-        segments.append(Segment(name, cidrs))
-        gateways = tuple(ip_interface(f"{cidr[1]}/{cidr.prefixlen}") for cidr in cidrs)
-        ports.append(Port(name, f"eth{number - 1}", gateways))
-    nodes = (make_node("node-1", 11, "rack-a", 1), make_node("node-2", 12, "rack-b", 2))
-    return make_cluster(*nodes, underlay=Underlay(tuple(segments), (Router("spine", tuple(ports)),)))
+from tests.kernel.labs import LAN, make_cluster, make_node, pid_of, racks, run, talks, wait_until
 
 
 @pytest.fixture
@@ -78,58 +43,6 @@ def lab(build: Callable[[Cluster], Cluster]) -> Cluster:
     return build(make_cluster(make_node("node-1", 11), make_node("node-2", 12)))
 
 
-def pid_of(cluster: Cluster, node: str) -> int:
-    pid = registry.node_pid(cluster.id, node)
-    assert pid is not None, f"{node} is not running"
-    return pid
-
-
-def run(cluster: Cluster, node: str, *command: str) -> str:
-    """Standard output of a command in a node."""
-    return enter.call(pid_of(cluster, node), lambda: subprocess.run(command, check=True, stdout=-1).stdout.decode())
-
-
-def talks(cluster: Cluster, source: str, target: str, version: int) -> bool:
-    """Whether a datagram and its answer pass: the address is looked up in the node's own /etc/hosts."""
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-
-    def answer(ready: int) -> int:
-        with socket.socket(family, socket.SOCK_DGRAM) as server:
-            server.bind(("", 7))
-            os.write(ready, b".")
-            while True:
-                data, client = server.recvfrom(100)
-                server.sendto(data, client)
-
-    def ask() -> bool:
-        with socket.socket(family, socket.SOCK_DGRAM) as client:
-            client.settimeout(0.2)
-            client.connect(socket.getaddrinfo(target, 7, family)[0][4])
-            for _ in range(50):  # a device forwards only once the kernel got round to linkwatch_event()
-                with suppress(OSError):
-                    client.send(b"echo")
-                    return client.recv(100) == b"echo"
-            return False
-
-    reader, writer = os.pipe()
-    server = enter.fork_into(pid_of(cluster, target), lambda: answer(writer))
-    os.close(writer)
-    try:
-        os.read(reader, 1)
-        return enter.call(pid_of(cluster, source), ask)
-    finally:
-        os.close(reader)
-        os.kill(server, 9)
-        os.waitpid(server, 0)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 10 s"
-        time.sleep(0.005)
-
-
 def test_nodes_talk_by_name_in_both_families(lab: Cluster) -> None:
     assert talks(lab, "node-1", "node-2", 4)
     assert talks(lab, "node-2", "node-1", 6)
@@ -143,20 +56,20 @@ def test_nodes_of_two_racks_talk_through_the_router(build: Callable[[Cluster], C
 
 def test_a_node_has_a_name_and_a_system_of_its_own(lab: Cluster) -> None:
     assert run(lab, "node-1", "hostname") == "node-1\n"
-    assert run(lab, "node-1", "cat", "/etc/hostname") == "node-1\n"
-    assert run(lab, "node-1", "cat", "/proc/1/comm") == "node-1\n"
-    assert run(lab, "node-1", "ls", "/sys/class/net").split() == ["eth0", "lo"]
-    assert run(lab, "node-1", "ls", "/run").split() == ["lock", "netns", "podwire"]
+    assert run(lab, "node-1", "cat /etc/hostname") == "node-1\n"
+    assert run(lab, "node-1", "cat /proc/1/comm") == "node-1\n"
+    assert run(lab, "node-1", "ls /sys/class/net").split() == ["eth0", "lo"]
+    assert run(lab, "node-1", "ls /run").split() == ["lock", "netns", "podwire"]
     for private in ("/etc/cni", "/etc/podwire", "/var/lib/cni", "/var/lib/podwire"):
-        assert run(lab, "node-1", "find", private, "-type", "f") == ""
+        assert run(lab, "node-1", f"find {private} -type f") == ""
 
 
 def test_what_a_node_writes_is_its_own(lab: Cluster) -> None:
     for path in ("/etc/cni/net.d/x", "/etc/podwire-x", "/var/lib/cni/x", "/run/x"):
-        run(lab, "node-1", "touch", path)
-        assert run(lab, "node-1", "find", path) == path + "\n"
+        run(lab, "node-1", f"touch {path}")
+        assert run(lab, "node-1", f"find {path}") == path + "\n"
         with pytest.raises(subprocess.CalledProcessError):
-            run(lab, "node-2", "find", path)
+            run(lab, "node-2", f"find {path}")
         assert not os.path.exists(path)
 
 
@@ -171,8 +84,8 @@ def test_the_host_keeps_what_it_has_for_cni_to_itself() -> None:
         lab = make_cluster(make_node("node-1", 11))
         try:
             netns.present(lab)
-            hidden = run(lab, "node-1", "ls", "/var/lib/cni") == ""
-            run(lab, "node-1", "touch", "/var/lib/cni/mine")
+            hidden = run(lab, "node-1", "ls /var/lib/cni") == ""
+            run(lab, "node-1", "touch /var/lib/cni/mine")
             return 0 if hidden and os.listdir("/var/lib/cni") == ["networks"] else 2
         finally:
             netns.absent(lab.id)
@@ -200,7 +113,8 @@ def test_a_holder_keeps_nothing_of_who_started_it(build: Callable[[Cluster], Clu
         pid = pid_of(build(make_cluster(make_node("node-1", 11))), "node-1")
     finally:
         os.close(kept)
-    assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")} == {"/dev/null"}
+    descriptors = Path(f"/proc/{pid}/fd")
+    wait_until(lambda: {os.readlink(each) for each in descriptors.iterdir()} == {"/dev/null"})
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     assert os.getsid(pid) == pid
     assert os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
@@ -293,7 +207,7 @@ def test_limit_makes_only_the_nodes_it_names(build: Callable[[Cluster], Cluster]
     ],
 )
 def test_harm_to_a_nodes_port_is_mended(lab: Cluster, harm: str) -> None:
-    run(lab, "node-1", *harm.split())
+    run(lab, "node-1", harm)
     outcome = netns.present(lab)
     assert outcome.changed
     assert netns.present(lab).lines == ()
@@ -312,8 +226,8 @@ def test_what_is_declared_anew_is_changed_in_place(lab: Cluster) -> None:
     changed = replace(lab, nodes=nodes, underlay=Underlay((segment,)))
     netns.present(changed)
     assert pid_of(lab, "node-1") == pid
-    assert "mtu 1400" in run(lab, "node-1", "ip", "link", "show", "eth0")
-    assert "172.30.0.11/" not in run(lab, "node-1", "ip", "-4", "addr")
+    assert "mtu 1400" in run(lab, "node-1", "ip link show eth0")
+    assert "172.30.0.11/" not in run(lab, "node-1", "ip -4 addr")
     assert talks(changed, "node-2", "node-1", 4)
 
 
@@ -330,14 +244,14 @@ def test_a_segment_that_is_declared_no_more_goes(build: Callable[[Cluster], Clus
 
 
 def test_routes_of_others_over_the_nodes_port_stay(lab: Cluster) -> None:
-    run(lab, "node-1", *"ip route add 10.244.12.0/24 via 172.30.0.12 dev eth0 proto 112".split())
-    run(lab, "node-1", *"ip route add 192.0.2.0/24 via 172.30.0.12 dev eth0".split())
+    run(lab, "node-1", "ip route add 10.244.12.0/24 via 172.30.0.12 dev eth0 proto 112")
+    run(lab, "node-1", "ip route add 192.0.2.0/24 via 172.30.0.12 dev eth0")
     assert netns.present(lab).lines == ()
 
 
 def test_a_foreign_default_route_is_a_conflict(build: Callable[[Cluster], Cluster]) -> None:
     lab = build(racks())
-    run(lab, "node-1", *"ip route replace default via 172.30.1.9 dev eth0 proto static".split())
+    run(lab, "node-1", "ip route replace default via 172.30.1.9 dev eth0 proto static")
     with pytest.raises(ConflictError, match="failed to converge node-1"):
         netns.present(lab)
 
