@@ -87,7 +87,7 @@ class Playbooks:
     def namespaces(self) -> Set[str]:
         """Every network namespace that the lab's processes and their children live in."""
         lab = registry.read(self.id)
-        holders = [] if lab is None else [each.pid for each in (*lab.nodes.values(), *lab.underlay.values())]
+        holders = [] if lab is None else [each.pid for each in lab.processes.values()]
         spaces = {os.readlink(f"/proc/{pid}/ns/pid") for pid in holders}
         inside = [pid for pid in processes() if link(pid, "pid") in spaces]
         return {link(pid, "net") for pid in inside + holders} - {""}

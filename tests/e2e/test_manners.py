@@ -15,6 +15,7 @@ from podwire.kernel import Namespace
 from podwire.kernel import execute as kernel_execute
 from podwire.kernel import show
 from podwire.lab import enter, registry
+from podwire.lab.underlay import is_infrastructure
 from podwire.plan import plan
 from podwire.state import EMPTY, Scope
 
@@ -153,8 +154,9 @@ def test_reset_after_a_crash_half_way(fresh: Playbooks) -> None:
     fresh.run("site.yml")
     lab = registry.read(fresh.id)
     assert lab is not None
-    for process in (lab.nodes["node-1"], *lab.underlay.values()):
-        os.kill(process.pid, signal.SIGKILL)
+    for name, process in lab.processes.items():
+        if name == "node-1" or is_infrastructure(name):
+            os.kill(process.pid, signal.SIGKILL)
     (fresh.inventory / "group_vars").mkdir(exist_ok=True)
     (fresh.inventory / "group_vars" / "all.yml").write_text("backend: {type: no such thing}\n")
     fresh.run("playbooks/reset.yml")
