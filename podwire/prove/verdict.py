@@ -206,7 +206,8 @@ def _path_mtu(
     mode = "every pair" if expect.measures_all(ends) else "one pair for each pod and node"
     size = cluster.mtu
     title = f"{size} bytes pass unfragmented, {size + 1} are refused"
-    return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, ends, (f"measured: {mode}",))
+    own = [end for end in ends if not end.host_network]
+    return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, own, (f"measured: {mode}",))
 
 
 def _from_cells(
