@@ -109,6 +109,6 @@ class Connection(LocalConnection):  # type: ignore[misc]
         if pid is None:
             where = f"the lab {identity}" if identity else "its lab"
             raise AnsibleConnectionFailure(
-                f"failed to connect to {self._node()}: {where} is not running there; run ./run site"
+                f"failed to connect to {self._node()}: {where} is not running; run ./run site"
             )
         return ["nsenter", "-t", str(pid), "-m", "-u", "-i", "-n", "-p", "--"]

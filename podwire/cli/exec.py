@@ -25,7 +25,6 @@ from ..kernel.namespace import (
 from ..lab import registry, sandbox
 from ..lab.enter import fork_into
 from ..lab.process import Process
-from ..lab.underlay import is_infrastructure
 
 
 class Place(NamedTuple):
@@ -74,7 +73,7 @@ def find(name: str, inventory: Optional[str]) -> Place:
 
 
 def _places(lab: registry.Lab, name: str) -> List[Place]:
-    nodes = {key: process for key, process in lab.running().items() if not is_infrastructure(key)}
+    nodes = {key: process for key, process in lab.running().items() if not registry.is_infrastructure(key)}
     if name in nodes:
         return [Place(lab.id, nodes[name], None)]
     record = f"{sandbox.RECORDS}/{os.path.basename(name)}.json"

@@ -117,7 +117,7 @@ def _compare(
 
 def _start(cluster_id: str, running: Mapping[str, Process], names: Sequence[str]) -> Dict[str, Process]:
     """One holder a name; recorded before any of them may stay."""
-    requests = [{"name": name.rpartition(" ")[2], "files": not underlay.is_infrastructure(name)} for name in names]
+    requests = [{"name": name.rpartition(" ")[2], "files": not registry.is_infrastructure(name)} for name in names]
     with spawned("podwire.lab.holder", cluster_id, requests) as pids:
         started = {name: Process.of(pid) for name, pid in zip(names, pids)}
         registry.write(Lab(cluster_id, {**running, **started}))
@@ -160,7 +160,7 @@ def _name_nodes(
     content = "\n".join(["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", *names, ""])
     lines = []
     for name in states:
-        if underlay.is_infrastructure(name) or name not in running:
+        if registry.is_infrastructure(name) or name not in running:
             continue
         path = f"/proc/{running[name].pid}/root/etc/hosts"
         with open(path, encoding="utf-8") as file:
@@ -174,7 +174,7 @@ def _name_nodes(
 
 
 def _word(name: str) -> str:
-    return name if underlay.is_infrastructure(name) else f"node {name}"
+    return name if registry.is_infrastructure(name) else f"node {name}"
 
 
 def _require_root(doing: str) -> None:

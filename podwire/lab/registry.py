@@ -52,6 +52,11 @@ def write(lab: Lab) -> None:
     write_json(os.path.join(run_dir(lab.id), "lab.json"), lab.processes)
 
 
+def is_infrastructure(name: str) -> bool:
+    """Whether a namespace belongs to the underlay: its name holds a space, which no node's can."""
+    return " " in name
+
+
 def labs() -> List[Lab]:
     """Every recorded lab, by id."""
     try:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
-from typing import Dict, Iterable, List, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Sequence
 
-from ..cluster import Pod
 from ..errors import KernelError, LabError
 from ..kernel.namespace import MS_BIND, mount, umount
 from .process import Process, kill
 from .spawn import spawned
+
+if TYPE_CHECKING:  # podwire exec comes here too, and needs to be quick
+    from ..cluster import Pod
 
 RECORDS = "/run/podwire/sandboxes"
 NAMES = "/run/netns"
@@ -117,7 +118,7 @@ def _refuse_foreign_names(pods: Sequence[Pod]) -> None:
 
 def _record(pod: Pod, process: Process) -> Sandbox:
     netns = f"/proc/{process.pid}/ns/net" if pod.host_network else os.path.join(NAMES, pod.name)
-    sandbox = Sandbox(pod.name, secrets.token_hex(32), *process, netns, pod.host_network, pod.port)
+    sandbox = Sandbox(pod.name, os.urandom(32).hex(), *process, netns, pod.host_network, pod.port)
     temporary = f"{_path(pod.name)}.new"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(sandbox._asdict(), file)

@@ -14,8 +14,9 @@ from typing import AbstractSet, Dict, Iterator, List, Mapping, NamedTuple, Optio
 from ..cluster import Cluster, Port, Router
 from ..model import Address, IPAddress, IPNetwork, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer
 from ..state import EMPTY, Scope, State
+from .registry import is_infrastructure
 
-#: Names of namespaces hold a space, which no node's name can.
+#: Names of the underlay's namespaces hold a space, see registry.is_infrastructure.
 SWITCH = "underlay switch"
 #: IFLA_IFALIAS of all devices made here: what an earlier intent left is known by it.
 ALIAS = "podwire underlay"
@@ -43,11 +44,6 @@ class Pair(NamedTuple):
     port: str
     name: str
     device: str
-
-
-def is_infrastructure(namespace: str) -> bool:
-    """Whether a namespace belongs to the underlay, and is no node."""
-    return " " in namespace
 
 
 def router_namespace(router: str) -> str:
