@@ -30,6 +30,7 @@ from ..errors import (
 from ..ipam.allocator import Allocator, Reservation
 from ..ipam.store import Claim
 from ..kernel import Namespace
+from ..kernel.announce import announce
 from ..kernel.lock import locked
 from ..model import Link, Sysctl
 from ..plan import Operation
@@ -76,10 +77,13 @@ class Runtime:
             reservations, refused = self._reserve([each for each in attachments if each not in errors])
             errors.update(refused)
             try:
-                done = self._converge_each(reservations, namespaces)
+                projections = {each: self.project(each, held) for each, held in reservations.items()}
+                done = self._converge_each(projections, namespaces)
                 errors.update(done.errors)
                 good = {each: result for each, result in done.results.items() if each not in errors}
                 errors.update(self.cache.write(self.network, good))
+                for each in good:
+                    announce(namespaces[each], projections[each].pod.links)
             except BaseException:
                 self._take_away(reservations)
                 raise
@@ -107,7 +111,7 @@ class Runtime:
             return Answers({}, {})
         with locked(self._lock), _Namespaces() as namespaces:
             errors = namespaces.open_all(list(held), vacant=False)
-            sound = {each: reservation for each, reservation in held.items() if each not in errors}
+            sound = {each: self.project(each, addresses) for each, addresses in held.items() if each not in errors}
             done = self._converge_each(sound, namespaces, check=check)
             errors.update(done.errors)
             good = {each: result for each, result in done.results.items() if each not in errors}
@@ -197,9 +201,8 @@ class Runtime:
         return found
 
     def _converge_each(
-        self, reservations: Mapping[Attachment, Reservation], namespaces: _Namespaces, *, check: bool = False
+        self, projections: Mapping[Attachment, Projection], namespaces: _Namespaces, *, check: bool = False
     ) -> Answers:
-        projections = {each: self.project(each, reservation) for each, reservation in reservations.items()}
         results = {each: projection.result for each, projection in projections.items()}
         try:
             operations = converge(namespaces.targets(projections), check=check).operations
@@ -278,6 +281,9 @@ class _Namespaces:
         for namespace in (self._node, *self._open.values()):
             namespace.close()
 
+    def __getitem__(self, attachment: Attachment) -> Namespace:
+        return self._open[attachment.name]
+
     def open_all(self, attachments: Sequence[Attachment], *, vacant: bool) -> Dict[Attachment, CniError]:
         """Open the attachments' namespaces; errors for those that cannot be used, or are not ``vacant``."""
         errors: Dict[Attachment, CniError] = {}
@@ -286,9 +292,8 @@ class _Namespaces:
             try:
                 each.validate()
                 if each.name not in self._open:
-                    namespace = Namespace.open(each.netns, each.name)
-                    self._open[each.name] = namespace
-                if os.path.samestat(os.fstat(self._open[each.name].fd), home):
+                    self._open[each.name] = Namespace.open(each.netns, each.name)
+                if os.path.samestat(os.fstat(self[each].fd), home):
                     raise CniError(CNI_INVALID_NETNS, f"CNI_NETNS {each.netns} is the node's own network namespace")
                 if vacant:
                     self._require_vacant(each)
@@ -299,7 +304,7 @@ class _Namespaces:
         return errors
 
     def _require_vacant(self, attachment: Attachment) -> None:
-        with self._open[attachment.name].entered():
+        with self[attachment].entered():
             try:
                 socket.if_nametoindex(attachment.ifname)
             except OSError:
