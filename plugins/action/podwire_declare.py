@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, controller  # noqa: E402
+from podwire.doors import answer, controller
 
 #: Variables that Ansible itself puts on each host.
 MAGIC = {

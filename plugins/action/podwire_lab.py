@@ -10,8 +10,8 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, controller  # noqa: E402
-from podwire.doors.node import load  # noqa: E402
+from podwire.doors import answer, controller
+from podwire.doors.node import load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, summary  # noqa: E402
-from podwire.doors.node import load  # noqa: E402
+from podwire.doors import answer, summary
+from podwire.doors.node import load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -12,8 +12,8 @@ from ansible.plugins.connection.local import Connection as LocalConnection
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import cluster_id  # noqa: E402
-from podwire.lab.registry import node_pid  # noqa: E402
+from podwire.cluster_id import cluster_id
+from podwire.lab.registry import node_pid
 
 DOCUMENTATION = """
 name: netns

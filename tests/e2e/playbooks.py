@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,8 +132,6 @@ def machine() -> Dict[str, object]:
     state["routes"] = text("/proc/net/route")
     state["mounts"] = text("/proc/self/mountinfo")
     state["hostname"] = text("/proc/sys/kernel/hostname")
-    try:
-        state["rules"] = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=False).stdout
-    except FileNotFoundError:  # nothing here needs nft, so without it there is nothing to compare
-        pass
+    if shutil.which("nft"):
+        state["rules"] = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
     return state

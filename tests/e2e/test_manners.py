@@ -11,9 +11,8 @@ from typing import Callable, Iterator
 
 import pytest
 
-from podwire.kernel import Namespace
+from podwire.kernel import Namespace, show
 from podwire.kernel import execute as kernel_execute
-from podwire.kernel import show
 from podwire.lab import enter, registry
 from podwire.lab.underlay import is_infrastructure
 from podwire.plan import plan
@@ -113,7 +112,9 @@ def test_ansible_modules_run_inside_the_node(built: Playbooks) -> None:
 def test_people_can_look_and_run_commands(built: Playbooks) -> None:
     def podwire(*arguments: str) -> str:
         command = [sys.executable, "-c", "import sys; from podwire.cli import main; sys.exit(main())", *arguments]
-        return subprocess.run(command, env=environment(built.scratch), text=True, capture_output=True, check=True).stdout
+        return subprocess.run(
+            command, env=environment(built.scratch), text=True, capture_output=True, check=True
+        ).stdout
 
     seen = json.loads(podwire("inspect", "--json", "-i", str(built.inventory)))
     ips = {pod["name"]: pod["ips"][0] for pod in seen["pods"]}

@@ -57,7 +57,7 @@ def test_layers() -> None:
 
 
 def test_ansible_lint() -> None:
-    run("ansible-lint", "--offline", "--quiet", "--profile", "production", "site.yml", "playbooks", "roles")
+    run("ansible-lint", "--offline", "-q", "--profile", "production")
 
 
 def test_yamllint() -> None:
@@ -98,7 +98,9 @@ def test_documentation_equals_argument_spec(path: Path) -> None:
         assert (ROOT / "plugins" / "action" / path.name).exists()
         return
     options = yaml.safe_load(literal(path, "DOCUMENTATION"))["options"]
-    told = {name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()}
+    told = {
+        name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
+    }
     assert told == arguments
 
 
