@@ -20,7 +20,7 @@ from podwire.cluster_id import cluster_id
 from podwire.intent_json import cluster_from_json
 from podwire.lab import enter, registry
 from podwire.prove import prober
-from podwire.prove.verdict import Guarantee, judge
+from podwire.prove.verdict import Guarantee, Verdict, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -36,6 +36,7 @@ class Lab:
         self.cluster = cluster
         self.nodes = [node.name for node in cluster.nodes if node.kind == "netns"]
         self._results = results
+        self._verdicts: Dict[Optional[str], Verdict] = {}
 
     def call(self, node: str, function: Callable[..., T], *args: Any) -> T:
         """Run a function inside a node."""
@@ -55,8 +56,9 @@ class Lab:
 
     def guarantee(self, key: str, node: Optional[str] = None) -> Guarantee:
         """The verdict on one guarantee, for the whole cluster or as far as ``node`` observed it."""
-        verdict = judge(self.cluster, *self.seen, None if node is None else {node})
-        return next(each for each in verdict.guarantees if each.key == key)
+        if node not in self._verdicts:
+            self._verdicts[node] = judge(self.cluster, *self.seen, None if node is None else {node})
+        return next(each for each in self._verdicts[node].guarantees if each.key == key)
 
     def _read(self, kind: str) -> Dict[str, Any]:
         assert self._results is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING, Any, List, Tuple
 
 import pytest
 
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
     from .conftest import Lab
 
 
-def differences(cluster: Cluster, node: str) -> List[str]:
+def look(cluster: Cluster, node: str) -> Tuple[List[str], List[str]]:
+    """Inside a node: what a converge would change, and the pods that run."""
     state = desired(cluster, node)
     with Namespace.current(node) as here:
-        return [str(each) for each in plan(state, show(here, scope(cluster, node, state)).state)]
+        changes = plan(state, show(here, scope(cluster, node, state)).state)
+    return [str(each) for each in changes], sorted(sandbox.running())
 
 
 def test_the_node_holds_what_is_declared(lab: Lab, node: str) -> None:
-    assert lab.call(node, differences) == []
-
-
-def test_every_declared_pod_runs_and_no_other(lab: Lab, node: str) -> None:
-    assert lab.call(node, lambda cluster, node: sorted(sandbox.running())) == sorted(
-        pod.name for pod in lab.cluster.pods_of(node)
-    )
+    changes, running = lab.call(node, look)
+    assert changes == []
+    assert running == sorted(pod.name for pod in lab.cluster.pods_of(node))
 
 
 def test_the_node_has_a_name_and_forwards(lab: Lab, host: Host) -> None:
