@@ -85,14 +85,18 @@ def link_add(link: Link, index: Index, namespaces: Mapping[str, int]) -> list[Me
     if link.kind in ("", "loopback") or (link.kind == "veth" and link.peer is None):
         return link_change(link, None, index)
     body = _IFINFO.pack(0, 0, 0, IFF_UP if link.up else 0, IFF_UP if link.up else 0) + _text(3, link.name)
-    if link.mtu is not None:
+    later: list[Message] = []
+    if link.mtu is not None and link.kind == "bridge":
+        # Only a change makes an MTU that a bridge keeps (BROPT_MTU_SET_BY_USER): else it takes its ports' smallest.
+        later.append((RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, link.name) + _u32(4, link.mtu)))
+    elif link.mtu is not None:
         body += _u32(4, link.mtu)
     if link.mac is not None:
         body += attribute(1, link.mac)
     if link.master is not None:
         body += _u32(10, index(link.master))
     body += attribute(18, attribute(1, link.kind.encode()) + attribute(2, _link_data(link, index, namespaces)))
-    return [(RTM_NEWLINK, _CREATE, body), *_port_and_alias(link, None)]
+    return [(RTM_NEWLINK, _CREATE, body), *later, *_port_and_alias(link, None)]
 
 
 def _link_data(link: Link, index: Index, namespaces: Mapping[str, int]) -> bytes:

@@ -99,9 +99,7 @@ class _Run:
 
     def reconcile(self) -> PodsOutcome:
         self._detach()
-        old = conflist.written(self.network.name)
-        if old is not None:
-            self._remove_bridges(conflist.bridges(old) - conflist.bridges(self.network))
+        self._retire_lists()
         self._write_conflist()
         failed = self._mend()
         self._attach([pod for pod in self.pods if pod.name not in self.staying], failed)
@@ -125,11 +123,7 @@ class _Run:
     def remove(self) -> PodsOutcome:
         self._detach()
         self._remove_bridges(conflist.bridges(self.network))
-        path = conflist.path_of(self.network.name)
-        if os.path.exists(path):
-            self.lines.append(f"- file {path}")
-            if not self.check:
-                os.unlink(path)
+        self._remove_file(conflist.path_of(self.network.name))
         return self._outcome()
 
     def _outcome(self) -> PodsOutcome:
@@ -165,6 +159,26 @@ class _Run:
     def _config(self, attachment: Attachment) -> str:
         cached = self.cached.get(attachment.claim)
         return cached.config if cached else ""
+
+    def _retire_lists(self) -> None:
+        """Remove what the lists on disk have and the declared one has not: their bridges, and the lists of
+        networks that have another name now."""
+        others = {each.network for each in self.cached.values() if self._is_ours(each.attachment)} - {self.network.name}
+        for name in (self.network.name, *sorted(others)):
+            old = conflist.written(name)
+            if old is not None:
+                self._remove_bridges(conflist.bridges(old) - conflist.bridges(self.network))
+        for name in sorted(others):
+            self._remove_file(conflist.path_of(name))
+
+    def _is_ours(self, attachment: Attachment) -> bool:
+        return any(each.container_id == attachment.container_id for each in self.recorded.values())
+
+    def _remove_file(self, path: str) -> None:
+        if os.path.exists(path):
+            self.lines.append(f"- file {path}")
+            if not self.check:
+                os.unlink(path)
 
     def _remove_bridges(self, names: FrozenSet[str]) -> None:
         if not names:
