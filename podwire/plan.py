@@ -10,7 +10,7 @@ to its new next hop by replacement before the old device goes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Callable, NamedTuple
 
 from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
@@ -49,7 +49,9 @@ def plan(desired: State, current: State) -> list[Operation]:
     undesired = _undesired_links(desired.links, current.links)
     going = _standing_on(left, frozenset(link.name for link in undesired)) if undesired else frozenset()
 
-    first: list[Operation] = list(renewed)
+    blocking = _in_the_way(desired, left)
+    left = left._replace(addresses=left.addresses - blocking)
+    first: list[Operation] = [*renewed, *(Operation(REMOVE, each) for each in sorted(blocking, key=_order))]
     middle: list[Operation] = []
     last: list[Operation] = []
     for index, name in enumerate(State._fields):
@@ -135,6 +137,19 @@ def _standing_on(state: State, devices: frozenset[str]) -> frozenset[Object]:
     return frozenset(found)
 
 
+def _in_the_way(desired: State, current: State) -> frozenset[Address]:
+    """Undesired addresses that have to go first, as when two nodes change their podCIDRs for each other's:
+    the kernel takes no gateway that is its own address, and no second route beside an address's own."""
+    surplus = current.addresses - desired.addresses
+    if not surplus:
+        return frozenset()
+    gateways = {each.gateway for field in (desired.routes, desired.next_hops) for each in field}
+    destinations = {route.destination for route in desired.routes}
+    return frozenset(
+        each for each in surplus if each.interface.ip in gateways or each.interface.network in destinations
+    )
+
+
 def _without_devices(state: State, devices: frozenset[str]) -> State:
     lost = _standing_on(state, devices)
     return State._make(field - lost for field in state)
@@ -168,21 +183,23 @@ def _plan_field(
     surplus = current - desired
     if not missing and not surplus:
         return [], [], []
+    if not surplus:
+        return [], [Operation(ADD, each) for each in _ordered(missing)], []
     key = _KEYS[name]
     twins: dict[Any, list[Any]] = defaultdict(list)
     for each in surplus:
         twins[key(each)].append(each)
     clearing: list[Operation] = []
     making: list[Operation] = []
-    for each in sorted(missing, key=_order):
+    for each in _ordered(missing):
         old = twins.pop(key(each), [])
         if len(old) == 1 and _changes_in_place(each, old[0]):
             making.append(Operation(CHANGE, each, old[0]))
         else:
-            clearing += [Operation(REMOVE, twin) for twin in sorted(old, key=_order)]
+            clearing += [Operation(REMOVE, twin) for twin in _ordered(old)]
             making.append(Operation(ADD, each))
     others = [] if name == "sysctls" else [each for group in twins.values() for each in group]
-    return clearing, making, [Operation(REMOVE, each) for each in sorted(others, key=_order)]
+    return clearing, making, [Operation(REMOVE, each) for each in _ordered(others)]
 
 
 def _changes_in_place(each: Object, old: Object) -> bool:
@@ -196,19 +213,29 @@ def _changes_in_place(each: Object, old: Object) -> bool:
     return isinstance(each, _CHANGE_IN_PLACE)
 
 
-def _order(each: Object) -> Any:
-    """A fixed order, so that one difference always gives one plan; cheap for the hot kinds. Routes to a
-    link come before those through a gateway, which may be reachable by nothing else."""
-    if isinstance(each, Route):
-        destination = each.destination
-        linked = each.gateway is None
-        return not linked, destination.version, int(destination.network_address), destination.prefixlen, each.metric
-    if isinstance(each, Neighbour):
-        return each.device, each.address.version, int(each.address)
-    if isinstance(each, FdbEntry):
-        return each.device, each.mac, int(each.destination)
-    if isinstance(each, NextHop):
-        return each.id
-    if isinstance(each, Address):
-        return each.device, each.interface.version, int(each.interface.ip), each.interface.network.prefixlen
-    return str(each)
+def _ordered(objects: Collection[Any]) -> list[Any]:
+    """Objects of one kind in a fixed order, so that one difference always gives one plan."""
+    if len(objects) < 2:
+        return list(objects)
+    return sorted(objects, key=_ORDERS.get(type(next(iter(objects))), str))
+
+
+def _route_order(route: Route) -> Any:
+    """Routes to a link come before those through a gateway, which may be reachable by nothing else."""
+    destination = route.destination
+    base = destination.network_address
+    return route.gateway is not None, base.version, int(base), destination.prefixlen, route.metric
+
+
+_ORDERS: dict[type, Callable[[Any], Any]] = {
+    Route: _route_order,
+    Neighbour: lambda each: (each.device, each.address.version, int(each.address)),
+    FdbEntry: lambda each: (each.device, each.mac, int(each.destination)),
+    NextHop: lambda each: each.id,
+    Address: lambda each: (
+        each.device,
+        each.interface.version,
+        int(each.interface.ip),
+        each.interface.network.prefixlen,
+    ),
+}

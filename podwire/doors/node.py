@@ -22,10 +22,13 @@ def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     from ..backend import desired, scope
     from ..converge import Target, converge
     from ..kernel import Namespace
+    from ..lab.pods import outdated_bridges
 
     state = desired(cluster, name)
+    owned = scope(cluster, name, state)
+    owned = owned._replace(links=owned.links | outdated_bridges(cluster, name))
     with Namespace.current(name) as here:
-        outcome = converge([Target(here, state, scope(cluster, name, state))], check=check)
+        outcome = converge([Target(here, state, owned)], check=check)
     lines = (str(operation) for _, operation in outcome.operations)
     return differs(lines, f"network of {name}", wanted=options.get("diff", True))
 

@@ -50,10 +50,15 @@ def reconcile(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcom
     return _Run(cluster, node, cluster.pods_of(node), check).reconcile()
 
 
-def make_way(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
-    """Detach what stands on a podCIDR, bridge or plugin that is declared no more, and remove that bridge,
-    whose own route to the old podCIDR would be in the way of a new owner's."""
-    return _Run(cluster, node, cluster.pods_of(node), check).make_way()
+def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
+    """Bridges of attachments that cannot stay because podCIDR, bridge or plugin are declared otherwise now.
+
+    Such a bridge's own route to the old podCIDR is in the way of its new owner's, so whoever converges the
+    node's routes, which comes before ``reconcile``, has to own it too. Changes nothing.
+    """
+    network = conflist.declared(cluster, node)
+    old = conflist.written(network.name)
+    return conflist.bridges(old) if old is not None and not conflist.kept_by(old, network) else frozenset()
 
 
 def detach_all(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
@@ -110,14 +115,6 @@ class _Run:
                 f"failed to attach {len(self.errors)} of {len(self.pods)} pods on {self.node.name}: "
                 + "; ".join(f"{pod}: {error}" for pod, error in self.errors.items())
             )
-        return self._outcome()
-
-    def make_way(self) -> PodsOutcome:
-        old = conflist.written(self.network.name)
-        if old is None or conflist.kept_by(old, self.network):
-            return self._outcome()
-        self._detach()
-        self._remove_bridges(conflist.bridges(old))
         return self._outcome()
 
     def remove(self) -> PodsOutcome:

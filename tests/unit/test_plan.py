@@ -195,6 +195,21 @@ def test_a_new_vni_means_a_new_device_and_all_that_stood_on_it() -> None:
     ]
 
 
+def test_addresses_make_way_for_the_routes_of_their_new_owner() -> None:
+    """Two nodes change podCIDRs: the old VTEP address is the new gateway, the old bridge holds the new route."""
+    vtep, bridge = (
+        Address(name, IPv4Interface(text)) for name, text in (("flannel.1", "10.1.1.0/32"), ("cni0", "10.1.1.1/24"))
+    )
+    current = State(links=frozenset([VX, Link("cni0", "bridge")]), addresses=frozenset([vtep, bridge]))
+    assert [line.split(" proto")[0] for line in lines(OVERLAY, current)] == [
+        "- address 10.1.1.1/24 dev cni0",
+        "- address 10.1.1.0/32 dev flannel.1",
+        "+ neighbour 10.1.1.0 lladdr 66:00:00:00:00:02 dev flannel.1 permanent",
+        "+ route 10.1.1.0/24 via 10.1.1.0 dev flannel.1 onlink",
+        "- link cni0 bridge up",
+    ]
+
+
 def test_a_route_moves_by_replacement_before_its_old_device_goes() -> None:
     direct = State(routes=frozenset([Route(IPv4Network("10.1.1.0/24"), IPv4Address("10.0.0.2"), "eth0")]))
     assert lines(direct, OVERLAY) == [
