@@ -51,7 +51,7 @@ def plan(desired: State, current: State) -> list[Operation]:
 
     blocking = _in_the_way(desired, left)
     left = left._replace(addresses=left.addresses - blocking)
-    first: list[Operation] = [*renewed, *(Operation(REMOVE, each) for each in sorted(blocking, key=_order))]
+    first: list[Operation] = [*renewed, *(Operation(REMOVE, each) for each in _ordered(blocking))]
     middle: list[Operation] = []
     last: list[Operation] = []
     for index, name in enumerate(State._fields):
