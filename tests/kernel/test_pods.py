@@ -17,10 +17,11 @@ from typing import Any, Dict, NamedTuple, Optional
 import pytest
 
 from podwire.cluster import BackendSettings, Cluster, CniSettings, Pod
+from podwire.doors import node as doors
 from podwire.errors import LabError
 from podwire.lab import enter, netns, pods, sandbox
 from podwire.lab.pods import PodsOutcome
-from tests.kernel.labs import make_cluster, make_node, pid_of
+from tests.kernel.labs import make_cluster, make_node, pid_of, run
 
 NODE = "node-1"
 
@@ -239,3 +240,26 @@ def test_a_kill_at_any_point_is_mended_by_the_next_run(lab: Cluster) -> None:
         assert len(set(look(lab).leases.values())) == len(look(lab).leases)
         reconcile(cluster)
         is_sound(cluster)
+
+
+def test_two_nodes_change_podcidrs_for_each_others() -> None:
+    """The old bridge's route and the old VTEP's address are in the way of the new owner's."""
+    nodes = (make_node("node-1", 11), make_node("node-2", 12))
+    swapped = tuple(replace(node, pod_cidrs=other.pod_cidrs) for node, other in zip(nodes, reversed(nodes)))
+    declared = (Pod("a", "node-1"), Pod("b", "node-2"))
+    lab = replace(make_cluster(*nodes), pods=declared)
+    try:
+        for cluster in (lab, replace(lab, nodes=swapped)):
+            netns.present(cluster)
+            for expected in (True, False):
+                for stage in (doors.node, doors.attach):
+                    for node in nodes:
+                        pid = pid_of(cluster, node.name)
+                        assert enter.call(pid, stage, cluster, node.name, {}, True)["changed"] is expected
+                        assert enter.call(pid, stage, cluster, node.name, {}, False)["changed"] is expected
+            (target,) = enter.call(pid_of(cluster, "node-2"), pods.reconcile, cluster, "node-2").results["b"]
+            assert (
+                json.loads(run(cluster, "node-1", f"ip netns exec a curl -s --max-time 5 {target}:8080"))["pod"] == "b"
+            )
+    finally:
+        netns.absent(lab.id)
