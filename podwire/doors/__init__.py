@@ -23,7 +23,7 @@ def answer(function: Callable[..., Answer], *arguments: Any) -> Answer:
     except IntentError as error:
         return {"failed": True, "msg": "\n".join(error.problems)}
     except PodwireError as error:
-        return {"failed": True, "msg": f"{error.message}\n{error.hint}" if error.hint else error.message}
+        return {"failed": True, "msg": f"{error.message}; {error.hint}" if error.hint else error.message}
 
 
 def differs(lines: Iterable[str], header: str, *, wanted: bool = True) -> Answer:

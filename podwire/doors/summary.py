@@ -44,6 +44,7 @@ def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, b
     broken = [each for each in judged.guarantees if not each.ok]
     causes = [f"{each.title}: {each.failed} failed, {each.not_run} not run" for each in broken]
     causes += [str(failure) for each in broken for failure in each.failures]
+    causes += [line for line in tests.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     return {**answered, "failed": True, "msg": "\n".join(causes or [tests.text])}
 
 
@@ -55,13 +56,15 @@ class Tests(NamedTuple):
 
 
 def _test(source: str, results: str) -> Tests:
-    """Run tests/lab on what was observed; junit.xml in ``results`` is for a CI."""
+    """Run tests/lab on what was observed; junit.xml in ``results`` is for a CI, tests.txt for people."""
     command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", "--no-header", "--tb=short", "--color=no", "tests/lab"]
     command += ["--podwire-inventory", os.path.abspath(source), "--podwire-results", results]
     command += ["--junitxml", os.path.join(results, "junit.xml")]
     done = subprocess.run(
         command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
     )
+    with open(os.path.join(results, "tests.txt"), "w", encoding="utf-8") as file:
+        file.write(done.stdout)
     return Tests(done.returncode == 0, done.stdout.strip() or f"pytest ended with status {done.returncode}")
 
 

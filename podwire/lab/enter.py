@@ -36,7 +36,8 @@ def fork_into(pid: int, body: Callable[[], int]) -> int:
             for name in ("pid", *_KINDS):
                 descriptors.append(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
-            raise LabError(f"failed to enter the namespaces of process {pid}: {error.strerror}") from error
+            hint = "" if os.geteuid() == 0 else "run it by sudo"
+            raise LabError(f"failed to enter the namespaces of process {pid}: {error.strerror}", hint) from error
         setns(descriptors[1], CLONE_NEWPID)
         try:
             child = os.fork()
