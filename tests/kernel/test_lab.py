@@ -15,7 +15,7 @@ import pytest
 
 from podwire.cluster import Cluster, Underlay
 from podwire.errors import ConflictError, LabError
-from podwire.kernel.namespace import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
+from podwire.kernel.namespace import CLONE_NEWNS, MS_PRIVATE, MS_REC, Namespace, mount, unshare
 from podwire.lab import enter, netns, registry
 from podwire.lab.process import Process, kill, start_time
 from podwire.lab.spawn import spawned
@@ -50,6 +50,7 @@ def test_nodes_talk_by_name_in_both_families(lab: Cluster) -> None:
 
 def test_nodes_of_two_racks_talk_through_the_router(build: Callable[[Cluster], Cluster]) -> None:
     lab = build(racks())
+    assert run(lab, "node-1", "ip -6 addr show tentative") == ""  # nothing waits for duplicate address detection
     assert talks(lab, "node-1", "node-2", 4)
     assert talks(lab, "node-1", "node-2", 6)
 
@@ -153,10 +154,11 @@ def test_check_mode_says_what_would_be_made_and_makes_nothing() -> None:
 
 
 def test_a_node_that_died_is_made_anew_alone(lab: Cluster) -> None:
-    other = pid_of(lab, "node-2")
+    other, pid = pid_of(lab, "node-2"), pid_of(lab, "node-1")
     assert talks(lab, "node-1", "node-2", 4)  # so that node-2 knows node-1's MAC address
-    kill([Process.of(pid_of(lab, "node-1"))])
-    lines = netns.present(lab).lines
+    with Namespace.open(f"/proc/{pid}/ns/net", "kept"):  # its end of the veth pair lives as long as this
+        kill([Process.of(pid)])
+        lines = netns.present(lab).lines
     assert lines[0] == "+ node node-1"
     assert not any(line.startswith("node-2") for line in lines)
     assert pid_of(lab, "node-2") == other
@@ -167,8 +169,10 @@ def test_a_switch_that_died_takes_no_node_with_it(lab: Cluster) -> None:
     pids = [pid_of(lab, name) for name in ("node-1", "node-2")]
     recorded = registry.read(lab.id)
     assert recorded
-    kill([recorded.processes["underlay switch"]])
-    netns.present(lab)
+    switch = recorded.processes["underlay switch"]
+    with Namespace.open(f"/proc/{switch.pid}/ns/net", "kept"):
+        kill([switch])
+        netns.present(lab)
     assert [pid_of(lab, name) for name in ("node-1", "node-2")] == pids
     assert talks(lab, "node-1", "node-2", 6)
 
