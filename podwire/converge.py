@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Callable, NamedTuple, NoReturn
 
@@ -49,7 +50,7 @@ def converge(targets: Sequence[Target], *, check: bool = False, execute: Execute
     everything is back as it was. Ctrl-C goes back too. ``execute`` is a parameter for the tests that
     fail it at every position.
     """
-    readers = [Reader(target.namespace, target.scope) for target in targets]
+    readers = [Reader(target.namespace, target.scope, target.desired) for target in targets]
     before = [reader.show() for reader in readers]
     for target, shown in zip(targets, before):
         _refuse_conflicts(target, shown)
@@ -72,14 +73,14 @@ def _interleave(targets: Sequence[Target], plans: Sequence[Sequence[Operation]])
     Only devices reach across namespaces (a veth's far end exists once the near end was made), so only
     they are aligned; the rest of a namespace stays together and shares its batches.
     """
-    keyed = []
+    buckets: dict[tuple[tuple[int, int], int], list[Step]] = defaultdict(list)
     for number, (target, operations) in enumerate(zip(targets, plans)):
         clearing = True
         for operation in operations:
             clearing = clearing and operation.action == REMOVE
-            keyed.append(((0, 0) if clearing else _stage(operation), number, (target.namespace, operation)))
-    keyed.sort(key=lambda each: each[:2])
-    return [step for _, _, step in keyed]
+            stage = (0, 0) if clearing else _stage(operation)
+            buckets[stage, number].append((target.namespace, operation))
+    return [step for key in sorted(buckets) for step in buckets[key]]
 
 
 def _stage(operation: Operation) -> tuple[int, int]:

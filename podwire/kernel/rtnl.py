@@ -208,14 +208,27 @@ def fdb_message(kind: int, entry: FdbEntry, index: Index) -> Message:
     return kind, flags, packed
 
 
+_NEXT_HOP4 = struct.Struct("=BBBxIHHIHHIHH4s")
+_BARE_ROUTE4 = struct.Struct("=BBBBBBBBIHH4sHHI")
+_BARE = Route(IPv4Network(0))
+
+
 def next_hop_message(kind: int, hop: NextHop, index: Index, replace: bool = False) -> Message:
     """RTM_NEWNEXTHOP or RTM_DELNEXTHOP."""
     if kind == RTM_DELNEXTHOP:
         return kind, 0, _NHMSG.pack(0, 0, 0, 0) + _u32(1, hop.id)
     flags = RTNH_F_ONLINK if hop.onlink else 0
-    body = _NHMSG.pack(_FAMILY[hop.gateway.version], 0, hop.protocol, flags)
-    body += _u32(1, hop.id) + _u32(5, index(hop.device)) + attribute(6, hop.gateway.packed)
+    number, device, packed = hop.id, index(hop.device), hop.gateway.packed
+    if len(packed) == 4:
+        body = _NEXT_HOP4.pack(AF_INET, 0, hop.protocol, flags, 8, 1, number, 8, 5, device, 8, 6, packed)
+    else:
+        body = _NHMSG.pack(AF_INET6, 0, hop.protocol, flags) + _u32(1, number) + _u32(5, device) + attribute(6, packed)
     return kind, _REPLACE if replace else _CREATE, body
+
+
+def is_bare(route: Route) -> bool:
+    """An IPv4 route that says nothing but destination, next-hop object and protocol: there are many."""
+    return route[1:4] == _BARE[1:4] and route[6:] == _BARE[6:] and type(route.destination) is IPv4Network
 
 
 def route_message(kind: int, route: Route, index: Index, replace: bool = False) -> Message:
@@ -225,6 +238,11 @@ def route_message(kind: int, route: Route, index: Index, replace: bool = False) 
     error, never overwritten.
     """
     destination = route.destination
+    flags = 0 if kind == RTM_DELROUTE else (_REPLACE if replace else _CREATE)
+    if route.next_hop is not None and is_bare(route):
+        packed = destination.network_address.packed
+        head = (AF_INET, destination.prefixlen, 0, 0, MAIN_TABLE, route.protocol, 0, 1, 0)
+        return kind, flags, _BARE_ROUTE4.pack(*head, 8, 1, packed, 8, 30, route.next_hop)
     body = _RTMSG.pack(
         _FAMILY[destination.version],
         destination.prefixlen,
@@ -253,7 +271,7 @@ def route_message(kind: int, route: Route, index: Index, replace: bool = False) 
     if route.mtu or route.advmss:
         metrics = (_u32(2, route.mtu) if route.mtu else b"") + (_u32(8, route.advmss) if route.advmss else b"")
         body += attribute(8, metrics)
-    return kind, 0 if kind == RTM_DELROUTE else (_REPLACE if replace else _CREATE), body
+    return kind, flags, body
 
 
 RTM_F_FIB_MATCH = 0x2000  # answer with the route of the table, not with what a packet would get

@@ -13,6 +13,7 @@ from ..model import FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
 from ..plan import REMOVE, Operation
 from ..state import EMPTY, Scope, State
 from . import rtnl
+from .expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
 from .namespace import Namespace
 from .netlink import attribute
 
@@ -38,11 +39,14 @@ def show(namespace: Namespace, scope: Scope) -> Shown:
 
 
 class Reader:
-    """Shows one scope as often as asked. What a dump gives in the same bytes is not parsed again."""
+    """Shows one scope as often as asked. What a dump gives in the same bytes is not parsed again, and
+    what it gives in the bytes of something desired not even once (see expected.py)."""
 
-    def __init__(self, namespace: Namespace, scope: Scope) -> None:
+    def __init__(self, namespace: Namespace, scope: Scope, desired: State = EMPTY) -> None:
         self.namespace = namespace
         self.scope = scope
+        self._desired = desired
+        self._expected: dict[bytes, Any] = {}
         self._parsed: dict[bytes, Any] = {}
         self._names: dict[int, str] = {}
 
@@ -52,11 +56,12 @@ class Reader:
         if names != self._names:  # an ifindex that means another device: cached objects name the wrong one
             self._parsed.clear()
             self._names = names
+            self._expected = expected(self._desired, {name: index for index, name in names.items()})
         owned = frozenset(link.name for link in links)
         reads: dict[str, Callable[[], frozenset[Any]]] = {
             "sysctls": self._sysctls,
             "addresses": lambda: self._on_devices(rtnl.RTM_GETADDR, bytes(8), rtnl.read_address, owned),
-            "neighbours": lambda: self._on_devices(rtnl.RTM_GETNEIGH, bytes(12), rtnl.read_neighbour, owned),
+            "neighbours": lambda: self._neighbours(owned),
             "fdb": lambda: self._fdb(links),
             "next_hops": lambda: self._next_hops(owned),
             "nat_rules": self._nat,
@@ -107,10 +112,7 @@ class Reader:
     def _on_devices(
         self, kind: int, request: bytes, read: Callable[[bytes, Names], Any | None], owned: frozenset[str]
     ) -> frozenset[Any]:
-        """Objects on owned devices, of both families in one dump.
-
-        No cache here: neighbours carry their age (NDA_CACHEINFO), so no two dumps are alike.
-        """
+        """Objects on owned devices, of both families in one dump."""
         found: set[Any] = set()
         if not owned:
             return frozenset()
@@ -121,15 +123,28 @@ class Reader:
                 found.add(each)
         return frozenset(found)
 
+    def _neighbours(self, owned: frozenset[str]) -> frozenset[Neighbour]:
+        """Neighbours carry their age (NDA_CACHEINFO) at their end, so no two dumps are alike as a whole."""
+        found: set[Neighbour] = set()
+        if not owned:
+            return frozenset()
+        names, known = self._names, self._expected.get
+        for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, bytes(12)):
+            each = known(payload[:NEIGHBOUR_BYTES]) or rtnl.read_neighbour(payload, names)
+            if each is not None and each.device in owned:
+                found.add(each)
+        return frozenset(found)
+
     def _fdb(self, links: frozenset[Link]) -> frozenset[FdbEntry]:
         """Entries of owned VXLAN devices, one filtered dump each (valid_fdb_dump_strict)."""
         found: set[FdbEntry] = set()
         indices = {name: index for index, name in self._names.items()}
+        known = self._expected.get
         for link in links:
             if link.vxlan is not None:
                 request = struct.pack("=BxxxiHBB", rtnl.AF_BRIDGE, indices[link.name], 0, 0, 0)
                 for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, request):
-                    entry = rtnl.read_fdb(payload, self._names)
+                    entry = known(payload[:FDB_BYTES]) or rtnl.read_fdb(payload, self._names)
                     if entry is not None:
                         found.add(entry)
         return frozenset(found)
@@ -143,7 +158,8 @@ class Reader:
             if error.errno in _ABSENT:  # before Linux 5.3
                 return frozenset()
             raise
-        hops = (rtnl.read_next_hop(payload, self._names) for _, payload in dump)
+        known = self._expected.get
+        hops = (known(payload) or rtnl.read_next_hop(payload, self._names) for _, payload in dump)
         return frozenset(hop for hop in hops if hop and (hop.protocol == self.scope.protocol or hop.device in owned))
 
     def _routes(self, owned: frozenset[str]) -> tuple[frozenset[Route], frozenset[Route]]:
@@ -154,11 +170,12 @@ class Reader:
         foreign: set[Route] = set()
         if not owned and scope.protocol is None:
             return frozenset(), frozenset()
+        known = self._expected.get
         for _, payload in self.namespace.socket.dump(rtnl.RTM_GETROUTE, bytes(12)):
             table, protocol, kind = rtnl.route_header(payload)
             if table == rtnl.RT_TABLE_LOCAL or kind not in (1, 6, 7, 8):
                 continue
-            route = self._cached(payload, rtnl.read_route)
+            route = known(payload[:ROUTE_BYTES]) or self._cached(payload, rtnl.read_route)
             on_owned = route.device in owned
             if on_owned and protocol == rtnl.RTPROT_KERNEL:
                 continue
