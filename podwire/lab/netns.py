@@ -43,9 +43,11 @@ def present(cluster: Cluster, *, limit: Optional[AbstractSet[str]] = None, check
     that was made is recorded, for the next run or ``absent`` to find.
     """
     states = underlay.desired(cluster)
-    if not states and registry.read(cluster.id) is None:
+    lab = registry.read(cluster.id)
+    if not states and lab is None:
         return LabOutcome(())
-    _require_root(f"build lab {cluster.id}")
+    if not check or (lab and lab.running()):  # a lab that is not there can be imagined by anybody
+        _require_root(f"build lab {cluster.id}")
     if limit is not None:
         states = underlay.limited(cluster, states, limit)
     if check:
