@@ -25,6 +25,7 @@ from ..kernel.namespace import (
 from ..lab import registry, sandbox
 from ..lab.enter import fork_into
 from ..lab.process import Process
+from .intent import default_source
 
 
 class Place(NamedTuple):
@@ -50,7 +51,10 @@ def execute(name: str, command: Sequence[str], inventory: Optional[str]) -> int:
 
 
 def find(name: str, inventory: Optional[str]) -> Place:
-    """The one place of a name in the running labs, or in the lab of an inventory. LabError otherwise."""
+    """The one place of a name in the lab of an inventory, or in all running labs. LabError otherwise.
+
+    Where no inventory is named, the default one's lab goes before all others, as it does for ``inspect``.
+    """
     if inventory is None:
         labs = registry.labs()
     else:
@@ -66,6 +70,9 @@ def find(name: str, inventory: Optional[str]) -> Place:
     if not places:
         hint = "podwire inspect lists them"
         raise LabError(f"failed to find {name}: no running node or pod has that name", hint)
+    if len(places) > 1 and inventory is None:
+        default = cluster_id(default_source())
+        places = [place for place in places if place.lab == default] or places
     if len(places) > 1:
         names = " and ".join(place.lab for place in places)
         raise LabError(f"failed to choose a {name}: the labs {names} have one each", "say which: -i INVENTORY")

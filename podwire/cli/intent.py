@@ -18,13 +18,18 @@ _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fi
 
 def load(inventory: Optional[str]) -> Cluster:
     """The cluster as of the last run where its lab is up, else as the inventory says now."""
-    source = inventory or os.environ.get("ANSIBLE_INVENTORY") or os.path.join(_CHECKOUT, "inventories", "lab")
+    source = inventory or default_source()
     if not os.path.exists(source):
         raise PodwireError(f"failed to read inventory {source}: there is no such file", "name one: -i INVENTORY")
     identity = cluster_id(source)
     lab = registry.read(identity)
     known = registry.intent(identity) if lab and lab.running() else None
     return cluster_from_json(known) if known else _read(source, identity)
+
+
+def default_source() -> str:
+    """The inventory that is meant where none is named: Ansible's variable, or the one that ./run site takes."""
+    return os.environ.get("ANSIBLE_INVENTORY") or os.path.join(_CHECKOUT, "inventories", "lab")
 
 
 def _read(source: str, identity: str) -> Cluster:

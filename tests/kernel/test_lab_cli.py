@@ -43,9 +43,9 @@ def lab(inventory: str) -> Iterator[Cluster]:
     netns.absent(cluster.id)
 
 
-def podwire(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def podwire(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", MAIN, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, env=environment)
 
 
@@ -101,13 +101,14 @@ def test_exec_says_in_one_line_what_is_wrong(lab: Cluster, arguments: list[str],
     assert done.stderr.count("\n") == 1
 
 
-def test_exec_asks_which_lab_where_several_have_the_name(lab: Cluster) -> None:
+def test_exec_asks_which_lab_where_several_have_the_name(lab: Cluster, inventory: str) -> None:
     other = replace(lab, id="cli-other-00000000")
     netns.present(other)
     try:
         done = podwire("exec", "cli-node-1", "--", "true")
         assert done.returncode == 1
         assert f"the labs {other.id} and {lab.id}" in done.stderr or f"{lab.id} and {other.id}" in done.stderr
+        assert podwire("exec", "cli-node-1", "--", "true", ANSIBLE_INVENTORY=inventory).returncode == 0
     finally:
         netns.absent(other.id)
 
