@@ -30,7 +30,7 @@ from ..errors import (
 from ..ipam.allocator import Allocator, Reservation
 from ..ipam.store import Claim
 from ..kernel import Namespace
-from ..kernel.announce import announce
+from ..kernel.announce import announce, known_elsewhere
 from ..kernel.lock import locked
 from ..model import Link, Sysctl
 from ..plan import Operation
@@ -82,8 +82,7 @@ class Runtime:
                 errors.update(done.errors)
                 good = {each: result for each, result in done.results.items() if each not in errors}
                 errors.update(self.cache.write(self.network, good))
-                for each in good:
-                    announce(namespaces[each], projections[each].pod.links)
+                namespaces.announce({each: projections[each] for each in good})
             except BaseException:
                 self._take_away(reservations)
                 raise
@@ -312,6 +311,21 @@ class _Namespaces:
         raise CniError(
             CNI_CONFLICT, f"{attachment.ifname} already exists in {attachment.name}", "detach it first (DEL)"
         )
+
+    def announce(self, projections: Mapping[Attachment, Projection]) -> None:
+        """Tell the neighbours of addresses that were at another MAC address before. Ours follow from the
+        address (plugins.common.mac_of); another plugin's may have been any."""
+        places = {
+            address.interface.ip: link.mac
+            for projection in projections.values()
+            for link in projection.pod.links
+            for address in projection.pod.addresses
+            if link.mac is not None
+        }
+        moved = known_elsewhere(self._node, places)
+        for each, projection in projections.items():
+            if moved and not moved.isdisjoint(address.interface.ip for address in projection.pod.addresses):
+                announce(self[each], projection.pod.links)
 
     def targets(self, projections: Mapping[Attachment, Projection]) -> List[Target]:
         """One target for the node and one a container's namespace."""

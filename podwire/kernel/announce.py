@@ -1,12 +1,28 @@
-"""Tell the neighbours at which MAC address an address lives now."""
+"""Tell the neighbours at which MAC address an address lives now, where they believe otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 
-from ..model import Link
+from ..model import IPAddress, Link, MacAddress
 from . import rtnl
 from .namespace import Namespace
+from .netlink import attributes
+
+
+def known_elsewhere(namespace: Namespace, places: Mapping[IPAddress, MacAddress]) -> frozenset[IPAddress]:
+    """The addresses that the namespace's neighbour tables, whatever the state of the entry, know at another MAC."""
+    wanted = {address.packed: address for address in places}
+    found: set[IPAddress] = set()
+    for _, payload in namespace.socket.dump(rtnl.RTM_GETNEIGH, bytes(12)):
+        length = int.from_bytes(payload[12:14], sys.byteorder)
+        address = wanted.get(payload[16 : 12 + length])  # NDA_DST comes first (neigh_fill_info)
+        if address is not None:
+            mac = dict(attributes(payload, 12, len(payload))).get(2)  # NDA_LLADDR
+            if mac is not None and mac != places[address]:
+                found.add(address)
+    return frozenset(found)
 
 
 def announce(namespace: Namespace, links: Iterable[Link]) -> None:
@@ -16,7 +32,8 @@ def announce(namespace: Namespace, links: Iterable[Link]) -> None:
     The kernel does so on NETDEV_CHANGEADDR where ``arp_notify`` and ``ndisc_notify`` are set
     (inetdev_event in net/ipv4/devinet.c, ndisc_netdev_event in net/ipv6/ndisc.c), and setting the MAC
     address that a device already has counts as a change (netif_set_mac_address). Packet sockets are no
-    alternative: closing each one waits for an RCU grace period.
+    alternative: closing each one waits for an RCU grace period. Not to be done without need: each
+    announcement goes to every port of a bridge, so that 200 pods would hear 40,000.
     """
     messages = []
     for link in links:
