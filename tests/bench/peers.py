@@ -56,6 +56,7 @@ def bench_many(runs: int) -> List[Row]:
     return [
         Row("20,000 VXLAN peers from nothing", ">= 5 x faster", made.wall, plainly.wall, limit=5, faster=True,
             note=f"peer: plain routes through ip -batch, {len(plain)} run(s)"),
+        Row("  CPU of it", "", made.cpu, plainly.cpu, faster=True),
         Row("  against the same objects in batches", "", made.wall, theirs.wall),
         Row("  peak memory", "", made.memory, unit="MB"),
     ]  # fmt: skip
