@@ -12,13 +12,11 @@ and a DEL (or ``stale``, which finds them) removes the rest: device names follow
 from __future__ import annotations
 
 import os
-import socket
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..converge import Target, converge
 from ..errors import (
     CNI_CONFLICT,
-    CNI_INVALID_NETNS,
     CNI_INVALID_NETWORK_CONFIG,
     CNI_KERNEL_FAILURE,
     CNI_NOT_AVAILABLE,
@@ -30,18 +28,16 @@ from ..errors import (
 from ..ipam.allocator import Allocator, Reservation
 from ..ipam.store import Claim
 from ..kernel import Namespace
-from ..kernel.announce import announce, known_elsewhere
 from ..kernel.lock import locked
 from ..model import Link, Sysctl
 from ..plan import Operation
-from ..state import EMPTY, Scope, State, scope_of
+from ..state import EMPTY, Scope
 from .cache import CACHE_DIR, Cache
+from .namespaces import NODE, Namespaces, union
 from .netconf import Attachment, NetConfList
 from .plugin import Plugin, Projection
 from .result import Result
 
-#: What the node's namespace is called in messages; no container's name has a space.
-NODE = "the node"
 Operations = Tuple[Tuple[str, Operation], ...]
 
 
@@ -72,7 +68,7 @@ class Runtime:
 
     def add(self, attachments: Sequence[Attachment]) -> Answers:
         """ADD: reserve, build, cache. An attachment whose interface exists already is an error."""
-        with locked(self._lock), _Namespaces() as namespaces:
+        with locked(self._lock), Namespaces() as namespaces:
             errors = namespaces.open_all(attachments, vacant=True)
             reservations, refused = self._reserve([each for each in attachments if each not in errors])
             errors.update(refused)
@@ -97,8 +93,8 @@ class Runtime:
             found = self.allocator.preview(len(attachments)) if attachments else []
         projections = {each: self.project(each, reservation) for each, reservation in zip(attachments, found)}
         results = {each: projection.result for each, projection in projections.items()}
-        with _Namespaces() as namespaces:
-            target = namespaces.node_target(_union(projection.shared for projection in projections.values()))
+        with Namespaces() as namespaces:
+            target = namespaces.node_target(union(projection.shared for projection in projections.values()))
             return Answers(results, {}, converge([target], check=True).operations if results else ())
 
     def mend(self, held: Mapping[Attachment, Reservation], *, check: bool = False) -> Answers:
@@ -108,7 +104,7 @@ class Runtime:
         """
         if not held:
             return Answers({}, {})
-        with locked(self._lock), _Namespaces() as namespaces:
+        with locked(self._lock), Namespaces() as namespaces:
             errors = namespaces.open_all(list(held), vacant=False)
             sound = {each: self.project(each, addresses) for each, addresses in held.items() if each not in errors}
             done = self._converge_each(sound, namespaces, check=check)
@@ -200,7 +196,7 @@ class Runtime:
         return found
 
     def _converge_each(
-        self, projections: Mapping[Attachment, Projection], namespaces: _Namespaces, *, check: bool = False
+        self, projections: Mapping[Attachment, Projection], namespaces: Namespaces, *, check: bool = False
     ) -> Answers:
         results = {each: projection.result for each, projection in projections.items()}
         try:
@@ -213,12 +209,12 @@ class Runtime:
         return self._converge_halves(projections, namespaces, check)
 
     def _converge_halves(
-        self, projections: Mapping[Attachment, Projection], namespaces: _Namespaces, check: bool
+        self, projections: Mapping[Attachment, Projection], namespaces: Namespaces, check: bool
     ) -> Answers:
         """After the converge of all failed: what they share first (if that is what fails, it fails for
         all), then halves, and halves of the halves that fail."""
         results = {each: projection.result for each, projection in projections.items()}
-        shared = _union(projection.shared for projection in projections.values())
+        shared = union(projection.shared for projection in projections.values())
         try:
             operations = converge([namespaces.node_target(shared)], check=check).operations
         except PodwireError as error:
@@ -263,93 +259,6 @@ class Runtime:
 
     def _devices(self, attachment: Attachment) -> Set[str]:
         return {name for conf, plugin in self._plugins for name in plugin.devices(conf, attachment)}
-
-
-class _Namespaces:
-    """The node's namespace and those of the attachments at hand, open."""
-
-    def __init__(self) -> None:
-        self._node = Namespace.current(NODE)
-        self._ipv6 = os.path.isdir("/proc/sys/net/ipv6")
-        self._open: Dict[str, Namespace] = {}
-
-    def __enter__(self) -> _Namespaces:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for namespace in (self._node, *self._open.values()):
-            namespace.close()
-
-    def __getitem__(self, attachment: Attachment) -> Namespace:
-        return self._open[attachment.name]
-
-    def open_all(self, attachments: Sequence[Attachment], *, vacant: bool) -> Dict[Attachment, CniError]:
-        """Open the attachments' namespaces; errors for those that cannot be used, or are not ``vacant``."""
-        errors: Dict[Attachment, CniError] = {}
-        home = os.fstat(self._node.fd)
-        for each in attachments:
-            try:
-                each.validate()
-                if each.name not in self._open:
-                    self._open[each.name] = Namespace.open(each.netns, each.name)
-                if os.path.samestat(os.fstat(self[each].fd), home):
-                    raise CniError(CNI_INVALID_NETNS, f"CNI_NETNS {each.netns} is the node's own network namespace")
-                if vacant:
-                    self._require_vacant(each)
-            except CniError as error:
-                errors[each] = error
-            except PodwireError as error:
-                errors[each] = CniError(CNI_INVALID_NETNS, error.message, error.hint)
-        return errors
-
-    def _require_vacant(self, attachment: Attachment) -> None:
-        with self[attachment].entered():
-            try:
-                socket.if_nametoindex(attachment.ifname)
-            except OSError:
-                return
-        raise CniError(
-            CNI_CONFLICT, f"{attachment.ifname} already exists in {attachment.name}", "detach it first (DEL)"
-        )
-
-    def announce(self, projections: Mapping[Attachment, Projection]) -> None:
-        """Tell the neighbours of addresses that were at another MAC address before. Ours follow from the
-        address (plugins.common.mac_of); another plugin's may have been any."""
-        places = {
-            address.interface.ip: link.mac
-            for projection in projections.values()
-            for link in projection.pod.links
-            for address in projection.pod.addresses
-            if link.mac is not None
-        }
-        moved = known_elsewhere(self._node, places)
-        for each, projection in projections.items():
-            if moved and not moved.isdisjoint(address.interface.ip for address in projection.pod.addresses):
-                announce(self[each], projection.pod.links)
-
-    def targets(self, projections: Mapping[Attachment, Projection]) -> List[Target]:
-        """One target for the node and one a container's namespace."""
-        pods: Dict[str, State] = {}
-        for attachment, projection in projections.items():
-            pods[attachment.name] = pods.get(attachment.name, EMPTY) | projection.pod
-        node = _union(each for p in projections.values() for each in (p.node, p.shared))
-        inside = [self._target(self._open[name], state) for name, state in pods.items()]
-        return [self._target(self._node, node), *inside] if projections else []
-
-    def node_target(self, state: State) -> Target:
-        """A target for the node alone."""
-        return self._target(self._node, state)
-
-    def _target(self, namespace: Namespace, state: State) -> Target:
-        if not self._ipv6:  # a kernel without it has neither its sysctls nor what they guard against
-            state = state._replace(
-                sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/"))
-            )
-        return Target(namespace, state, scope_of(state, protocol=None))
-
-
-def _union(states: Iterable[State]) -> State:
-    return State(*(frozenset().union(*fields) for fields in zip(EMPTY, *states)))
 
 
 def _as_cni_error(attachment: Attachment, error: PodwireError) -> CniError:

@@ -5,35 +5,27 @@
     <data dir>/<network>/10.244.1.2           "<container id>\\r\\n<ifname>", one file a lease, mode 0600
     <data dir>/<network>/last_reserved_ip.0   where the range set of that index goes on
     <data dir>/<network>/lock                 flock(2), also host-local's
-    <data dir>/.podwire/<network>/            our index; never read by host-local, may be removed at any time
+    <data dir>/.podwire/<network>/            our index (see index.py), and leases in the making
 
 Crash safety. A lease's content is written and flushed under another name, and then linked: link(2)
 is exclusive and shows the file whole or not at all. Everything happens under the lock, and the answer is
 given after the directory is flushed. An empty lease file is what a killed host-local leaves behind (it writes
 under the lock, so nobody is writing it now): it counts as free and is removed.
-
-The index answers "which addresses has this container's interface?" without reading every lease: a
-symbolic link named by a digest of the lease's content to the addresses. A hit is verified against the lease
-files. A miss is believed only if nobody else has changed the directory since the index was complete: we
-then set the directory's mtime to a stamp in the past, which the next link or unlink by anybody overwrites. The
-stamp holds for one boot, so that the index needs no flushing. Otherwise all leases are read once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-from hashlib import sha256
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from ..errors import IpamError
 from ..model import IPAddress
+from .index import Index, unlink
 from .ranges import parse_address
 
 DATA_DIR = "/var/lib/cni/networks"
 _LAST_RESERVED = "last_reserved_ip."
-_STAMP = "stamp"
 
 
 class Claim(NamedTuple):
@@ -62,7 +54,7 @@ class Store:
 
     def __init__(self, data_dir: str, network: str, *, read_only: bool = False) -> None:
         self.directory = os.path.join(data_dir, network)
-        self._index = os.path.join(data_dir, ".podwire", network)
+        self._index = Index(os.path.join(data_dir, ".podwire", network), self.directory)
         self._read_only = read_only
         self._lock = -1
         self._complete = False
@@ -73,13 +65,13 @@ class Store:
         try:
             if not self._read_only:
                 os.makedirs(self.directory, 0o755, exist_ok=True)
-                os.makedirs(self._index, 0o700, exist_ok=True)
+                self._index.make()
             self._take_lock()
         except OSError as error:
             raise IpamError(f"failed to lock {self.directory}: {error.strerror}") from error
         self._all = None
         self._changed = False
-        self._complete = self._stamp_holds()
+        self._complete = self._index.is_complete()
         return self
 
     def _take_lock(self) -> None:
@@ -110,7 +102,7 @@ class Store:
         finally:
             os.close(directory)
         if self._complete:
-            self._set_stamp()
+            self._index.complete()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -119,7 +111,7 @@ class Store:
         keys = (claim.content, claim.container_id.encode())
         doubtful = not self._complete
         for key in keys:
-            listed = self._indexed(key)
+            listed = self._index.read(key)
             if listed and all(self.content(ip) == key for ip in listed):
                 return listed
             doubtful |= bool(listed)
@@ -171,7 +163,9 @@ class Store:
                 self.remove(ip)
         self._all = found
         if not self._read_only:
-            self._rebuild(found)
+            self.begin()
+            self._index.rebuild(found)
+            self._complete = True
         return found
 
     # --- writing ---------------------------------------------------------------------------------
@@ -180,7 +174,7 @@ class Store:
         """Has to come before the first change: from here to the end the index counts as incomplete."""
         if not self._changed:
             self._changed = True
-            self._unlink(os.path.join(self._index, _STAMP))
+            self._index.begin()
 
     def prepare(self, claims: Iterable[Claim]) -> None:
         """Write and flush the contents of coming leases. All flushes cost little more than one."""
@@ -210,80 +204,33 @@ class Store:
 
     def settle(self, claim: Claim, ips: List[IPAddress]) -> None:
         """Forget the prepared content; index the addresses that came of it."""
-        self._unlink(self._prepared(claim))
+        unlink(self._prepared(claim))
         if ips:
-            self._enter(claim.content, ips)
+            self._index.write(claim.content, ips)
 
     def remove(self, ip: IPAddress) -> None:
         """Remove a lease file."""
         self.begin()
-        self._unlink(os.path.join(self.directory, str(ip)))
+        unlink(os.path.join(self.directory, str(ip)))
 
     def forget(self, claim: Claim) -> None:
         """Take a container's interface out of the index."""
         for key in (claim.content, claim.container_id.encode()):
-            self._unlink(self._entry(key))
+            self._index.remove(key)
 
     def set_last_reserved(self, index: int, ip: IPAddress) -> None:
         """Remember where the range set of this index goes on."""
         self.begin()
-        path = os.path.join(self._index, "last")
+        path = self._index.path("last")
         os.close(self._write_new(path, str(ip).encode()))
         os.rename(path, os.path.join(self.directory, f"{_LAST_RESERVED}{index}"))
 
     def _write_new(self, path: str, content: bytes) -> int:
         """A new file, open. What an earlier run left may be a lease's other name: never write into that."""
-        self._unlink(path)
+        unlink(path)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.write(file, content)
         return file
 
     def _prepared(self, claim: Claim) -> str:
-        return self._entry(claim.content) + ".new"
-
-    @staticmethod
-    def _unlink(path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-    # --- the index -------------------------------------------------------------------------------
-
-    def _entry(self, key: bytes) -> str:
-        return os.path.join(self._index, sha256(key).hexdigest())
-
-    def _indexed(self, key: bytes) -> List[IPAddress]:
-        try:
-            listed = os.readlink(self._entry(key)).split(",")
-        except OSError:
-            return []
-        return [ip for ip in map(parse_address, listed) if ip is not None]
-
-    def _enter(self, key: bytes, ips: Iterable[IPAddress]) -> None:
-        path = self._entry(key)
-        self._unlink(path)
-        os.symlink(",".join(map(str, ips)), path)
-
-    def _rebuild(self, leases: Dict[bytes, List[IPAddress]]) -> None:
-        self.begin()
-        for name in os.listdir(self._index):
-            self._unlink(os.path.join(self._index, name))
-        for key, ips in leases.items():
-            self._enter(key, ips)
-        self._complete = True
-
-    def _stamp_holds(self) -> bool:
-        try:
-            stamp = os.readlink(os.path.join(self._index, _STAMP))
-            return stamp == f"{os.stat(self.directory).st_mtime_ns}.{_boot_id()}"
-        except OSError:
-            return False
-
-    def _set_stamp(self) -> None:
-        past = 10**18 + int.from_bytes(os.urandom(7), "big")  # from September 2001 on, never now
-        os.utime(self.directory, ns=(past, past))
-        os.symlink(f"{os.stat(self.directory).st_mtime_ns}.{_boot_id()}", os.path.join(self._index, _STAMP))
-
-
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+        return self._index.entry(claim.content) + ".new"

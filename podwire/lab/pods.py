@@ -14,10 +14,11 @@ from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optiona
 
 from ..cluster import Cluster, Pod
 from ..cni.cache import CACHE_DIR, Cached, cached_of_all_networks
+from ..cni.namespaces import NODE
 from ..cni.netconf import Attachment, parse_list
 from ..cni.plugins import PLUGINS
 from ..cni.result import Result
-from ..cni.runtime import NODE, Operations, Runtime
+from ..cni.runtime import Operations, Runtime
 from ..converge import Target, converge
 from ..errors import CniError, LabError
 from ..ipam.allocator import Reservation
