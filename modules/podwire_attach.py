@@ -63,7 +63,10 @@ ARGUMENTS = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     sys.path.insert(0, "/opt/podwire/lib")
-    from podwire.doors.node import at_home
+    try:
+        from podwire.doors.node import at_home
+    except ImportError as error:
+        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
 
     result = at_home("attach", module.params, module.check_mode)
     (module.fail_json if result.get("failed") else module.exit_json)(**result)

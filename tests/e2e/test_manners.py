@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
@@ -162,3 +164,35 @@ def test_reset_after_a_crash_half_way(fresh: Playbooks) -> None:
     (fresh.inventory / "group_vars" / "all.yml").write_text("backend: {type: no such thing}\n")
     fresh.run("playbooks/reset.yml")
     assert fresh.left() == []
+
+
+@pytest.mark.skipif(not shutil.which("ip"), reason="needs iproute2")
+def test_a_node_of_another_kind_gets_the_module(tmp_path: Path) -> None:
+    """As over SSH: the intent is copied and the module runs in a process of its own, here in a fresh namespace."""
+    (tmp_path / "ansible").mkdir()
+    (tmp_path / "hosts.ini").write_text(
+        f"""n1 node_address=192.0.2.1/24
+            n2 node_address=192.0.2.2/24
+            [all:vars]
+            node_kind=ssh
+            node_interface=eth0
+            ansible_connection=local
+            ansible_remote_tmp={tmp_path}/ansible
+            ansible_python_interpreter={sys.executable}
+        """
+    )
+    play = [{"hosts": "all", "gather_facts": False, "roles": [{"role": "declare", "run_once": True}, "node"]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    arguments = ["-i", str(tmp_path / "hosts.ini"), str(tmp_path / "play.yml"), "--limit", "n1", "--check", "--diff"]
+    network = "ip link set lo up && ip link add eth0 type veth peer name peer && ip address add 192.0.2.1/24 dev eth0"
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f'{network} && exec "$@"', "sh", *COMMAND, *arguments],
+        env=environment(tmp_path / "ansible"),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "+ link flannel.1 vxlan vni 1 port 8472 local 192.0.2.1 dev eth0" in done.stdout
+    assert "dst 192.0.2.2" in done.stdout
