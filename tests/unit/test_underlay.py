@@ -158,5 +158,3 @@ def test_switch_is_told_to_be_one_where_br_netfilter_is_loaded() -> None:
     switch = underlay.without_bridge_netfilter(underlay.desired(RACKS)[underlay.SWITCH])
     assert {sysctl.value for sysctl in switch.sysctls} == {"0"}
     assert "net/bridge/bridge-nf-call-iptables" in {sysctl.key for sysctl in switch.sysctls}
-
-
