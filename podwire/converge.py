@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Callable, NamedTuple, NoReturn
 
 from .errors import ConflictError, PodwireError, VerificationError
 from .kernel import Namespace, Reader, Shown, Step
 from .kernel import execute as kernel_execute
+from .lean import TYPE_CHECKING, Callable, NamedTuple
 from .model import Link, Sysctl
 from .plan import REMOVE, Operation, fields_of, link_stage, plan
 from .state import Scope, State
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 #: Up to so many operations are verified one by one, which for one peer of 5,000 saves half a show.
 _FEW = 64

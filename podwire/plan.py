@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from typing import Any, Callable, NamedTuple
 
+from .lean import TYPE_CHECKING, NamedTuple
 from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
 from .state import State
+
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 ADD = "add"
 CHANGE = "change"

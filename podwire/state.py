@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from .lean import NamedTuple
 from .model import (
     ROUTE_PROTOCOL,
     Address,

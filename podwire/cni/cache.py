@@ -10,11 +10,14 @@ import contextlib
 import json
 import os
 from base64 import b64decode, b64encode
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..errors import CNI_IO_FAILURE, CniError
+from ..lean import TYPE_CHECKING, NamedTuple
 from .netconf import Attachment, NetConfList
 from .result import Result
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Mapping, Optional
 
 CACHE_DIR = "/var/lib/cni"
 _KIND = "cniCacheV1"

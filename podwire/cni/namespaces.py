@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Dict, Iterable, List, Mapping, Sequence
 
 from ..converge import Target
 from ..errors import CNI_CONFLICT, CNI_INVALID_NETNS, CniError, PodwireError
 from ..kernel import Namespace
 from ..kernel.announce import announce, known_elsewhere
+from ..lean import TYPE_CHECKING
 from ..state import EMPTY, State, scope_of
 from .netconf import Attachment
 from .plugin import Projection
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Mapping, Sequence
 
 #: What the node's namespace is called in messages; no container's name has a space.
 NODE = "the node"

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_network
-from typing import Any, List, Mapping, NamedTuple, Optional, Tuple, Type
 
 from ..errors import (
     CNI_DECODING_FAILURE,
@@ -25,7 +24,11 @@ from ..errors import (
 )
 from ..ipam.ranges import Range, RangeSet, make_range, make_range_sets
 from ..ipam.store import DATA_DIR, Claim
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IPAddress, IPNetwork
+
+if TYPE_CHECKING:
+    from typing import Any, List, Mapping, Optional, Tuple, Type
 
 #: Versions of the specification that configurations and results may have.
 VERSIONS = ("1.0.0", "1.1.0")

@@ -7,12 +7,14 @@ attachments and one run as an executable for one are the same code.
 
 from __future__ import annotations
 
-from typing import FrozenSet, NamedTuple, Optional, Protocol
-
 from ..ipam.allocator import Reservation
+from ..lean import TYPE_CHECKING, NamedTuple, Protocol
 from ..state import EMPTY, State
 from .netconf import Attachment, NetConf
 from .result import Result
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Optional
 
 
 class Projection(NamedTuple):

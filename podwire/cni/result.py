@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import CNI_DECODING_FAILURE, CniError
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IPAddress, IPInterface, MacAddress
 from .netconf import CniRoute
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, Mapping, Optional, Tuple
 
 
 class Interface(NamedTuple):

@@ -12,7 +12,6 @@ and a DEL (or ``stale``, which finds them) removes the rest: device names follow
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..converge import Target, converge
 from ..errors import (
@@ -29,6 +28,7 @@ from ..ipam.allocator import Allocator, Reservation
 from ..ipam.store import Claim
 from ..kernel import Namespace
 from ..kernel.lock import locked
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import Link, Sysctl
 from ..plan import Operation
 from ..state import EMPTY, Scope
@@ -38,7 +38,10 @@ from .netconf import Attachment, NetConfList
 from .plugin import Plugin, Projection
 from .result import Result
 
-Operations = Tuple[Tuple[str, Operation], ...]
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+Operations = tuple[tuple[str, Operation], ...]
 
 
 class Answers(NamedTuple):

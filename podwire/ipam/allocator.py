@@ -6,12 +6,14 @@ claim that cannot have an address of every range set keeps none.
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
-
 from ..errors import ExhaustedError, IpamError
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IPAddress
 from .ranges import IpConfig, RangeSet, candidates, find_range, parse_address, with_prefix
 from .store import DATA_DIR, Claim, Store
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 #: After so many taken candidates in a row the directory is read once instead of trying on.
 _PATIENCE = 32

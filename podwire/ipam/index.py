@@ -12,10 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 from hashlib import sha256
-from typing import Iterable, List, Mapping
 
+from ..lean import TYPE_CHECKING
 from ..model import IPAddress
 from .ranges import parse_address
+
+if TYPE_CHECKING:
+    from typing import Iterable, List, Mapping
 
 _STAMP = "stamp"
 

@@ -8,10 +8,13 @@ the address that was reserved last.
 from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import IpamError
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IPAddress, IPInterface, IPNetwork
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Sequence, Tuple
 
 
 class Range(NamedTuple):
@@ -34,7 +37,7 @@ class Range(NamedTuple):
         return int(self.end) - int(self.start) + 1 - (self.gateway in self)
 
 
-RangeSet = Tuple[Range, ...]
+RangeSet = tuple[Range, ...]
 
 
 class IpConfig(NamedTuple):

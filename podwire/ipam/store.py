@@ -17,12 +17,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from ..errors import IpamError
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IPAddress
 from .index import Index, unlink
 from .ranges import parse_address
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Optional
 
 DATA_DIR = "/var/lib/cni/networks"
 _LAST_RESERVED = "last_reserved_ip."

@@ -6,14 +6,17 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NoReturn
 
 from ..errors import KernelError
+from ..lean import TYPE_CHECKING
 from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, link_stage
 from . import rtnl
 from .namespace import Namespace
 from .netlink import Message, Refusal
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 Step = tuple[Namespace, Operation]
 

@@ -13,11 +13,14 @@ import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from ipaddress import IPv4Address
-from typing import Any
 
+from ..lean import TYPE_CHECKING
 from ..model import MAIN_TABLE, Object
 from ..state import State
 from .rtnl import AF_BRIDGE, AF_INET, NTF_SELF, NUD_PERMANENT, RTNH_F_ONLINK, is_bare
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: How much of a dumped object tells it from all others. What follows is its age, or repeats its next hop.
 NEIGHBOUR_BYTES = 12 + 8 + 4 + 6

@@ -6,9 +6,9 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ..errors import KernelError
+from ..lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .netlink import NetlinkSocket

@@ -11,9 +11,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from ..errors import KernelError
+from ..lean import NamedTuple
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12

@@ -6,8 +6,8 @@ Source: net/netfilter/nfnetlink.c (nfnetlink_rcv_batch).
 from __future__ import annotations
 
 import struct
-from typing import Dict, List, Optional
 
+from ..lean import TYPE_CHECKING
 from .namespace import Namespace
 from .netlink import (
     HEADER,
@@ -22,6 +22,9 @@ from .netlink import (
     extended,
 )
 
+if TYPE_CHECKING:
+    from typing import List, Optional
+
 NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
 NFPROTO_INET = 1
@@ -30,7 +33,7 @@ NFPROTO_INET = 1
 _GENERIC = struct.pack("!BBH", NFPROTO_INET, 0, 0)
 _BATCH = struct.pack("!BBH", 0, 0, NFNL_SUBSYS_NFTABLES)
 
-Attributes = Dict[int, bytes]
+Attributes = dict[int, bytes]
 
 
 class NfTablesSocket(NetlinkSocket):

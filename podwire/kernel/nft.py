@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import os
 from ipaddress import IPv4Network
-from typing import FrozenSet, List, Set
 
 from ..errors import KernelError, UnsupportedError
+from ..lean import TYPE_CHECKING
 from ..model import NatRule
 from .namespace import Namespace
 from .netlink import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
 from .nfnetlink import NFNL_SUBSYS_NFTABLES, Attributes, NfTablesSocket
 from .nft_wire import NLA_F_NESTED, comment, decode, encode, nested, number, text
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, List, Set
 
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN, NEWRULE, GETRULE = (
     (NFNL_SUBSYS_NFTABLES << 8) + message for message in (0, 1, 2, 3, 4, 6, 7)

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IPNetwork, NatRule
 from .netlink import attribute, attributes
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Tuple, Union
 
 NLA_F_NESTED = 0x8000
 NFTA_LIST_ELEM = 1
@@ -49,7 +52,7 @@ class Family(NamedTuple):
 
 _FAMILIES = {4: Family(2, 12, 16, 4), 6: Family(10, 8, 24, 16)}
 
-Tree = Tuple[Tuple[str, Tuple[Tuple[int, bytes], ...]], ...]
+Tree = tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...]
 """Expressions as (name, sorted (attribute, value)); attributes that hold a zero u32 are left out,
 because kernels differ in whether they mention defaults (NFTA_BITWISE_OP came with Linux 5.6)."""
 

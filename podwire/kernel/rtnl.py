@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Callable
 
 from ..errors import UnsupportedError
+from ..lean import Callable
 from ..model import (
     MAIN_TABLE,
     Address,

@@ -6,9 +6,9 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Callable, NamedTuple, TypeVar
 
 from ..errors import KernelError
+from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
 from ..plan import REMOVE, Operation
 from ..state import EMPTY, Scope, State
@@ -17,8 +17,12 @@ from .expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
 from .namespace import Namespace
 from .netlink import attribute
 
+if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar
+
 Names = Mapping[int, str]
-T = TypeVar("T")
+if TYPE_CHECKING:
+    T = TypeVar("T")
 
 ALL = frozenset(State._fields)
 

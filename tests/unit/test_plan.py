@@ -41,6 +41,11 @@ def unique(values: st.SearchStrategy[Any], key: Any) -> st.SearchStrategy[frozen
     return st.lists(values, max_size=6, unique_by=key).map(frozenset)
 
 
+def made(kind: Callable[..., Any], *parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects of a kind from these parts and its defaults (builds would make up values for those, too)."""
+    return st.tuples(*parts).map(lambda values: kind(*values))
+
+
 @st.composite
 def links(draw: st.DrawFn) -> frozenset[Link]:
     found = []
@@ -58,17 +63,17 @@ states = st.builds(
     State,
     links=links(),
     sysctls=unique(
-        st.builds(Sysctl, st.sampled_from(("a/b/c", "net/ipv4/conf/cni0/x")), st.sampled_from("01")), lambda s: s.key
+        made(Sysctl, st.sampled_from(("a/b/c", "net/ipv4/conf/cni0/x")), st.sampled_from("01")), lambda s: s.key
     ),
     addresses=unique(
-        st.builds(Address, devices, addresses.map(lambda a: IPv4Interface((a, 24)))), lambda a: (a.device, a.interface)
+        made(Address, devices, addresses.map(lambda a: IPv4Interface((a, 24)))), lambda a: (a.device, a.interface)
     ),
-    neighbours=unique(st.builds(Neighbour, devices, addresses, macs), lambda n: (n.device, n.address)),
-    fdb=unique(st.builds(FdbEntry, devices, macs, addresses), lambda e: (e.device, e.mac)),
-    next_hops=unique(st.builds(NextHop, st.integers(1, 4), addresses, devices), lambda h: h.id),
-    routes=unique(st.builds(Route, networks, addresses, devices), lambda r: (r.destination, r.table, r.metric)),
-    nat_rules=sets(st.builds(NatRule, networks, st.tuples(networks))),
-    files=unique(st.builds(File, st.sampled_from(("/a", "/b")), st.sampled_from("xy")), lambda f: f.path),
+    neighbours=unique(made(Neighbour, devices, addresses, macs), lambda n: (n.device, n.address)),
+    fdb=unique(made(FdbEntry, devices, macs, addresses), lambda e: (e.device, e.mac)),
+    next_hops=unique(made(NextHop, st.integers(1, 4), addresses, devices), lambda h: h.id),
+    routes=unique(made(Route, networks, addresses, devices), lambda r: (r.destination, r.table, r.metric)),
+    nat_rules=sets(made(NatRule, networks, st.tuples(networks))),
+    files=unique(made(File, st.sampled_from(("/a", "/b")), st.sampled_from("xy")), lambda f: f.path),
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
+from ...lean import TYPE_CHECKING
 from ..plugin import Plugin
 from .bridge import Bridge
 from .ptp import Ptp
+
+if TYPE_CHECKING:
+    from typing import Dict
 
 PLUGINS: Dict[str, Plugin] = {plugin.type: plugin for plugin in (Bridge(), Ptp())}

@@ -13,17 +13,20 @@ neighbour.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import FrozenSet, NamedTuple, Optional, Tuple
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
+from ...lean import TYPE_CHECKING, NamedTuple
 from ...model import Address, IPAddress, Link, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
 from . import common
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Optional, Tuple
 
 _UNSUPPORTED = (
     "ipMasq",

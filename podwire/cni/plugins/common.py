@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from hashlib import sha256
 from ipaddress import ip_network
-from typing import FrozenSet, Iterable, List, Optional, Tuple
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import IpConfig
+from ...lean import TYPE_CHECKING
 from ...model import PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
 from ...state import State
 from ..netconf import Attachment, CniRoute, IpamConf, NetConf
 from ..result import Interface
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Iterable, List, Optional, Tuple
 
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 

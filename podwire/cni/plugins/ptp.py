@@ -15,16 +15,19 @@ would send it asking for them in vain; everything goes through the gateway, whic
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import FrozenSet, Optional, Tuple
 
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import IpConfig, with_prefix
+from ...lean import TYPE_CHECKING
 from ...model import PROTOCOL_BOOT, Address, IPAddress, IPNetwork, Link, Route, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
 from . import common
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Optional, Tuple
 
 
 class Ptp:

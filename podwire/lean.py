@@ -1,0 +1,80 @@
+"""What a CNI plugin's start-up can afford of ``typing``: the name TYPE_CHECKING, and NamedTuple.
+
+A plugin is a process of its own, called for every pod. Python starts in 8 ms; ``typing`` costs 9 more
+and ``collections`` 2 (see docs/ARCHITECTURE.md). So the modules on a plugin's way import neither at run time:
+they import from here, and the rest for type checkers only.
+"""
+
+from __future__ import annotations
+
+from _collections import _tuplegetter  # type: ignore[import-not-found]
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Callable as Callable
+    from typing import NamedTuple as NamedTuple
+    from typing import Protocol as Protocol
+    from typing import Union as Union
+else:
+
+    class _Alias:
+        """Stands for Callable and Union in the definitions of type aliases, which run."""
+
+        def __getitem__(self, parameters):
+            return object
+
+    Callable = Union = _Alias()
+
+    class Protocol:
+        """typing.Protocol, without typing."""
+
+    class _Maker(type):
+        """Makes each subclass of NamedTuple a tuple with named fields, as typing's does (by the same code
+        that collections.namedtuple generates, so that building one costs the same)."""
+
+        def __new__(mcs, name, bases, namespace):
+            if not bases:
+                return super().__new__(mcs, name, bases, namespace)
+            fields = tuple(namespace.get("__annotations__", ()))
+            defaults = tuple(namespace.pop(field) for field in fields if field in namespace)
+            arguments = ", ".join(fields)
+            code = f"lambda _cls, {arguments}: _new(_cls, ({arguments},))"
+            new = eval(code, {"_new": tuple.__new__, "__builtins__": {}, "__name__": f"namedtuple_{name}"})
+            new.__defaults__ = defaults
+            body = {
+                "__slots__": (),
+                "_fields": fields,
+                "_field_defaults": dict(zip(fields[len(fields) - len(defaults) :], defaults)),
+                "__match_args__": fields,
+                "__new__": new,
+                "_make": classmethod(_make),
+                "_replace": _replace,
+                "_asdict": _asdict,
+                "__getnewargs__": _getnewargs,
+                "__repr__": _repr,
+            }
+            body.update((field, _tuplegetter(number, field)) for number, field in enumerate(fields))
+            body.update(namespace)
+            return type(name, (tuple,), body)
+
+    class NamedTuple(metaclass=_Maker):
+        """typing.NamedTuple, without typing."""
+
+    def _make(cls, values):
+        return tuple.__new__(cls, values)
+
+    def _replace(self, **changes):
+        made = self._make([changes.pop(field, value) for field, value in zip(self._fields, self)])
+        if changes:
+            raise ValueError(f"Got unexpected field names: {list(changes)!r}")
+        return made
+
+    def _getnewargs(self):
+        return tuple(self)
+
+    def _asdict(self):
+        return dict(zip(self._fields, self))
+
+    def _repr(self):
+        return f"{type(self).__name__}({', '.join(f'{field}={value!r}' for field, value in zip(self._fields, self))})"
