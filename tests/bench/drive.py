@@ -56,6 +56,10 @@ def main(verb: str, path: str, *numbers: str) -> None:
     if verb == "intent":
         with open(path, "w") as file:
             json.dump(cluster_to_json(lab(*map(int, numbers))), file)
+    elif verb == "converge":
+        from podwire.doors.node import at_home
+
+        at_home("node", {"intent": path, "node": "node0"}, check=False, diff=False)
     elif verb == "nodes":
         from podwire.lab import netns
 

@@ -21,7 +21,9 @@ def bench(runs: int) -> List[Row]:
     ours: List[Sample] = []
     same: List[Sample] = []
     plain: List[Sample] = []
+    bare: List[Sample] = []
     for _ in range(runs):
+        bare.append(in_room(library, 5_001))
         ours.append(in_room(fresh, 5_001))
         same.append(in_room(batch, 5_001))
         plain.append(in_room(plain_batch, 5_001))
@@ -33,6 +35,7 @@ def bench(runs: int) -> List[Row]:
         Row("5,000 VXLAN peers from nothing", "<= 1.3 x", made.wall, theirs.wall, limit=1.3, relative=True,
             note="peer: ip -batch + bridge -batch, same objects"),
         Row("  CPU of it", "", made.cpu, theirs.cpu),
+        Row("  CPU of it without Ansible's module code", "", middle(bare).cpu, theirs.cpu),
         Row("  against plain routes in the batch", "", made.wall, plainly.wall, note="peer: no next-hop objects"),
         Row("5,000 peers, nothing to change: CPU", "<= 0.5 s", nothing.cpu, limit=0.5,
             note=f"whole process, wall {nothing.wall:.2f} s"),
@@ -88,6 +91,14 @@ def fresh(size: int) -> Sample:
     """podwire from nothing."""
     _prepare(size)
     sample = _converge("same")
+    _check(size - 1)
+    return sample
+
+
+def library(size: int) -> Sample:
+    """The same work in a process that does not import Ansible."""
+    _prepare(size)
+    sample = python("-m", "tests.bench.drive", "converge", os.path.join(FILES, "same"))
     _check(size - 1)
     return sample
 
