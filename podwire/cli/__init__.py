@@ -1,4 +1,4 @@
-"""The ``podwire`` command: look at a lab, and run commands in it. Builds nothing; playbooks do."""
+"""The ``podwire`` command: look at a lab, run commands in it, test CNI plugins. Builds nothing; playbooks do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _EXAMPLES = """examples:
   podwire inspect --json -i inventories/racks
   podwire exec node-1 -- ip route            a command on a node
   podwire exec pod-a -- curl -s http://10.244.1.3:8080/
+  podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
 """
 
 
@@ -28,6 +29,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
             inspect(options.inventory, as_json=options.json)
             return 0
+        if options.verb == "conform":
+            from ..conform.suite import conform
+
+            return conform(
+                options.directory,
+                options.plugin,
+                config=options.config,
+                json_file=options.json,
+                junit_file=options.junit,
+                only=options.case,
+                listing=options.list,
+            )
         from .exec import execute
 
         return execute(options.name, command or options.command, options.inventory)
@@ -68,7 +81,27 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("name", metavar="NODE-or-POD")
     execute.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
     _add_inventory(execute, "default: the one running lab that has the name")
+    _add_conform(verbs)
     return parser
+
+
+def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    conform = verbs.add_parser(
+        "conform",
+        help="test CNI plugins",
+        description="Test CNI plugins against the specification, in throw-away namespaces. Exit status 0 if no MUST is broken.",
+    )
+    conform.add_argument("directory", metavar="DIR", help="where the plugins are, such as /opt/cni/bin")
+    conform.add_argument(
+        "--plugin", metavar="NAME", nargs="+", action="extend", default=[], help="these only (default: all known)"
+    )
+    conform.add_argument("--config", metavar="FILE", help="a configuration, for a plugin that the suite does not know")
+    conform.add_argument(
+        "--case", metavar="ID", nargs="+", action="extend", default=[], help="these cases only, or all that begin so"
+    )
+    conform.add_argument("--json", metavar="FILE", help="write what came of it as JSON")
+    conform.add_argument("--junit", metavar="FILE", help="write what came of it as JUnit XML")
+    conform.add_argument("--list", action="store_true", help="list the cases, run none")
 
 
 def _add_inventory(parser: argparse.ArgumentParser, default: str) -> None:
