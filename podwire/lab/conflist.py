@@ -13,6 +13,9 @@ from ..cni.plugins import bridge
 from ..errors import CniError
 
 CONF_DIR = "/etc/cni/net.d"
+#: Pods of a cluster above which they do not learn their gateway: a lab has them all on one machine, whose kernel
+#: keeps 1,024 learnt neighbours in all, and evicts from 512 on.
+MANY_PODS = 100
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 
@@ -30,6 +33,8 @@ def declared(cluster: Cluster, node: str) -> NetConfList:
     plugin: Dict[str, Any] = {"type": cni.type, "ipMasq": False, "mtu": cluster.mtu}
     if cni.type == "bridge":
         plugin.update(bridge=cni.bridge, isGateway=True, hairpinMode=cni.hairpin)
+        if len(cluster.pods) > MANY_PODS:
+            plugin["pinGateway"] = True
     plugin["ipam"] = {
         "type": "host-local",
         "ranges": [[{"subnet": str(cidr)}] for cidr in cluster.node(node).pod_cidrs],

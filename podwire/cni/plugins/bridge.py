@@ -8,6 +8,9 @@
 The bridge's MAC address is set, and follows from its address: an unset one is the lowest of its ports' and would
 change with them (net/bridge/br_stp_if.c, br_stp_recalculate_bridge_id), leaving every pod with a stale
 neighbour.
+
+``pinGateway`` (podwire's own key, false) makes each container's neighbour entry of its gateway permanent. The
+kernel counts learnt entries over all namespaces of a machine (gc_thresh3, 1,024 by default), permanent ones not.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING, NamedTuple
-from ...model import Address, IPAddress, Link, VethPeer
+from ...model import Address, IPAddress, Link, Neighbour, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
@@ -49,6 +52,7 @@ class Settings(NamedTuple):
     hairpin: bool
     isolated: bool
     mtu: Optional[int]
+    pin_gateway: bool
 
 
 def settings_of(conf: NetConf) -> Settings:
@@ -65,6 +69,7 @@ def settings_of(conf: NetConf) -> Settings:
         conf.flag("hairpinMode"),
         conf.flag("portIsolation"),
         conf.number("mtu", 68, 65535) or None,
+        conf.flag("pinGateway"),
     )
 
 
@@ -93,6 +98,7 @@ class Bridge:
         )
         bridge = Link(settings.bridge, "bridge", mtu, common.mac_of(ips[0].gateway))
         inside = Link(ifname, "veth", mtu, common.mac_of(ips[0].address.ip))
+        pinned = [Neighbour(ifname, each.gateway, bridge.mac) for each in ips if settings.pin_gateway and bridge.mac]
         return Projection(
             Result(
                 (common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns)),
@@ -100,7 +106,8 @@ class Bridge:
                 routes,
             ),
             node=State(links=frozenset({port})),
-            pod=common.pod_state(inside, ips) | State(routes=common.pod_routes(ifname, routes, ips)),
+            pod=common.pod_state(inside, ips)
+            | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
             shared=_bridge_state(
                 settings, bridge, tuple((each.gateway, each.address.network.prefixlen) for each in ips)
             ),
