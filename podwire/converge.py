@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-
 from .errors import ConflictError, PodwireError, VerificationError
 from .kernel import Namespace, Reader, Shown, Step
 from .kernel import execute as kernel_execute
-from .lean import TYPE_CHECKING, Callable, NamedTuple
+from .lean import TYPE_CHECKING, NamedTuple, defaultdict
 from .model import Link, Sysctl
 from .plan import REMOVE, Operation, fields_of, link_stage, plan
 from .state import Scope, State
 
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Mapping, Sequence
+    from typing import Callable, NoReturn
+
+    Execute = Callable[[Sequence[Step], Mapping[str, Namespace]], None]
 
 #: Up to so many operations are verified one by one, which for one peer of 5,000 saves half a show.
 _FEW = 64
@@ -41,9 +41,6 @@ class Outcome(NamedTuple):
     def of(self, namespace: str) -> list[Operation]:
         """The operations of one namespace."""
         return [operation for name, operation in self.operations if name == namespace]
-
-
-Execute = Callable[[Sequence[Step], Mapping[str, Namespace]], None]
 
 
 def converge(targets: Sequence[Target], *, check: bool = False, execute: Execute = kernel_execute) -> Outcome:

@@ -19,11 +19,10 @@ Messages read ``failed to <verb> <object>: <cause>``; the hint says what to do a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 # Well-known error codes, CNI spec 1.1.0 "Error". 100 and above are the plugin's own.

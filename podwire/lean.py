@@ -1,22 +1,42 @@
-"""What a CNI plugin's start-up can afford of ``typing``: the name TYPE_CHECKING, and NamedTuple.
+"""What a CNI plugin's start-up can afford of ``typing``, ``collections``, ``functools`` and ``hashlib``.
 
-A plugin is a process of its own, called for every pod. Python starts in 8 ms; ``typing`` costs 9 more
-and ``collections`` 2 (see docs/ARCHITECTURE.md). So the modules on a plugin's way import neither at run time:
-they import from here, and the rest for type checkers only.
+A plugin is a process of its own, called for every pod. Python starts in 8 ms; ``typing`` costs 9 more,
+``hashlib`` 5 (it loads OpenSSL) and ``collections`` 2 (see docs/ARCHITECTURE.md). So the modules on a plugin's
+way import none of them at run time: they import from here, and the rest for type checkers only.
 """
 
 from __future__ import annotations
 
-from _collections import _tuplegetter  # type: ignore[import-not-found]
-
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections import defaultdict as defaultdict
+    from functools import lru_cache as lru_cache
+    from hashlib import sha256 as sha256
+    from hashlib import sha512 as sha512
     from typing import Callable as Callable
     from typing import NamedTuple as NamedTuple
     from typing import Protocol as Protocol
     from typing import Union as Union
 else:
+    from _collections import _tuplegetter
+    from _collections import defaultdict as defaultdict
+    from _functools import _lru_cache_wrapper
+
+    try:
+        from _sha2 import sha256 as sha256  # since Python 3.12
+        from _sha2 import sha512 as sha512
+    except ImportError:
+        try:
+            from _sha256 import sha256 as sha256
+            from _sha512 import sha512 as sha512
+        except ImportError:  # built without
+            from hashlib import sha256 as sha256
+            from hashlib import sha512 as sha512
+
+    def lru_cache(maxsize):
+        """functools.lru_cache, without functools."""
+        return lambda function: _lru_cache_wrapper(function, maxsize, False, lambda *each: each)
 
     class _Alias:
         """Stands for Callable and Union in the definitions of type aliases, which run."""

@@ -9,14 +9,12 @@ to its new next hop by replacement before the old device goes.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable
-
-from .lean import TYPE_CHECKING, NamedTuple
+from .lean import TYPE_CHECKING, NamedTuple, defaultdict
 from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
 from .state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from typing import Any, Callable
 
 ADD = "add"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from .lean import NamedTuple
+from .lean import TYPE_CHECKING, NamedTuple
 from .model import (
     ROUTE_PROTOCOL,
     Address,
@@ -19,6 +17,9 @@ from .model import (
     Route,
     Sysctl,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class State(NamedTuple):

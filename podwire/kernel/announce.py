@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
 
+from ..lean import TYPE_CHECKING
 from ..model import IPAddress, Link, MacAddress
 from . import rtnl
 from .namespace import Namespace
 from .netlink import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 def known_elsewhere(namespace: Namespace, places: Mapping[IPAddress, MacAddress]) -> frozenset[IPAddress]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from ..errors import KernelError
@@ -16,6 +14,7 @@ from .namespace import Namespace
 from .netlink import Message, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 Step = tuple[Namespace, Operation]
@@ -197,8 +196,10 @@ def write_atomically(path: str, content: bytes, mode: int) -> None:
 
 
 def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    try:  # noqa: SIM105 - contextlib costs a plugin's start 3 ms
         os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _apply_nat(namespace: Namespace, operations: Sequence[Operation], table: str) -> None:

@@ -10,16 +10,15 @@ net/ipv4/nexthop.c (nh_fill_node), net/ipv4/fib_semantics.c (fib_dump_info).
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
-from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from ..lean import TYPE_CHECKING
+from ..lean import TYPE_CHECKING, defaultdict
 from ..model import MAIN_TABLE, Object
 from ..state import State
 from .rtnl import AF_BRIDGE, AF_INET, NTF_SELF, NUD_PERMANENT, RTNH_F_ONLINK, is_bare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 #: How much of a dumped object tells it from all others. What follows is its age, or repeats its next hop.

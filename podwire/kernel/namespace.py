@@ -1,16 +1,19 @@
-"""Namespaces and mounts by system call (Python's own os.setns and os.unshare exist since 3.12 only)."""
+"""Namespaces and mounts by system call (Python's own os.setns and os.unshare exist since 3.12 only).
+
+A CNI plugin calls setns(2) alone, and a start with all of ctypes costs it 3 ms: so setns goes by itself.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 
 from ..errors import KernelError
-from ..lean import TYPE_CHECKING
+from ..lean import TYPE_CHECKING, Callable
 
 if TYPE_CHECKING:
+    import ctypes
+
     from .netlink import NetlinkSocket
 
 # linux/sched.h
@@ -33,28 +36,71 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_loaded: list[ctypes.CDLL] = []
+
+
+def _libc() -> ctypes.CDLL:
+    if not _loaded:
+        import ctypes
+
+        _loaded.append(ctypes.CDLL(None, use_errno=True))
+    return _loaded[0]
 
 
 def _check(result: int, doing: str, hint: str = "") -> None:
     if result != 0:
-        errno = ctypes.get_errno()
-        raise KernelError(f"failed to {doing}: {os.strerror(errno)}", errno, hint)
+        import ctypes
+
+        raise _refused(ctypes.get_errno(), doing, hint)
+
+
+def _refused(errno: int, doing: str, hint: str = "") -> KernelError:
+    return KernelError(f"failed to {doing}: {os.strerror(errno)}", errno, hint)
 
 
 def setns(fd: int, kind: int) -> None:
     """Join the namespace behind ``fd`` (setns(2)); for ``CLONE_NEWPID`` it counts for children only."""
-    _check(_libc.setns(fd, kind), "join a namespace", "podwire needs root for this")
+    try:
+        _setns(fd, kind)
+    except OSError as error:
+        raise _refused(error.errno or 0, "join a namespace", "podwire needs root for this") from error
+
+
+if sys.version_info >= (3, 12):
+    _setns = os.setns
+else:
+
+    def _setns(fd: int, kind: int) -> None:
+        """os.setns, by what ctypes itself stands on."""
+        if not _functions:
+            import _ctypes
+
+            kinds = {"_type_": "i"}
+            returns = {
+                "_flags_": _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO,
+                "_restype_": type("Int", (_ctypes._SimpleCData,), kinds),
+            }
+            function = type("Function", (_ctypes.CFuncPtr,), returns)
+            library = type("Library", (), {"_handle": _ctypes.dlopen(None, os.RTLD_NOW)})  # type: ignore[arg-type]
+            _functions.extend((function(("setns", library)), _ctypes.get_errno))
+        call, get_errno = _functions
+        if call(fd, kind) != 0:
+            errno = get_errno()
+            raise OSError(errno, os.strerror(errno))
+
+    _functions: list[Callable[..., int]] = []
 
 
 def unshare(flags: int) -> None:
     """Leave namespaces for new ones (unshare(2))."""
-    _check(_libc.unshare(flags), "make a namespace", "podwire needs root for this")
+    _check(_libc().unshare(flags), "make a namespace", "podwire needs root for this")
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
     """mount(2)."""
-    done = _libc.mount(
+    import ctypes
+
+    done = _libc().mount(
         source.encode(), target.encode(), fstype.encode() or None, ctypes.c_ulong(flags), data.encode() or None
     )
     _check(done, f"mount {target}")
@@ -62,18 +108,42 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str 
 
 def umount(target: str, flags: int = MNT_DETACH) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(target.encode(), flags), f"unmount {target}")
+    _check(_libc().umount2(target.encode(), flags), f"unmount {target}")
 
 
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one number, such as ``PR_SET_PDEATHSIG``."""
-    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), "set a process attribute")
+    import ctypes
+
+    _check(_libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0), "set a process attribute")
 
 
 def sethostname(name: str) -> None:
     """sethostname(2), in the caller's UTS namespace."""
     encoded = name.encode()
-    _check(_libc.sethostname(encoded, len(encoded)), f"set the host name {name}")
+    _check(_libc().sethostname(encoded, len(encoded)), f"set the host name {name}")
+
+
+class _Entered:
+    """In a network namespace from ``with`` to its end; they are per thread, and this one comes back."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._home = -1
+
+    def __enter__(self) -> None:
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(self._fd, CLONE_NEWNET)
+        except BaseException:
+            os.close(self._home)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            setns(self._home, CLONE_NEWNET)
+        finally:
+            os.close(self._home)
 
 
 class Namespace:
@@ -100,21 +170,16 @@ class Namespace:
 
     @classmethod
     def current(cls, name: str = "node") -> Namespace:
-        """The caller's own."""
-        return cls.open("/proc/thread-self/ns/net", name)
+        """The caller's own. Its socket is made at once, while the caller is here: that takes no setns."""
+        from .netlink import NETLINK_ROUTE, NetlinkSocket
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+        found = cls.open("/proc/thread-self/ns/net", name)
+        found._socket = NetlinkSocket(NETLINK_ROUTE)
+        return found
+
+    def entered(self) -> _Entered:
         """Run the block inside. Network namespaces are per thread, and this one comes back after."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(self.fd, CLONE_NEWNET)
-            try:
-                yield
-            finally:
-                setns(home, CLONE_NEWNET)
-        finally:
-            os.close(home)
+        return _Entered(self.fd)
 
     @property
     def socket(self) -> NetlinkSocket:

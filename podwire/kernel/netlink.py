@@ -7,13 +7,15 @@ the kernel reports every failed message by itself, with its sequence number, wha
 
 from __future__ import annotations
 
+import _socket  # socket itself costs a plugin's start 8 ms
 import os
-import socket
 import struct
-from collections.abc import Iterator, Sequence
 
 from ..errors import KernelError
-from ..lean import NamedTuple
+from ..lean import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -81,13 +83,13 @@ class NetlinkSocket:
 
     def __init__(self, family: int) -> None:
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+            self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, family)
         except OSError as error:
             raise KernelError(f"failed to open a netlink socket: {error.strerror}", error.errno or 0) from error
         self._socket.bind((0, 0))
         for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             try:
-                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+                self._socket.setsockopt(_socket.SOL_SOCKET, option, _BUFFER_BYTES)
             except PermissionError:  # reading works without CAP_NET_ADMIN, in smaller bites
                 break
         for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):

@@ -7,11 +7,10 @@ against pyroute2, which this replaces on the hot path (it needs 150 ms to import
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from ..errors import UnsupportedError
-from ..lean import Callable
+from ..lean import TYPE_CHECKING, Callable
 from ..model import (
     MAIN_TABLE,
     Address,
@@ -26,6 +25,9 @@ from ..model import (
     Vxlan,
 )
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, attribute, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from ..errors import KernelError
 from ..lean import TYPE_CHECKING, NamedTuple
@@ -18,10 +16,10 @@ from .namespace import Namespace
 from .netlink import attribute
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any, Callable, TypeVar
 
-Names = Mapping[int, str]
-if TYPE_CHECKING:
+    Names = Mapping[int, str]
     T = TypeVar("T")
 
 ALL = frozenset(State._fields)
@@ -195,8 +193,10 @@ class Reader:
         found = set()
         with self.namespace.entered():
             for key in self.scope.sysctls:
-                with suppress(FileNotFoundError):
+                try:
                     found.add(Sysctl(key, read_sysctl(key)))
+                except FileNotFoundError:
+                    continue
         return frozenset(found)
 
     def _nat(self) -> frozenset[Any]:
