@@ -89,7 +89,7 @@ def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     conform = verbs.add_parser(
         "conform",
         help="test CNI plugins",
-        description="Test CNI plugins against the specification, in throw-away namespaces. Exit status 0 if no MUST is broken.",
+        description="Test CNI plugins in throw-away namespaces. Exit status 0 if no MUST is broken.",
     )
     conform.add_argument("directory", metavar="DIR", help="where the plugins are, such as /opt/cni/bin")
     conform.add_argument(

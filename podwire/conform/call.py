@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from .case import Failed
+from .case import Failed, Hung
 
 #: A plugin that takes longer hangs.
 TIMEOUT_S = 20.0
@@ -108,7 +108,7 @@ class Running(NamedTuple):
             self.process.kill()
             self.process.communicate()
             command = self.environment.get("CNI_COMMAND", "")
-            raise Failed(f"{command} ends within {TIMEOUT_S:g} s", "it still ran and was killed") from None
+            raise Hung(f"{command} ends within {TIMEOUT_S:g} s", "it still ran and was killed") from None
         seconds = time.monotonic() - self.started
         return Reply(self.program, self.environment, self.stdin, self.process.returncode, stdout, stderr, seconds)
 

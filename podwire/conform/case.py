@@ -30,6 +30,10 @@ class Failed(Exception):
         self.evidence = evidence
 
 
+class Hung(Failed):
+    """It did not end, and was killed."""
+
+
 class Skipped(Exception):
     """The case says nothing here; the message is the reason."""
 

@@ -8,18 +8,20 @@ import select
 import signal
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from ..errors import LabError, PodwireError
 from ..kernel.namespace import CLONE_NEWPID, setns, unshare
-from .case import Case, Failed, Skipped
+from .case import Case, Failed, Hung, Skipped
 from .node import become
 from .probe import lacking
 from .shape import older
 from .subject import Subject
 from .trial import Trial
 
+#: So many cases in which a plugin hangs are enough to know it.
+_HANGS = 3
 #: A case that takes longer is killed with everything that it started.
 CASE_TIMEOUT_S = 90.0
 PASS, FAIL, SKIP, ERROR = "pass", "fail", "skip", "error"
@@ -37,6 +39,7 @@ class Outcome(NamedTuple):
     evidence: str = ""
     calls: Tuple[str, ...] = ()
     seconds: float = 0.0
+    hung: bool = False
 
 
 class Job(NamedTuple):
@@ -60,6 +63,7 @@ def run(jobs: Sequence[Job], at_once: int) -> Iterator[Tuple[Job, Outcome]]:
     second: Set[int] = set()
     running: Dict[int, _Running] = {}
     done: Dict[int, Outcome] = {}
+    hangs: Counter[str] = Counter()
     given = 0
 
     def start(index: int) -> None:
@@ -73,8 +77,13 @@ def run(jobs: Sequence[Job], at_once: int) -> Iterator[Tuple[Job, Outcome]]:
                 start(again.popleft())
             elif not again and not any(each.job in second for each in running.values()):
                 while queue and len(running) < at_once:
-                    start(queue.popleft())
-            for index, outcome in _finished(running):
+                    index = queue.popleft()
+                    if hangs[jobs[index].subject.name] < _HANGS:
+                        start(index)
+                    else:
+                        done[index] = Outcome(SKIP, seen=f"the plugin hung in {_HANGS} cases already")
+            for index, outcome in _finished(running) if running else ():
+                hangs[jobs[index].subject.name] += outcome.hung
                 if outcome.verdict == FAIL and jobs[index].case.timed and index not in second:
                     again.append(index)
                 else:
@@ -98,7 +107,9 @@ def _finished(running: Dict[int, _Running]) -> List[Tuple[int, Outcome]]:
             outcome = _receive(pipe)
         elif each.deadline <= time.monotonic():
             os.kill(each.pid, signal.SIGKILL)
-            outcome = Outcome(FAIL, f"the case ends within {CASE_TIMEOUT_S:g} s", "it still ran and was killed")
+            outcome = Outcome(
+                FAIL, f"the case ends within {CASE_TIMEOUT_S:g} s", "it still ran and was killed", hung=True
+            )
         else:
             continue
         del running[pipe]
@@ -173,7 +184,9 @@ def _judge(job: Job, missing: Dict[str, str]) -> Outcome:
     except Skipped as error:
         outcome = Outcome(SKIP, seen=str(error))
     except Failed as error:
-        outcome = Outcome(FAIL, error.expected, error.seen, error.evidence or _look(trial))
+        outcome = Outcome(
+            FAIL, error.expected, error.seen, error.evidence or _look(trial), hung=isinstance(error, Hung)
+        )
     except (LookupError, TypeError, ValueError, AttributeError):
         # A result without the keys that the case reads, as a rule: it was valid JSON of the wrong shape.
         outcome = Outcome(FAIL, "a result that holds what the case reads", "see evidence", traceback.format_exc())

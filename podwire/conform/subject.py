@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from ..errors import PodwireError
 from .call import Reply, begin
-from .case import IPAM, MAIN, META
+from .case import IPAM, MAIN, META, Failed
 from .shape import VERSIONS, number
 from .tools import PATH
 
@@ -117,7 +117,11 @@ def _from_config(directory: str, config: Mapping[str, Any], names: Sequence[str]
 
 def _subject(directory: str, name: str, kind: str, configuration: Mapping[str, Any]) -> Subject:
     subject = Subject(name, name if name in KNOWN else "", kind, directory, configuration, ())
-    return subject._replace(versions=announced(ask(subject, b'{"cniVersion": "1.0.0"}')))
+    try:
+        versions = announced(ask(subject, b'{"cniVersion": "1.0.0"}'))
+    except Failed:  # version.list will tell
+        versions = ()
+    return subject._replace(versions=versions)
 
 
 def ask(subject: Subject, stdin: bytes) -> Reply:

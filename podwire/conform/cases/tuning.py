@@ -14,7 +14,7 @@ _TUNING = ["tuning"]
 _SYSCTL = "net/ipv4/conf/eth0/arp_filter"
 
 
-@case("tuning.sysctl", "sysctls are set in the container only", _KEYS, SHOULD, plugins=_TUNING)
+@case("tuning.sysctl.set", "sysctls are set in the container only", _KEYS, SHOULD, plugins=_TUNING)
 def sysctls(t: Trial) -> None:
     container = t.container()
     before = sysctl("net/ipv4/conf/all/accept_redirects")
