@@ -13,6 +13,7 @@ _EXAMPLES = """examples:
   podwire inspect --json -i inventories/racks
   podwire exec node-1 -- ip route            a command on a node
   podwire exec pod-a -- curl -s http://10.244.1.3:8080/
+  podwire cni add mynet /run/netns/a         what cnitool does, with the same environment
   podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
 """
 
@@ -29,6 +30,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
             inspect(options.inventory, as_json=options.json)
             return 0
+        if options.verb == "cni":
+            from .cni import cni
+
+            return cni(options.command, options.network, options.netns, options.timeout)
         if options.verb == "conform":
             from ..conform.suite import conform
 
@@ -81,8 +86,23 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("name", metavar="NODE-or-POD")
     execute.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
     _add_inventory(execute, "default: the one running lab that has the name")
+    _add_cni(verbs)
     _add_conform(verbs)
     return parser
+
+
+def _add_cni(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    cni = verbs.add_parser(
+        "cni",
+        help="attach a network namespace by CNI",
+        description="Run a network's CNI plugins for a network namespace; takes cnitool's place.",
+        epilog="environment: NETCONFPATH (default /etc/cni/net.d), CNI_PATH (default: podwire's own plugins), "
+        "CNI_ARGS, CAP_ARGS (JSON), CNI_IFNAME (default eth0)",
+    )
+    cni.add_argument("command", choices=("add", "check", "del", "gc", "status"))
+    cni.add_argument("network", metavar="NETWORK", help="the name in its configuration")
+    cni.add_argument("netns", metavar="NETNS", help="path of the network namespace")
+    cni.add_argument("--timeout", metavar="SECONDS", type=float, help="kill a plugin that takes longer")
 
 
 def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

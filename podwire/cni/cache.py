@@ -13,7 +13,9 @@ from base64 import b64decode, b64encode
 
 from ..errors import CNI_IO_FAILURE, CniError
 from ..lean import TYPE_CHECKING, NamedTuple
-from .netconf import Attachment, NetConfList
+from .arguments import Arguments
+from .netconf import Attachment
+from .netlist import NetConfList
 from .result import Result
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Cached(NamedTuple):
     attachment: Attachment
     config: str
     result: Result
+    arguments: Arguments = Arguments()
 
 
 def cached_of_all_networks(cache_dir: str) -> List[Cached]:
@@ -50,7 +53,9 @@ class Cache:
         self._folder = os.path.join(cache_dir, "results")
         self._network = network
 
-    def write(self, network: NetConfList, results: Mapping[Attachment, Result]) -> Dict[Attachment, CniError]:
+    def write(
+        self, network: NetConfList, results: Mapping[Attachment, Result], arguments: Arguments
+    ) -> Dict[Attachment, CniError]:
         """Keep results, each whole or not at all; errors for those that could not be kept."""
         errors: Dict[Attachment, CniError] = {}
         if not results:
@@ -63,7 +68,7 @@ class Cache:
                 os.makedirs(self._folder, 0o700, exist_ok=True)
                 file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
                 try:
-                    os.write(file, _dump(network, config, attachment, result))
+                    os.write(file, _dump(network, config, attachment, result, arguments))
                 finally:
                     os.close(file)
                 os.rename(temporary, path)
@@ -88,8 +93,8 @@ class Cache:
         return os.path.join(self._folder, f"{self._network}-{attachment.container_id}-{attachment.ifname}")
 
 
-def _dump(network: NetConfList, config: str, attachment: Attachment, result: Result) -> bytes:
-    content = {
+def _dump(network: NetConfList, config: str, attachment: Attachment, result: Result, arguments: Arguments) -> bytes:
+    content: Dict[str, Any] = {
         "kind": _KIND,
         "containerId": attachment.container_id,
         "config": config,
@@ -98,6 +103,10 @@ def _dump(network: NetConfList, config: str, attachment: Attachment, result: Res
         "netns": attachment.netns,
         "result": result.to_json(network.cni_version),
     }
+    if arguments.pairs:
+        content["cniArgs"] = arguments.pairs
+    if arguments.capabilities:
+        content["capabilityArgs"] = arguments.capabilities
     return json.dumps(content, separators=(",", ":")).encode()
 
 
@@ -112,6 +121,10 @@ def _load(path: str) -> Optional[Cached]:
             Attachment(data["containerId"], data["ifName"], data.get("netns") or ""),
             b64decode(data["config"]).decode(),
             Result.from_json(data["result"]),
+            Arguments(
+                tuple((str(key), str(value)) for key, value in data.get("cniArgs") or ()),
+                dict(data.get("capabilityArgs") or {}),
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError, CniError):
         return None

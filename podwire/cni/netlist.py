@@ -1,10 +1,9 @@
-"""Network configuration lists: parsed as libcni does, and loaded from a directory of them (CNI spec 1.1.0, section 1)."""
+"""Network configuration lists: parsed as libcni does, and loaded from a directory (CNI spec 1.1.0, section 1)."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,16 +15,12 @@ from ..errors import (
     CniError,
 )
 from ..lean import TYPE_CHECKING
-from .netconf import NetConf
+from .netconf import VERSIONS, NetConf, is_name, parse_object
 
 if TYPE_CHECKING:
     from typing import Any, List, Mapping, Optional, Tuple
 
     from .netconf import IpamConf
-
-#: Every version of the specification, oldest first. A configuration without one is of the first.
-VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 
 
 @dataclass(frozen=True)
@@ -99,17 +94,6 @@ def load(directory: str, name: str) -> NetConfList:
     )
 
 
-def parse_object(text: str, what: str) -> Mapping[str, Any]:
-    """A JSON object; CniError 6 for anything else."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CniError(CNI_DECODING_FAILURE, f"failed to decode the {what}: {error}") from error
-    if not isinstance(data, dict):
-        raise CniError(CNI_DECODING_FAILURE, f"failed to decode the {what}: it is not a JSON object")
-    return data
-
-
 def _parse(text: str) -> NetConfList:
     data = parse_object(text, "network configuration list")
     name, version = _name(data), _version(data)
@@ -122,7 +106,7 @@ def _parse(text: str) -> NetConfList:
 
 def _name(data: Mapping[str, Any]) -> str:
     name = data.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_name(name):
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"invalid network name: {name!r}", "letters, digits, _ . - only")
     return name
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any, Dict, FrozenSet, Optional
 
 from ..cluster import Cluster
-from ..cni.netconf import NetConfList, parse_list
+from ..cni.netlist import NetConfList, parse_list
 from ..cni.plugins import bridge
 from ..errors import CniError
 

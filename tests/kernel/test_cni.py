@@ -14,7 +14,8 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 import pytest
 
-from podwire.cni.netconf import Attachment, parse_list
+from podwire.cni.netconf import Attachment
+from podwire.cni.netlist import parse_list
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.runtime import Runtime
 from podwire.errors import CNI_CONFLICT, CNI_INVALID_NETNS, CNI_NOT_AVAILABLE
@@ -131,8 +132,7 @@ def test_a_failed_attachment_leaves_nothing_and_the_others_are_attached(lab: Lab
     assert len(answers.results) == 4
     assert len(ip("link", "show", "master", "cni0")) == 4
     assert not [each for each in files(lab.home) - before if "c3" in each]
-    assert runtime.allocator is not None
-    assert runtime.allocator.lookup([containers[3].claim]) == {containers[3].claim: None}
+    assert runtime.held([containers[3]]) == {containers[3]: None}
     assert inside(containers[3], "ip", "link", "show", "eth0").returncode != 0
     runtime.delete(containers)
     assert leases(lab) == set()

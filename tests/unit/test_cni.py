@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.cni.netconf import Attachment, CniRoute, NetConf, parse_list
+from podwire.cni.netconf import Attachment, CniRoute, NetConf
+from podwire.cni.netlist import parse_list
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.plugins.common import host_veth
 from podwire.cni.plugins.ptp import Ptp

@@ -1,0 +1,73 @@
+"""``podwire cni``: a drop-in for cnitool (cnitool/cnitool.go of containernetworking/cni).
+
+============  =============================================================================
+NETCONFPATH   directory of network configurations; /etc/cni/net.d if unset
+CNI_PATH      directories of plugins; where it is unset, podwire's own plugins are used
+CNI_ARGS      ``K=V;K=V``, for all plugins
+CAP_ARGS      JSON object of values for capabilities
+CNI_IFNAME    name of the container's interface; eth0 if unset
+============  =============================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from hashlib import sha512
+from typing import Iterable, Optional
+
+from ..cni.arguments import Arguments, parse_pairs
+from ..cni.invoke import search_path
+from ..cni.netconf import Attachment, parse_object
+from ..cni.netlist import load
+from ..cni.plugins import PLUGINS
+from ..cni.runtime import Runtime
+from ..errors import CniError
+
+CONF_DIR = "/etc/cni/net.d"
+
+
+def cni(command: str, network: str, netns: str, timeout: Optional[float] = None) -> int:
+    """Run one command for the namespace at the path ``netns``; the result of ``add`` goes to stdout.
+
+    ``gc`` collects everything, and ``status`` looks at no namespace. Raises CniError.
+    """
+    environ = os.environ
+    capabilities = environ.get("CAP_ARGS") or "{}"
+    runtime = Runtime(
+        load(environ.get("NETCONFPATH") or CONF_DIR, network),
+        PLUGINS,
+        plugin_dirs=search_path(environ.get("CNI_PATH", "")),
+        arguments=Arguments(parse_pairs(environ.get("CNI_ARGS", "")), parse_object(capabilities, "CAP_ARGS")),
+        timeout=timeout,
+    )
+    attachment = attachment_of(netns)
+    if command == "add":
+        answers = runtime.add([attachment])
+        _raise_first(answers.errors.values())
+        print(json.dumps(answers.results[attachment].to_json(runtime.network.cni_version), indent=4))
+    elif command == "check":
+        _raise_first(runtime.check([attachment]).values())
+    elif command == "del":
+        _raise_first(runtime.delete([attachment]).values())
+    elif command == "gc":
+        _raise_first(runtime.collect([]))
+    else:
+        runtime.status()
+    return 0
+
+
+def attachment_of(netns: str) -> Attachment:
+    """cnitool's: the container's id is a digest of the namespace's path."""
+    path = os.path.abspath(netns)
+    digest = sha512(path.encode(errors="surrogateescape")).digest()[:10].hex()
+    return Attachment(f"cnitool-{digest}", os.environ.get("CNI_IFNAME") or "eth0", path)
+
+
+def _raise_first(errors: Iterable[CniError]) -> None:
+    listed = list(errors)
+    for each in listed[1:]:
+        print(f"podwire: {each}", file=sys.stderr)
+    if listed:
+        raise listed[0]
