@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from contextlib import suppress
+from contextlib import suppress
 from typing import Dict, Iterable, NamedTuple, Optional
 
 from ..errors import LabError
@@ -60,7 +61,8 @@ def kill(processes: Iterable[Process]) -> None:
                 continue
             waiting[descriptor] = process
             if process.alive:  # asked after the descriptor holds on to whoever it is
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may die on its own right now
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                 poll.register(descriptor, select.POLLIN)
             else:
                 os.close(descriptor)
