@@ -7,7 +7,6 @@ import select
 import signal
 import time
 from contextlib import suppress
-from contextlib import suppress
 from typing import Dict, Iterable, NamedTuple, Optional
 
 from ..errors import LabError
