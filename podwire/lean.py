@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections import defaultdict as defaultdict
+    from functools import cached_property as cached_property
     from functools import lru_cache as lru_cache
     from hashlib import sha256 as sha256
     from hashlib import sha512 as sha512
@@ -37,6 +38,21 @@ else:
     def lru_cache(maxsize):
         """functools.lru_cache, without functools."""
         return lambda function: _lru_cache_wrapper(function, maxsize, False, lambda *each: each)
+
+    class cached_property:
+        """functools.cached_property: what a method gave once is an attribute from then on."""
+
+        def __init__(self, function):
+            self._function = function
+
+        def __set_name__(self, owner, name):
+            self._name = name
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            value = instance.__dict__[self._name] = self._function(instance)
+            return value
 
     class _Alias:
         """Stands for Callable and Union in the definitions of type aliases, which run."""
