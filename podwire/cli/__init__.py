@@ -14,6 +14,7 @@ _EXAMPLES = """examples:
   podwire exec node-1 -- ip route            a command on a node
   podwire exec pod-a -- curl -s http://10.244.1.3:8080/
   podwire cni add mynet /run/netns/a         what cnitool does, with the same environment
+  podwire cni-install /opt/cni/bin           podwire's CNI plugins, for any runtime
   podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
 """
 
@@ -34,6 +35,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             from .cni import cni
 
             return cni(options.command, options.network, options.netns, options.timeout)
+        if options.verb == "cni-install":
+            from .cni_install import cni_install
+
+            cni_install(options.directory, python=options.python, force=options.force, listing=options.list)
+            return 0
         if options.verb == "conform":
             from ..conform.suite import conform
 
@@ -87,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
     _add_inventory(execute, "default: the one running lab that has the name")
     _add_cni(verbs)
+    _add_install(verbs)
     _add_conform(verbs)
     return parser
 
@@ -103,6 +110,23 @@ def _add_cni(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     cni.add_argument("network", metavar="NETWORK", help="the name in its configuration")
     cni.add_argument("netns", metavar="NETNS", help="path of the network namespace")
     cni.add_argument("--timeout", metavar="SECONDS", type=float, help="kill a plugin that takes longer")
+
+
+def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    install = verbs.add_parser(
+        "cni-install",
+        help="install CNI plugins",
+        description="Install podwire's CNI plugins as executables, with their library beside them in DIR/.podwire. "
+        "A plugin of the same name that is not podwire's stays, and then nothing is installed.",
+    )
+    install.add_argument(
+        "directory", metavar="DIR", nargs="?", default="/opt/cni/bin", help="where (default: %(default)s)"
+    )
+    install.add_argument("--list", action="store_true", help="say what would be put there, and change nothing")
+    install.add_argument("--force", action="store_true", help="replace plugins that are not podwire's, too")
+    install.add_argument(
+        "--python", metavar="PATH", help="the interpreter that they get, 3.9 or newer (default: the one that runs this)"
+    )
 
 
 def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
