@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import time
+from contextlib import suppress
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from .case import Failed, Hung
@@ -100,6 +101,14 @@ class Running(NamedTuple):
     stdin: bytes
     started: float
 
+    def feed(self) -> None:
+        """Write stdin and close it, without waiting for an answer."""
+        assert self.process.stdin
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(self.stdin)
+            self.process.stdin.close()
+        self.process.stdin = None
+
     def reply(self) -> Reply:
         """Wait for the end. Failed when it hangs: it is killed then."""
         try:
@@ -135,8 +144,5 @@ def begin(program: str, environment: Mapping[str, Optional[str]], stdin: bytes, 
 def begin_all(jobs: Sequence[Running]) -> List[Reply]:
     """Feed all at once, so that they run side by side, and wait for all."""
     for job in jobs:
-        assert job.process.stdin
-        job.process.stdin.write(job.stdin)
-        job.process.stdin.close()
-        job.process.stdin = None
+        job.feed()
     return [job.reply() for job in jobs]

@@ -12,11 +12,13 @@ from .tools import find, ip, run
 Snapshot = Dict[str, List[str]]
 """Section, such as ``node links`` or ``files``, to its sorted lines."""
 
-_VOLATILE = re.compile(
-    r"\s+(?:\w+_timer\s+\S+|(?:bridge_id|designated_\w+|root_\w+|topology_change\w*|fdb_n_learned|port_\w+) \S+"
-    r"|state [A-Z]+|link-netnsid \S+|link-netns \S+|numtxqueues \d+|numrxqueues \d+|gso_\w+ \d+|tso_\w+ \d+"
-    r"|gro_\w+ \d+|qdisc (?:noop|noqueue)|tentative|pref medium|valid_lft \S+|preferred_lft \S+|expires \S+)"
+#: What changes by itself, and what tells nobody anything.
+_PAIRS = (
+    r"\w+_timer|bridge_id|designated_\w+|root_\w+|topology_change\w*|fdb_n_learned|port_\w+|mcast_\w+|group_\w+"
+    r"|nf_call_\w+|addrgenmode|ageing_time|max_age|hello_time|forward_delay|m(?:in|ax)mtu|mode|group|state|pref"
+    r"|link-netns(?:id)?|num[tr]xqueues|(?:gso|tso|gro)_\w+|(?:valid|preferred)_lft|expires|config_pending"
 )
+_VOLATILE = re.compile(rf"\s+(?:(?:{_PAIRS})\s+\S+|qdisc (?:noop|noqueue)|tentative|brd ff:ff:ff:ff:ff:ff)")
 _INDEX = re.compile(r"^\d+: ")
 #: What the kernel makes by itself, now or a moment later: it follows from links and addresses that are shown.
 _DERIVED = re.compile(r"\blo\s+inet6? (?:127\.0\.0\.1/8|::1/128)|\sproto kernel\s|\sinet6 fe80::")

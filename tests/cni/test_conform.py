@@ -55,6 +55,7 @@ KNOWN: Dict[str, Tuple[str, ...]] = {
     # https://github.com/containernetworking/plugins/issues/810
     "masquerade.gone.empty": _NEITHER,
     "masquerade.gone.gone": _NEITHER,
+    "masquerade.check": _NEITHER,
     # https://github.com/containernetworking/plugins/issues/498
     "host-local.empty": ("host-local",),
     "ranges.invalid.code.tiny": ("host-local",),
@@ -83,6 +84,7 @@ SOMETIMES: Dict[str, Tuple[str, ...]] = {
     "bridge.concurrent": ("bridge",),
     "add.concurrent": ("bridge",),
     "reuse.node": _NEITHER,
+    "del.killed": ALL,
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import time
 
 from ..case import IPAM, MAIN, META, MUST, QUALITY, SHOULD, case
 from ..trial import Trial
@@ -173,3 +176,28 @@ def concurrent(t: Trial) -> None:
     container = t.add()
     for reply in t.at_once([t.begin("DEL", container) for _ in range(3)]):
         reply.succeeded()
+
+
+@case(
+    "del.killed",
+    "DEL cleans up after an ADD that was killed, wherever it stood",
+    "Section 3: Lifecycle & Ordering",
+    QUALITY,
+    excluded=["loopback"],
+)
+def killed(t: Trial) -> None:
+    t.warm()
+    for milliseconds in (1, 2, 4, 8, 16, 32):
+        container = t.container()
+        before = t.show()
+        job = t.begin("ADD", container)
+        job.feed()
+        time.sleep(milliseconds / 1000)  # a point in time is what is asked for
+        os.killpg(job.process.pid, signal.SIGKILL)
+        job.reply()
+        t.delete(container)
+        if t.subject.kind == META:  # what it did to the container's own link goes with the link
+            now = t.show()["node rules"]
+            t.expect(now == before["node rules"], "the rules as before", [line for line in now if line not in before])
+        else:
+            t.same(before, f"an ADD killed after {milliseconds} ms and its DEL leave nothing behind")

@@ -9,7 +9,8 @@ from ..node import Container
 from ..shape import bare
 from ..tools import run
 from ..traffic import reach
-from ..trial import OUTSIDE, UPLINK, Trial
+from ..trial import Trial
+from ..world import OUTSIDE, UPLINK
 
 _KEYS = "Plugin documentation: firewall"
 _FIREWALL = ["firewall"]

@@ -8,7 +8,8 @@ from typing import List
 from ..case import MUST, QUALITY, SHOULD, case
 from ..shape import addresses
 from ..tools import ip
-from ..trial import SUBNET_ENV, Trial
+from ..trial import Trial
+from ..world import SUBNET_ENV
 
 _KEYS = "Plugin documentation: flannel"
 _FLANNEL = ["flannel"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Dict, List
 
+from ...kernel.namespace import mount
 from ..case import MUST, QUALITY, SHOULD, case
 from ..node import Container
 from ..shape import bare
@@ -274,3 +276,29 @@ def concurrent(t: Trial) -> None:
     at_once("DEL")
     left = [name for name in os.listdir(_LEASES) if name[0].isdigit()]
     t.expect(not left, "no lease", left)
+
+
+@case(
+    "host-local.full",
+    "a full disk is an error that loses no address: nothing is left, and the next ADD works",
+    "Section 5: Error",
+    QUALITY,
+    plugins=_LOCAL,
+)
+def full_disk(t: Trial) -> None:
+    data = "/run/full"
+    os.mkdir(data)
+    mount("tmpfs", data, "tmpfs", data="size=64k")
+    config = t.with_ipam(dataDir=data, ranges=[[{"subnet": "10.22.0.0/29"}]])
+    first = t.add(config=config)
+    t.delete(first, config)
+    with suppress(OSError), open(f"{data}/filler", "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    for _ in range(2):
+        t.run("ADD", t.container(), config).refused()
+    leases = [name for name in os.listdir(f"{data}/conform") if name.startswith("10.")]
+    t.expect(not leases, "no lease of a failed ADD", leases)
+    os.unlink(f"{data}/filler")
+    found = [bare(t.add(config=config).result)[0] for _ in range(5)]
+    t.expect(len(set(found)) == 5, "all five addresses", found)

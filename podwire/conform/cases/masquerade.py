@@ -7,8 +7,10 @@ from typing import Any, Dict, List
 from ..case import QUALITY, SHOULD, case
 from ..node import Container
 from ..shape import bare
+from ..tools import run
 from ..traffic import reach
-from ..trial import OUTSIDE, OUTSIDE6, UPLINK, UPLINK6, Trial
+from ..trial import Trial
+from ..world import OUTSIDE, OUTSIDE6, UPLINK, UPLINK6
 
 _MASQ = "Section 1: Well-known keys (ipMasq)"
 _PLUGINS = ["bridge", "ptp"]
@@ -122,3 +124,19 @@ def backend(t: Trial) -> None:
     t.expect(source == UPLINK, f"a connection that comes from {UPLINK}", source or "none")
     t.delete(container, config)
     _rules_as(t, before)
+
+
+@case(
+    "masquerade.check",
+    "CHECK fails when the masquerade rules were flushed",
+    "Section 2: CHECK (firewall rules)",
+    SHOULD,
+    plugins=_PLUGINS,
+    needs=["nftables", "iptables"],
+    since="0.4.0",
+)
+def flushed(t: Trial) -> None:
+    container = t.add(config=_config(t))
+    t.control(container, _config(t))
+    run("nft", "flush", "ruleset")
+    t.check(container, _config(t)).refused()

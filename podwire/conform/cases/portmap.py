@@ -10,7 +10,8 @@ from ..node import Container
 from ..shape import bare
 from ..tools import ip, run
 from ..traffic import reach
-from ..trial import OUTSIDE, UPLINK, UPLINK6, Trial
+from ..trial import Trial
+from ..world import OUTSIDE, UPLINK, UPLINK6
 
 _KEYS = "Plugin documentation: portmap"
 _PORTMAP = ["portmap"]

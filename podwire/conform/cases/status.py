@@ -6,7 +6,8 @@ import os
 
 from .. import stub
 from ..case import MAIN, MUST, QUALITY, SHOULD, case
-from ..trial import SUBNET_ENV, Trial
+from ..trial import Trial
+from ..world import SUBNET_ENV
 
 _STATUS = "Section 2: STATUS"
 _SINCE = "1.1.0"
