@@ -31,6 +31,19 @@ options:
     description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
     type: path
     required: true
+  conflist:
+    description:
+      - A network configuration list in place of the one that the intent has, as a mapping or as a path on the node.
+        Attachments of another list are detached and made anew.
+      - C(ranges) and C(routes) of an C(ipam) of type C(host-local) without any are the node's block and default
+        routes; C(mtu) of C(bridge) and C(ptp) is the cluster's.
+    type: raw
+  plugin_dirs:
+    description:
+      - Directories on the node where plugins are looked for. One that is found there and is not podwire's is executed;
+        podwire's own run in the module's process. Default is what the intent has.
+    type: list
+    elements: path
 """
 
 EXAMPLES = r"""
@@ -38,6 +51,13 @@ EXAMPLES = r"""
   podwire_attach:
     intent: "{{ declare_result.intent }}"
     results: "{{ declare_result.results }}"
+
+- name: Attach the pods with what the distribution packages
+  podwire_attach:
+    intent: "{{ declare_result.intent }}"
+    results: "{{ declare_result.results }}"
+    conflist: /etc/cni/net.d/10-mynet.conflist
+    plugin_dirs: [/usr/lib/cni]
 """
 
 RETURN = r"""
@@ -57,6 +77,8 @@ ARGUMENTS = {
     "intent": {"type": "path", "required": True},
     "node": {"type": "str"},
     "results": {"type": "path", "required": True},
+    "conflist": {"type": "raw"},
+    "plugin_dirs": {"type": "list", "elements": "path"},
 }
 
 

@@ -25,12 +25,18 @@ class BackendSettings:
 
 @dataclass(frozen=True)
 class CniSettings:
-    """``type`` is ``bridge`` or ``ptp``; ``name`` is the network's name in its NetConfList."""
+    """``type`` is ``bridge`` or ``ptp``; ``name`` is the network's name in its NetConfList.
+
+    conflist:    a NetConfList of the user's own as JSON, "" for podwire's; the values above are its own then.
+    plugin_dirs: where plugins are looked for on a node; foreign ones found there are executed.
+    """
 
     type: str = "bridge"
     name: str = "podwire"
     bridge: str = "cni0"
     hairpin: bool = True
+    conflist: str = ""
+    plugin_dirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _cluster(data: Dict[str, Any]) -> Cluster:
         service_cidrs=_networks(data["service_cidrs"]),
         node_prefix_lengths=tuple(data["node_prefix_lengths"]),
         backend=BackendSettings(**data["backend"]),
-        cni=CniSettings(**data["cni"]),
+        cni=CniSettings(**{**data["cni"], "plugin_dirs": tuple(data["cni"]["plugin_dirs"])}),
         masquerade=data["masquerade"],
         nodes=tuple([_node(each) for each in data["nodes"]]),
         pods=tuple([Pod(*each) for each in data["pods"]]),

@@ -14,25 +14,38 @@ from base64 import b64decode, b64encode
 from ..errors import CNI_IO_FAILURE, CniError
 from ..lean import TYPE_CHECKING, NamedTuple
 from .arguments import Arguments
+from .invoke import write_all
 from .netconf import Attachment
 from .netlist import NetConfList
 from .result import Result
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional
+    from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 CACHE_DIR = "/var/lib/cni"
 _KIND = "cniCacheV1"
 
 
+class Origin(NamedTuple):
+    """What ADD was done with."""
+
+    network: NetConfList
+    arguments: Arguments = Arguments()
+    plugin_dirs: Tuple[str, ...] = ()
+
+
 class Cached(NamedTuple):
-    """A cached ADD. ``config`` is the text of the NetConfList that it was made with."""
+    """A cached ADD. ``config`` is the text of the NetConfList that it was made with.
+
+    ``plugin_dirs`` is podwire's own addition, for a DEL by the plugins that did the ADD; libcni does not look at it.
+    """
 
     network: str
     attachment: Attachment
     config: str
     result: Result
     arguments: Arguments = Arguments()
+    plugin_dirs: Tuple[str, ...] = ()
 
 
 def cached_of_all_networks(cache_dir: str) -> List[Cached]:
@@ -53,14 +66,11 @@ class Cache:
         self._folder = os.path.join(cache_dir, "results")
         self._network = network
 
-    def write(
-        self, network: NetConfList, results: Mapping[Attachment, Result], arguments: Arguments
-    ) -> Dict[Attachment, CniError]:
+    def write(self, origin: Origin, results: Mapping[Attachment, Result]) -> Dict[Attachment, CniError]:
         """Keep results, each whole or not at all; errors for those that could not be kept."""
         errors: Dict[Attachment, CniError] = {}
         if not results:
             return errors
-        config = b64encode(network.source.encode()).decode()
         temporary = os.path.join(self._folder, ".podwire")  # one is enough: the runtime holds its lock
         for attachment, result in results.items():
             path = self._path(attachment)
@@ -68,7 +78,7 @@ class Cache:
                 os.makedirs(self._folder, 0o700, exist_ok=True)
                 file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
                 try:
-                    os.write(file, _dump(network, config, attachment, result, arguments))
+                    write_all(file, _dump(origin, attachment, result))
                 finally:
                     os.close(file)
                 os.rename(temporary, path)
@@ -93,11 +103,12 @@ class Cache:
         return os.path.join(self._folder, f"{self._network}-{attachment.container_id}-{attachment.ifname}")
 
 
-def _dump(network: NetConfList, config: str, attachment: Attachment, result: Result, arguments: Arguments) -> bytes:
+def _dump(origin: Origin, attachment: Attachment, result: Result) -> bytes:
+    network, arguments = origin.network, origin.arguments
     content: Dict[str, Any] = {
         "kind": _KIND,
         "containerId": attachment.container_id,
-        "config": config,
+        "config": b64encode(network.source.encode()).decode(),
         "ifName": attachment.ifname,
         "networkName": network.name,
         "netns": attachment.netns,
@@ -107,6 +118,8 @@ def _dump(network: NetConfList, config: str, attachment: Attachment, result: Res
         content["cniArgs"] = arguments.pairs
     if arguments.capabilities:
         content["capabilityArgs"] = arguments.capabilities
+    if origin.plugin_dirs:
+        content["pluginDirs"] = origin.plugin_dirs
     return json.dumps(content, separators=(",", ":")).encode()
 
 
@@ -125,6 +138,7 @@ def _load(path: str) -> Optional[Cached]:
                 tuple((str(key), str(value)) for key, value in data.get("cniArgs") or ()),
                 dict(data.get("capabilityArgs") or {}),
             ),
+            tuple(data.get("pluginDirs") or ()),
         )
     except (OSError, ValueError, KeyError, TypeError, CniError):
         return None

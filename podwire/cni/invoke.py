@@ -93,7 +93,7 @@ def call(path: str, environ: Mapping[str, str], stdin: bytes, timeout: Optional[
     """
     files = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdin", "stdout", "stderr")]
     try:
-        _write_all(files[0], stdin)
+        write_all(files[0], stdin)
         os.lseek(files[0], 0, os.SEEK_SET)
         status = _run(path, environ, files, timeout)
         stdout, stderr = _content(files[1]), _content(files[2])
@@ -171,13 +171,14 @@ def _content(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
 
 
-def _write_all(file: int, content: bytes) -> None:
+def write_all(file: int, content: bytes) -> None:
+    """write(2) until everything is written; OSError if that cannot be, such as on a full disk."""
     while content:
         content = content[os.write(file, content) :]
 
 
 def _pass_on(stderr: bytes) -> None:
     try:
-        _write_all(2, stderr)
+        write_all(2, stderr)
     except OSError:  # nobody listens
         return

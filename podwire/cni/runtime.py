@@ -24,7 +24,7 @@ from ..kernel.lock import locked
 from ..lean import TYPE_CHECKING
 from .arguments import Arguments
 from .batch import Answers, Batch, Operations
-from .cache import CACHE_DIR, Cache, Cached
+from .cache import CACHE_DIR, Cache, Cached, Origin
 from .chain import Chain, make_chain
 from .executed import Executed
 from .netconf import Attachment
@@ -62,7 +62,8 @@ class Runtime:
         self.cache = Cache(cache_dir, network.name)
         self.arguments = arguments or Arguments()
         self._cache_dir = cache_dir
-        self._plugins, self._plugin_dirs, self._timeout = plugins, plugin_dirs, timeout
+        self.plugin_dirs = tuple(plugin_dirs)
+        self._plugins, self._timeout = plugins, timeout
         self._lock = os.path.join(cache_dir, "podwire.lock")
         self._steps: Chain = make_chain(network, plugins, plugin_dirs, self.arguments, self._lock, timeout)
         first = self._steps[0]
@@ -246,7 +247,7 @@ class Runtime:
 
     def _keep(self, results: Mapping[Attachment, Result]) -> Dict[Attachment, CniError]:
         with locked(self._lock):
-            return self.cache.write(self.network, results, self.arguments)
+            return self.cache.write(Origin(self.network, self.arguments, self.plugin_dirs), results)
 
     def _results(self, attachments: Iterable[Attachment]) -> Dict[Attachment, Result]:
         found = {each: self.cache.read(each) for each in attachments}
@@ -260,7 +261,7 @@ class Runtime:
             self.network,
             self._plugins,
             self._cache_dir,
-            plugin_dirs=self._plugin_dirs,
+            plugin_dirs=self.plugin_dirs,
             arguments=cached.arguments,
             timeout=self._timeout,
         )

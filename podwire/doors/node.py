@@ -35,8 +35,9 @@ def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
 
 def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
-    from ..lab import pods
+    from ..lab import conflist, pods
 
+    cluster = conflist.override(cluster, options.get("conflist"), options.get("plugin_dirs"))
     outcome = pods.reconcile(cluster, name, check=check)
     told = {} if check else {"pods": outcome.results}
     return {**differs(outcome.lines, f"pods of {name}"), **told}

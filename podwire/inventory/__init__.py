@@ -45,7 +45,7 @@ def read(
     record = record or Record()
     problems = Problems(hosts, origins or {})
     fields = shared(hosts, problems)
-    settings = read_settings(fields, problems)
+    settings = read_settings(fields, problems, source)
     intents = [read_node(name, variables, settings, problems) for name, variables in hosts.items()]
     ports, routers = place(intents, settings.segments, settings.routers, record, problems)
     reserved = {**{router.name: "router" for router in routers}, **{intent.name: "node" for intent in intents}}

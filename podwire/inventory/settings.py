@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..cluster import BackendSettings, CniSettings, Segment, vxlan_device
 from ..model import IPNetwork
+from .cni import read_cni
 from .field import ALL, Field, Problems
-from .names import CLUSTER_VARIABLES, is_device, is_network
+from .names import CLUSTER_VARIABLES, is_device
 from .underlay import RouterIntent, read_underlay
 
 #: The longest prefix from which host-local can give an address (it wants two host bits).
@@ -57,8 +58,9 @@ def shared(hosts: Mapping[str, Mapping[str, Any]], problems: Problems) -> Dict[s
     return fields
 
 
-def read_settings(fields: Mapping[str, Field], problems: Problems) -> Settings:
-    """Read every cluster-wide variable; what is wrong or missing becomes its default."""
+def read_settings(fields: Mapping[str, Field], problems: Problems, source: str) -> Settings:
+    """Read every cluster-wide variable; what is wrong or missing becomes its default. ``source`` is the
+    inventory's path."""
     settings = Settings(pods=fields.get("pods"))
     if "cluster_cidrs" in fields:
         settings.cluster_cidrs = _cidrs(fields["cluster_cidrs"], _CLUSTER) or settings.cluster_cidrs
@@ -71,7 +73,7 @@ def read_settings(fields: Mapping[str, Field], problems: Problems) -> Settings:
     if "masquerade" in fields:
         settings.masquerade = fields["masquerade"].boolean(True)
     if "cni" in fields:
-        settings.cni = _cni(fields["cni"], settings)
+        settings.cni = read_cni(fields["cni"], settings.backend, source)
     settings.segments, settings.routers = read_underlay(fields.get("underlay"), settings.versions, problems)
     return settings
 
@@ -136,24 +138,3 @@ def _backend(variable: Field, versions: Tuple[int, ...]) -> BackendSettings:
 
 def _mtu(variable: Field, low: int) -> Optional[int]:
     return None if variable.value == "auto" else variable.integer(low, 65535, 1450)
-
-
-def _cni(variable: Field, settings: Settings) -> CniSettings:
-    default = CniSettings()
-    fields = variable.mapping(("type", "name", "bridge", "hairpin"))
-    name = (fields["name"].text(default.name) if "name" in fields else None) or default.name
-    if not is_network(name):
-        right = "write letters, digits, '.', '_' and '-' after a first letter or digit"
-        fields["name"].fail("not a network name of the CNI specification", right)
-    bridge = (fields["bridge"].text(default.bridge) if "bridge" in fields else None) or default.bridge
-    if not is_device(bridge):
-        fields["bridge"].fail("not a device name", "write up to 15 characters without space, '/' and ':', e.g. cni0")
-    vxlans = [vxlan_device(settings.backend.vni, version) for version in (4, 6)]
-    if bridge in vxlans or bridge == "lo" or (bridge.startswith("eth") and bridge[3:].isdigit()):
-        fields["bridge"].fail("the name of another device of the node", "write a name of its own, e.g. cni0")
-    return CniSettings(
-        type=fields["type"].choice(("bridge", "ptp"), default.type) if "type" in fields else default.type,
-        name=name,
-        bridge=bridge,
-        hairpin=fields["hairpin"].boolean(default.hairpin) if "hairpin" in fields else default.hairpin,
-    )

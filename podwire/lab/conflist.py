@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any, Dict, FrozenSet, Optional
+from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence
 
 from ..cluster import Cluster
-from ..cni.netlist import NetConfList, parse_list
-from ..cni.plugins import bridge
+from ..cni.netlist import NetConfList, load_file, parse_list
 from ..errors import CniError
 
 CONF_DIR = "/etc/cni/net.d"
@@ -24,24 +24,51 @@ def path_of(network: str) -> str:
     return os.path.join(CONF_DIR, f"10-{network}.conflist")
 
 
+def override(cluster: Cluster, given: Any, plugin_dirs: Optional[Sequence[str]]) -> Cluster:
+    """A cluster with another list, given as a mapping or as a path on this node, and other plugins."""
+    cni = cluster.cni
+    if given:
+        text = json.dumps(given) if isinstance(given, Mapping) else load_file(str(given)).source
+        cni = replace(cni, conflist=text, name=parse_list(text).name)
+    if plugin_dirs is not None:
+        cni = replace(cni, plugin_dirs=tuple(plugin_dirs))
+    return cluster if cni is cluster.cni else replace(cluster, cni=cni)
+
+
 def declared(cluster: Cluster, node: str) -> NetConfList:
-    """The list for one node: bridge or ptp over host-local with the node's blocks as ranges.
+    """The list for one node: the cluster's own, or bridge or ptp over host-local with the node's blocks as ranges.
 
     ``ipMasq`` is off because the backend masquerades for the whole node, as flannel does.
     """
     cni = cluster.cni
+    if cni.conflist:
+        return parse_list(json.dumps(_filled(json.loads(cni.conflist), cluster, node), indent=2) + "\n")
     plugin: Dict[str, Any] = {"type": cni.type, "ipMasq": False, "mtu": cluster.mtu}
     if cni.type == "bridge":
         plugin.update(bridge=cni.bridge, isGateway=True, hairpinMode=cni.hairpin)
         if len(cluster.pods) > MANY_PODS:
             plugin["pinGateway"] = True
-    plugin["ipam"] = {
-        "type": "host-local",
+    plugin["ipam"] = {"type": "host-local", **_ranges(cluster, node)}
+    data = {"cniVersion": "1.0.0", "name": cni.name, "plugins": [plugin]}
+    return parse_list(json.dumps(data, indent=2) + "\n")
+
+
+def _ranges(cluster: Cluster, node: str) -> Dict[str, Any]:
+    return {
         "ranges": [[{"subnet": str(cidr)}] for cidr in cluster.node(node).pod_cidrs],
         "routes": [{"dst": str(_DEFAULT[version])} for version in cluster.versions],
     }
-    data = {"cniVersion": "1.0.0", "name": cni.name, "plugins": [plugin]}
-    return parse_list(json.dumps(data, indent=2) + "\n")
+
+
+def _filled(data: Dict[str, Any], cluster: Cluster, node: str) -> Dict[str, Any]:
+    """A list of the user's with what it leaves open: host-local's ranges and routes, and the MTU."""
+    for plugin in data["plugins"]:
+        if plugin["type"] in ("bridge", "ptp"):
+            plugin.setdefault("mtu", cluster.mtu)
+        ipam = plugin.get("ipam")
+        if isinstance(ipam, dict) and ipam.get("type") == "host-local" and not {"subnet", "ranges"} & ipam.keys():
+            plugin["ipam"] = {**_ranges(cluster, node), **ipam}
+    return data
 
 
 def written(network: str) -> Optional[NetConfList]:
@@ -61,7 +88,7 @@ def kept_by(old: NetConfList, new: NetConfList) -> bool:
 
 def bridges(network: NetConfList) -> FrozenSet[str]:
     """The bridges that a list's attachments share."""
-    return frozenset(bridge.settings_of(conf).bridge for conf in network.plugins if conf.type == "bridge")
+    return frozenset(conf.text("bridge") or "cni0" for conf in network.plugins if conf.type == "bridge")
 
 
 def _identity(network: NetConfList) -> Any:

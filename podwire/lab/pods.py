@@ -16,7 +16,7 @@ from ..cluster import Cluster, Pod
 from ..cni.cache import CACHE_DIR, Cached, cached_of_all_networks
 from ..cni.namespaces import NODE
 from ..cni.netconf import Attachment
-from ..cni.netlist import parse_list
+from ..cni.netlist import NetConfList, parse_list
 from ..cni.plugins import PLUGINS
 from ..cni.result import Result
 from ..cni.runtime import Operations, Runtime
@@ -28,6 +28,9 @@ from ..kernel.execute import write_atomically
 from ..state import EMPTY, Scope
 from . import conflist, sandbox
 from .sandbox import Sandbox
+
+#: Seconds after which an executed plugin is killed; kubelet gives a whole sandbox four minutes.
+_PLUGIN_TIMEOUT = 60.0
 
 
 class PodsOutcome(NamedTuple):
@@ -76,7 +79,7 @@ class _Run:
         self.pods = pods
         self.check = check
         self.network = conflist.declared(cluster, node)
-        self.runtime = Runtime(self.network, PLUGINS)
+        self.runtime = self._runtime(self.network, cluster.cni.plugin_dirs)
         self.recorded = sandbox.recorded()
         self.cached = {each.attachment.claim: each for each in cached_of_all_networks(CACHE_DIR)}
         self.lines: List[str] = []
@@ -88,6 +91,10 @@ class _Run:
         }
         self.kept = self._kept()
 
+    @staticmethod
+    def _runtime(network: NetConfList, plugin_dirs: Sequence[str]) -> Runtime:
+        return Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT)
+
     def _kept(self) -> Dict[Attachment, Reservation]:
         """Attachments that can stay, put right in place where need be."""
         attachments = [_attachment(each) for each in self.staying.values() if not each.host_network]
@@ -96,11 +103,12 @@ class _Run:
         return {each: reservation for each, reservation in held.items() if reservation is not None}
 
     def _can_stay(self, cached: Optional[Cached]) -> bool:
-        return (
-            cached is not None
-            and cached.network == self.network.name
-            and (cached.config == self.network.source or conflist.kept_by(parse_list(cached.config), self.network))
-        )
+        """Foreign plugins cannot take over an attachment of another configuration, nor from others."""
+        if cached is None or cached.network != self.network.name or cached.plugin_dirs != self.runtime.plugin_dirs:
+            return False
+        if cached.config == self.network.source:
+            return True
+        return not self.runtime.executes and conflist.kept_by(parse_list(cached.config), self.network)
 
     # --- the three directions --------------------------------------------------------------------
 
@@ -141,11 +149,15 @@ class _Run:
         ]
         if self.check:
             return
-        for config, group in groupby(sorted(gone, key=self._config), key=self._config):
-            runtime = Runtime(parse_list(config), PLUGINS) if config else self.runtime
-            runtime.delete(list(group))
+        self._delete(gone)
         if ending:
             sandbox.stop(ending)
+
+    def _delete(self, gone: Iterable[Attachment]) -> None:
+        """DEL each with the list and plugins that it was attached with."""
+        for (config, plugin_dirs), group in groupby(sorted(gone, key=self._origin), key=self._origin):
+            runtime = self._runtime(parse_list(config), plugin_dirs) if config else self.runtime
+            self.errors.update({each.name: error for each, error in runtime.delete(list(group)).items()})
 
     def _gone(self, ours: Set[str]) -> List[Attachment]:
         valid = {each.claim for each in self.kept}
@@ -153,11 +165,16 @@ class _Run:
         for claim, cached in self.cached.items():  # of a network that had another name
             if claim not in valid and claim.container_id in ours:
                 found.setdefault(claim, cached.attachment)
+        if self.runtime.executes:  # foreign plugins' addresses tell nothing of an ADD that was killed
+            for recorded in self.recorded.values():
+                attachment = _attachment(recorded)
+                if attachment.claim not in valid and not recorded.host_network:
+                    found.setdefault(attachment.claim, attachment)
         return list(found.values())
 
-    def _config(self, attachment: Attachment) -> str:
+    def _origin(self, attachment: Attachment) -> Tuple[str, Tuple[str, ...]]:
         cached = self.cached.get(attachment.claim)
-        return cached.config if cached else ""
+        return (cached.config, cached.plugin_dirs) if cached else ("", ())
 
     def _retire_lists(self) -> None:
         """Remove what the lists on disk have and the declared one has not: their bridges, and the lists of
@@ -204,7 +221,7 @@ class _Run:
         self._tell(answers.operations)
         self._take_results(answers.results)
         if answers.errors and not self.check:
-            self.runtime.delete(answers.errors)
+            self._delete(answers.errors)
         return list(answers.errors)
 
     def _attach(self, missing: Sequence[Pod], failed: Iterable[Attachment]) -> None:

@@ -72,7 +72,7 @@ STRUCTURED = st.fixed_dictionaries(
     {},
     optional={
         "backend": st.dictionaries(st.sampled_from(["type", "vni", "port", "mtu", "direct_routing"]), JUNK),
-        "cni": st.dictionaries(st.sampled_from(["type", "name", "bridge", "hairpin"]), JUNK),
+        "cni": st.dictionaries(st.sampled_from(["type", "name", "bridge", "hairpin", "conflist", "plugin_dirs"]), JUNK),
         "underlay": st.fixed_dictionaries(
             {},
             optional={
