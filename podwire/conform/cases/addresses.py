@@ -76,9 +76,9 @@ def reuse_peer(t: Trial) -> None:
 
 def _reuse(t: Trial, *, peers: bool) -> None:
     config = t.config(ipam={"type": stub.NAME})
-    client = t.node
-    if peers:
-        client = t.add(t.container("peer"), config).namespace
+    # The peer keeps the bridge's carrier up: else the kernel forgets all neighbours when the last port goes.
+    peer = t.add(t.container("peer"), config)
+    client = peer.namespace if peers else t.node
     stub.answer("ADD", convert({"ips": [{"address": "10.22.0.99/24", "gateway": GATEWAY}]}, t.version))
     first = t.add(t.container("old"), config)
     address = bare(first.result)[0]
