@@ -244,7 +244,7 @@ class _Run:
         for name in new:
             if name in self.results:
                 sign = "~" if name in self.staying else "+"
-                self.lines.append(f"{sign} pod {name} {' '.join(self.results[name])}")
+                self.lines.append(" ".join([f"{sign} pod {name}", *self.results[name]]))
         self.errors.update({each.name: error for each, error in answers.errors.items()})
 
     def _tell(self, operations: Operations) -> None:
