@@ -168,3 +168,26 @@ def forwarded_error(t: Trial) -> None:
     t.add(config=t.stubbed())
     stub.answer("GC", {"cniVersion": t.version, "code": 121, "msg": "stuck"}, 1)
     t.collect(config=t.stubbed()).refused(mentions=["stuck"])
+
+
+@case(
+    "gc.continue",
+    "an error of the delegate does not keep GC from removing what it can",
+    _GC,
+    SHOULD,
+    since=_SINCE,
+    plugins=["bridge", "ptp"],
+    needs=["iptables"],
+)
+def goes_on(t: Trial) -> None:
+    config = t.stubbed(ipMasq=True)
+    t.warm(config)
+    crashed = t.container()
+    before = t.show()["node rules"]
+    t.add(crashed, config)
+    t.expect(t.show()["node rules"] != before, "rules of the container while it lives")
+    crashed.remove()
+    stub.answer("GC", {"cniVersion": t.version, "code": 121, "msg": "stuck"}, 1)
+    t.collect(config=config).refused(mentions=["stuck"])
+    left = [f"+ node rules: {line}" for line in t.show()["node rules"] if line not in before]
+    t.expect(not left, "no rule is left", f"{len(left)} rules", "\n".join(left))

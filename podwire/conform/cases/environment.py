@@ -186,6 +186,19 @@ def own_netns(t: Trial) -> None:
         t.same(before, "the node's own namespace stays as it was")
 
 
+@case(
+    "env.netns.override",
+    "CNI_NETNS_OVERRIDE lets ADD work in the plugin's own namespace",
+    _PARAMETERS,
+    QUALITY,
+    plugins=["loopback"],
+    since="1.1.0",
+    each=("1", "true", "TRUE"),
+)
+def override(t: Trial) -> None:
+    t.run("ADD", t.container(), CNI_NETNS="/proc/self/ns/net", CNI_NETNS_OVERRIDE=t.parameter).succeeded()
+
+
 @case("env.bare", "CNI_ variables are enough: no PATH, HOME or anything else", _PARAMETERS, SHOULD)
 def bare_environment(t: Trial) -> None:
     container = t.add(PATH=None)
