@@ -7,6 +7,8 @@ way import none of them at run time: they import from here, and the rest for typ
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -25,15 +27,15 @@ else:
     from _functools import _lru_cache_wrapper
 
     try:
-        from _sha2 import sha256 as sha256  # since Python 3.12
-        from _sha2 import sha512 as sha512
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256 as sha256
+            from _sha2 import sha512 as sha512
+        else:
             from _sha256 import sha256 as sha256
             from _sha512 import sha512 as sha512
-        except ImportError:  # built without
-            from hashlib import sha256 as sha256
-            from hashlib import sha512 as sha512
+    except ImportError:  # built without
+        from hashlib import sha256 as sha256
+        from hashlib import sha512 as sha512
 
     def lru_cache(maxsize):
         """functools.lru_cache, without functools."""
@@ -67,50 +69,62 @@ else:
 
     class _Maker(type):
         """Makes each subclass of NamedTuple a tuple with named fields, as typing's does (by the same code
-        that collections.namedtuple generates, so that building one costs the same)."""
+        that collections.namedtuple generates, so that building one costs the same). Compiling that code
+        takes longer than all the rest, so it is done once for all that have as many fields."""
+
+        codes = {}
 
         def __new__(mcs, name, bases, namespace):
             if not bases:
                 return super().__new__(mcs, name, bases, namespace)
             fields = tuple(namespace.get("__annotations__", ()))
             defaults = tuple(namespace.pop(field) for field in fields if field in namespace)
-            arguments = ", ".join(fields)
-            code = f"lambda _cls, {arguments}: _new(_cls, ({arguments},))"
-            new = eval(code, {"_new": tuple.__new__, "__builtins__": {}, "__name__": f"namedtuple_{name}"})
-            new.__defaults__ = defaults
-            body = {
-                "__slots__": (),
-                "_fields": fields,
-                "_field_defaults": dict(zip(fields[len(fields) - len(defaults) :], defaults)),
-                "__match_args__": fields,
-                "__new__": new,
-                "_make": classmethod(_make),
-                "_replace": _replace,
-                "_asdict": _asdict,
-                "__getnewargs__": _getnewargs,
-                "__repr__": _repr,
-            }
-            body.update((field, _tuplegetter(number, field)) for number, field in enumerate(fields))
-            body.update(namespace)
-            return type(name, (tuple,), body)
+            namespace.update(
+                __slots__=(),
+                __match_args__=fields,
+                __new__=_Function(mcs.code(fields), {"_new": tuple.__new__, "__builtins__": {}}, name, defaults),
+                _fields=fields,
+                _field_defaults=dict(zip(fields[len(fields) - len(defaults) :], defaults)),
+            )
+            for number, field in enumerate(fields):
+                namespace[field] = _tuplegetter(number, field)
+            return type(name, (_Named,), namespace)
+
+        @classmethod
+        def code(mcs, fields):
+            """The code of ``__new__``."""
+            count = len(fields)
+            if count not in mcs.codes:
+                arguments = ", ".join(fields)
+                mcs.codes[count] = eval(f"lambda _cls, {arguments}: _new(_cls, ({arguments},))").__code__
+            return mcs.codes[count].replace(co_varnames=("_cls", *fields))
+
+    _Function = type(lambda: 0)
 
     class NamedTuple(metaclass=_Maker):
         """typing.NamedTuple, without typing."""
 
-    def _make(cls, values):
-        return tuple.__new__(cls, values)
+    class _Named(tuple):
+        """What all named tuples have in common."""
 
-    def _replace(self, **changes):
-        made = self._make([changes.pop(field, value) for field, value in zip(self._fields, self)])
-        if changes:
-            raise ValueError(f"Got unexpected field names: {list(changes)!r}")
-        return made
+        __slots__ = ()
 
-    def _getnewargs(self):
-        return tuple(self)
+        @classmethod
+        def _make(cls, values):
+            return tuple.__new__(cls, values)
 
-    def _asdict(self):
-        return dict(zip(self._fields, self))
+        def _replace(self, **changes):
+            made = self._make([changes.pop(field, value) for field, value in zip(self._fields, self)])
+            if changes:
+                raise ValueError(f"Got unexpected field names: {list(changes)!r}")
+            return made
 
-    def _repr(self):
-        return f"{type(self).__name__}({', '.join(f'{field}={value!r}' for field, value in zip(self._fields, self))})"
+        def _asdict(self):
+            return dict(zip(self._fields, self))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            pairs = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self))
+            return f"{type(self).__name__}({pairs})"

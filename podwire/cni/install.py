@@ -35,6 +35,8 @@ _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 #: What the modules of an installation are reached from.
 _ROOTS = ("podwire.cni.launch", "podwire.cni.preload", "podwire.cni.prelink")
 
+#: Without columns in tracebacks: that is a third of the code to be read at each start.
+_COMPILING = ("-IS", "-X", "no_debug_ranges")
 #: What is installed.
 NAMES = tuple(name for name in sorted(PLUGINS) if os.path.isfile(f"{_HOME}/podwire/cni/plugins/{PLUGINS[name][0]}.py"))
 
@@ -146,7 +148,7 @@ class _Installation:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as out:
                 out.write(content)
-        command = [self._python, "-IS", os.path.join(temporary, "podwire/cni/prelink.py"), temporary, *NAMES]
+        command = [self._python, *_COMPILING, os.path.join(temporary, "podwire/cni/prelink.py"), temporary, *NAMES]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             cause = (done.stderr.strip() or "no reason given").splitlines()[-1]

@@ -22,10 +22,10 @@ try:
         import gc, marshal
 
         gc.disable()
-        first, modules = marshal.loads(data[len(version) :])
+        first, modules, extensions = marshal.loads(data[len(version) :])
         names = {"__name__": "preload"}
         exec(first, names)
-        names["preload"](library, modules)
+        names["preload"](library, modules, extensions)
     else:  # another Python since: slower, from sources
         sys.path.insert(0, library)
     from podwire.cni.launch import launch

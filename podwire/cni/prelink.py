@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from importlib.util import find_spec
 
 TYPE_CHECKING = False
 
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 #: Modules of the standard library that come along. The others stay Python's to find: built in, or seldom needed.
 _STANDARD = ("__future__", "_collections_abc", "stat", "genericpath", "posixpath", "os", "struct", "ipaddress")
+#: Modules of the standard library in files of machine code, wherever they are.
+_EXTENSIONS = ("_json", "_ctypes")
+#: What a plugin calls in its own process, and therefore mostly needs as well.
+_CALLED = {"bridge": ("host-local",), "ptp": ("host-local",), "flannel": ("bridge", "host-local")}
 
 
 def observe(library: str, plugin: str) -> List[Tuple[str, bool, str]]:
     """(name, whether it is a package, path of its source) of a plugin's modules, in the order in which they end."""
+    for name in _STANDARD:
+        sys.modules.pop(name, None)
     before = set(sys.modules)
     sys.path.insert(0, library)
     ended: List[str] = []
@@ -35,7 +42,8 @@ def observe(library: str, plugin: str) -> List[Tuple[str, bool, str]]:
 
     bootstrap._load_unlocked = observed
     skel = __import__("podwire.cni.skel", fromlist=["load"])
-    skel.load(plugin)
+    for each in (plugin, *_CALLED.get(plugin, ())):
+        skel.load(each)
     __import__("podwire.cni.launch")
     found = []
     for name in ended:
@@ -48,7 +56,7 @@ def observe(library: str, plugin: str) -> List[Tuple[str, bool, str]]:
 
 
 def prelink(library: str, plugin: str) -> bytes:
-    """``sys.version``, and what ``marshal`` makes of (code of preload.py, modules).
+    """``sys.version``, and what ``marshal`` makes of (code of preload.py, modules, paths of extensions).
 
     Paths of podwire's own modules are relative to the library: it gets another name yet.
     """
@@ -57,7 +65,9 @@ def prelink(library: str, plugin: str) -> bytes:
         shown = os.path.relpath(path, library) if path.startswith(library) else path
         modules.append((name, package, shown, _compiled(path, shown)))
     first = "podwire/cni/preload.py"
-    return sys.version.encode() + marshal.dumps((_compiled(os.path.join(library, first), first), modules))
+    specs = ((name, find_spec(name)) for name in _EXTENSIONS)
+    extensions = {name: spec.origin for name, spec in specs if spec and (spec.origin or "").endswith(".so")}
+    return sys.version.encode() + marshal.dumps((_compiled(os.path.join(library, first), first), modules, extensions))
 
 
 def _compiled(path: str, shown: str) -> Any:

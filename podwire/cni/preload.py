@@ -9,12 +9,14 @@ from the library beside it in the usual way.
 from __future__ import annotations
 
 import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader
 
 TYPE_CHECKING = False  # not from podwire.lean, which comes second
 
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
-    from typing import Any, Callable, List, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     #: (name, whether it is a package, path of its source (podwire's own: in the library), code)
     Preloaded = List[Tuple[str, bool, str, CodeType]]
@@ -22,11 +24,9 @@ else:
     ModuleType = type(sys)  # types imports what it does not need
 
 
-def preload(library: str, modules: Preloaded) -> None:
-    """Run the modules. ``library``: the directory that holds the package."""
-    from _frozen_importlib import ModuleSpec
-
-    sys.path.insert(0, library)
+def preload(library: str, modules: Preloaded, extensions: Dict[str, str]) -> None:
+    """Run the modules. ``library``: the directory that holds the package. ``extensions``: name to path."""
+    sys.meta_path.insert(0, _Extensions(extensions))
     found = sys.modules
     for name, package, path, _ in modules:
         module = found[name] = ModuleType(name)
@@ -45,6 +45,18 @@ def preload(library: str, modules: Preloaded) -> None:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(found[parent], child, found[name])
+
+
+class _Extensions:
+    """Finds modules of machine code without looking through directories for them."""
+
+    def __init__(self, paths: Dict[str, str]) -> None:
+        self._paths = paths
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
+        """What Python's importer asks."""
+        origin = self._paths.get(name)
+        return ModuleSpec(name, ExtensionFileLoader(name, origin), origin=origin) if origin else None
 
 
 def _run_without_functools(code: CodeType, module: ModuleType) -> None:

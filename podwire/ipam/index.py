@@ -94,6 +94,14 @@ def unlink(path: str) -> None:
         pass
 
 
+_known: List[str] = []
+
+
 def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    if not _known:
+        file = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _known.append(os.read(file, 64).decode().strip())
+        finally:
+            os.close(file)
+    return _known[0]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Callable, Dict, List
 
-from . import nodes, peers, pods, site
+from . import cni, nodes, peers, pods, site
 from .measure import NotRun
 from .report import Row, table
 
@@ -25,6 +25,7 @@ WORKS: Dict[str, Callable[[int], List[Row]]] = {
     "peers": peers.bench,
     "many-peers": peers.bench_many,
     "pods": pods.bench,
+    "cni": cni.bench,
 }
 
 
