@@ -8,6 +8,7 @@ from typing import Iterator
 
 import pytest
 
+from podwire.cni.install import install
 from tests.cni.nodes import Node, start_node
 
 
@@ -17,3 +18,11 @@ def node(tmp_path: Path) -> Iterator[Node]:
     made = start_node(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory with podwire's plugins as executables."""
+    directory = tmp_path_factory.mktemp("cni") / "bin"
+    install(str(directory))
+    return str(directory)

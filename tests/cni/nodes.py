@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,14 +17,14 @@ GO = "/usr/lib/cni"
 needs_go = pytest.mark.skipif(
     not os.path.exists(f"{GO}/host-local"), reason="needs Go's plugins: apt-get install containernetworking-plugins"
 )
-_PRIVATE = ("/run", "/etc/cni", "/var/lib/cni", "/var/lib/containers")
+_PRIVATE = ("/run", "/etc/cni", "/var/lib/cni", "/opt/cni")
+_KINDS = ("--net", "--mount", "--uts", "--pid", "--ipc")
 _SETUP = """
 set -e
 mount --make-rprivate /
-for each in {private}; do mkdir -p $each; mount -t tmpfs none $each; done
+for each in {private}; do mount -t tmpfs none $each; done
 mkdir -p /run/netns
 mount --bind /run/netns /run/netns && mount --make-shared /run/netns
-mount -t sysfs sysfs /sys 2>/dev/null || true
 ip link set lo up
 echo ready
 exec sleep infinity
@@ -41,13 +42,10 @@ except ConnectionRefusedError:
 class Node:
     """``run`` runs a command in the node's namespaces."""
 
-    def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], home: Path, made: Sequence[str]) -> None:
+        self._process, self._made = process, made
         self.home = home
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        self.pid = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
     def run(
         self,
@@ -67,7 +65,7 @@ class Node:
 
     def enter(self, *command: str) -> List[str]:
         """The command line that runs a command here."""
-        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--wd=/", "--", *command]
+        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--wd=/", "--", *command]
 
     def json(self, *command: str) -> Any:
         """What a command prints, as JSON; [] for nothing."""
@@ -114,9 +112,12 @@ class Node:
         return self.run(*command, status=None).returncode == 0
 
     def end(self) -> None:
-        """Kill the node; its namespaces go with it."""
+        """Kill the node; its processes and namespaces go with it."""
         self._process.kill()
         self._process.wait()
+        for each in self._made:
+            with contextlib.suppress(OSError):
+                os.removedirs(each)
 
 
 #: Tunnel devices that the kernel makes in every namespace where their modules are loaded.
@@ -124,15 +125,20 @@ _BORN = {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "si
 
 
 def start_node(home: Path) -> Node:
-    """Make a node; its own network, mount and UTS namespaces."""
+    """Make a node, with network, mount, UTS and PID namespaces of its own."""
+    made = [each for each in _PRIVATE if not os.path.isdir(each)]
+    for each in made:
+        os.makedirs(each)
     script = _SETUP.format(private=" ".join(_PRIVATE))
     process = subprocess.Popen(
-        ["unshare", "--net", "--mount", "--uts", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+        ["unshare", *_KINDS, "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.stdout.close()
-    return Node(process, home)
+    return Node(process, home, made)
 
 
 def conflist(*plugins: Mapping[str, Any], version: str = "1.0.0", name: str = "net", **more: Any) -> str:
