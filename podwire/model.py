@@ -73,7 +73,7 @@ class Link(NamedTuple):
     ``kind``: ``bridge``, ``vxlan``, ``veth``, ``loopback`` or ``""`` (a device podwire did not make).
     A veth with ``peer`` is created together with its other end; one without is that other end and
     is only configured. ``hairpin`` and ``isolated`` are flags of a bridge port. ``alias`` is
-    IFLA_IFALIAS.
+    IFLA_IFALIAS. ``promisc`` and ``allmulti`` are what an administrator set, ``tx_queue`` is in packets.
     """
 
     name: str
@@ -87,6 +87,9 @@ class Link(NamedTuple):
     hairpin: bool | None = None
     isolated: bool | None = None
     alias: str | None = None
+    promisc: bool | None = None
+    allmulti: bool | None = None
+    tx_queue: int | None = None
 
     def __str__(self) -> str:
         words = [f"link {self.name} {self.kind}".rstrip()]
@@ -102,6 +105,7 @@ class Link(NamedTuple):
         for key in ("hairpin", "isolated"):
             if getattr(self, key) is not None:
                 words.append(f"{key} {'on' if getattr(self, key) else 'off'}")
+        words += [key for key in ("promisc", "allmulti") if getattr(self, key)]
         words.append("up" if self.up else "down")
         return " ".join(words)
 
@@ -215,6 +219,33 @@ class NatRule(NamedTuple):
         return f"masquerade {self.source} unless to {', '.join(map(str, self.unless))}"
 
 
+class Chain(NamedTuple):
+    """A chain of an nftables table of ours. One without ``hook`` is only jumped to."""
+
+    family: str
+    table: str
+    name: str
+    type: str = ""
+    hook: int | None = None
+    priority: int = 0
+
+
+class Rule(NamedTuple):
+    """A rule of an nftables chain for one attachment. ``owner`` begins its comment, and is how it is found again.
+
+    ``text`` is the rule as nft shows it, ``expressions`` are what the kernel gets (NFTA_RULE_EXPRESSIONS).
+    """
+
+    chain: Chain
+    owner: str
+    comment: str
+    text: str
+    expressions: bytes
+
+    def __str__(self) -> str:
+        return f"nftables {self.chain.family} {self.chain.table} {self.chain.name}: {self.text}"
+
+
 class File(NamedTuple):
     """A file that belongs to the node's network state, written whole by temp file and rename."""
 
@@ -226,4 +257,4 @@ class File(NamedTuple):
         return f"file {self.path} mode {self.mode:04o}"
 
 
-Object = Union[Link, Address, Neighbour, FdbEntry, NextHop, Route, Sysctl, NatRule, File]
+Object = Union[Link, Address, Neighbour, FdbEntry, NextHop, Route, Sysctl, NatRule, Rule, File]

@@ -10,7 +10,7 @@ to its new next hop by replacement before the old device goes.
 from __future__ import annotations
 
 from .lean import TYPE_CHECKING, NamedTuple, defaultdict
-from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Sysctl
+from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Rule, Sysctl
 from .state import State
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ADD = "add"
 CHANGE = "change"
 REMOVE = "remove"
-_FIELDS = dict(zip((Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, File), State._fields))
+_FIELDS = dict(zip((Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, File), State._fields))
 _SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
 
 
@@ -85,7 +85,7 @@ def link_recreation(desired: Link, current: Link) -> str:
 def link_differences(desired: Link, current: Link) -> list[str]:
     """What has to change on a device that can stay, each as ``mtu 1400 -> 1450``."""
     found = []
-    for name in ("mtu", "mac", "up", "hairpin", "isolated", "alias"):
+    for name in ("mtu", "mac", "up", "hairpin", "isolated", "alias", "promisc", "allmulti", "tx_queue"):
         new, old = getattr(desired, name), getattr(current, name)
         if new is not None and new != old:
             found.append(f"{name} {old} -> {new}")
@@ -172,6 +172,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "files": lambda each: each.path,
     "addresses": lambda each: (each.device, each.interface),
     "nat_rules": lambda each: each,
+    "rules": lambda each: each,
 }
 _CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, File)
 

@@ -6,6 +6,7 @@ from .lean import TYPE_CHECKING, NamedTuple
 from .model import (
     ROUTE_PROTOCOL,
     Address,
+    Chain,
     FdbEntry,
     File,
     IPNetwork,
@@ -15,6 +16,7 @@ from .model import (
     NextHop,
     Object,
     Route,
+    Rule,
     Sysctl,
 )
 
@@ -34,6 +36,7 @@ class State(NamedTuple):
     next_hops: frozenset[NextHop] = frozenset()
     routes: frozenset[Route] = frozenset()
     nat_rules: frozenset[NatRule] = frozenset()
+    rules: frozenset[Rule] = frozenset()
     files: frozenset[File] = frozenset()
 
     def __or__(self, other: State) -> State:
@@ -62,6 +65,7 @@ class Scope(NamedTuple):
     sysctls:   keys to read (a sysctl is never removed, only set).
     files:     paths to read.
     nat:       name of the nftables table whose rules are owned; "" for none.
+    chains:    nftables chains in which the rules of these ``owners`` are owned.
     """
 
     links: frozenset[str] = frozenset()
@@ -72,6 +76,8 @@ class Scope(NamedTuple):
     files: frozenset[str] = frozenset()
     nat: str = ""
     routes: bool = True
+    chains: tuple[Chain, ...] = ()
+    owners: frozenset[str] = frozenset()
 
 
 def scope_of(

@@ -1,4 +1,4 @@
-"""NetConfList and NetConf: a network's configuration, parsed strictly (CNI spec 1.1.0, section 1).
+"""NetConf: a plugin's configuration, parsed strictly (CNI spec 1.1.0, section 1).
 
 What is wrong with a configuration is a CniError with the specification's code: 6 for what is not
 JSON of the right types, 7 for values that make no sense, 1 for a version nobody here speaks, 2 for a
@@ -7,15 +7,10 @@ feature that is not there.
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
-from functools import cached_property
 from ipaddress import ip_address, ip_network
 
 from ..errors import (
     CNI_DECODING_FAILURE,
-    CNI_INCOMPATIBLE_VERSION,
     CNI_INVALID_ENVIRONMENT,
     CNI_INVALID_NETWORK_CONFIG,
     CNI_UNSUPPORTED_FIELD,
@@ -24,15 +19,22 @@ from ..errors import (
 )
 from ..ipam.ranges import Range, RangeSet, make_range, make_range_sets
 from ..ipam.store import DATA_DIR, Claim
-from ..lean import TYPE_CHECKING, NamedTuple
+from ..jsontext import loads
+from ..lean import TYPE_CHECKING, NamedTuple, cached_property
 from ..model import IPAddress, IPNetwork
 
 if TYPE_CHECKING:
-    from typing import Any, List, Mapping, Optional, Tuple, Type
+    from typing import Any, List, Mapping, Optional, Sequence, Tuple, Type
 
 #: Versions of the specification that configurations and results may have.
-VERSIONS = ("1.0.0", "1.1.0")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
+VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+#: What names may have behind their first character, besides letters and digits.
+_PUNCTUATION = str.maketrans("_.-", "aaa")
+
+
+def is_name(text: str) -> bool:
+    """Whether the specification allows it as a network's name or a container's id."""
+    return text.isascii() and text[:1].isalnum() and text.translate(_PUNCTUATION).isalnum()
 
 
 class Attachment(NamedTuple):
@@ -58,7 +60,7 @@ class Attachment(NamedTuple):
 
     def validate(self) -> None:
         """CniError 4 for an id or interface name that the specification or the kernel refuses."""
-        if not _NAME.fullmatch(self.container_id):
+        if not is_name(self.container_id):
             raise CniError(CNI_INVALID_ENVIRONMENT, f"invalid CNI_CONTAINERID: {self.container_id!r}")
         name = self.ifname
         bad = name in (".", "..") or not 1 <= len(name.encode()) <= 15
@@ -69,10 +71,18 @@ class Attachment(NamedTuple):
 
 
 class CniRoute(NamedTuple):
-    """A route that a configuration asks for or a result tells of. No ``gateway``: the address's own."""
+    """A route that a configuration asks for or a result tells of. No ``gateway``: the address's own.
+
+    ``mtu``, ``advmss`` and ``priority`` 0 and ``table`` and ``scope`` None mean unset. ``scope`` is rtnetlink's number.
+    """
 
     destination: IPNetwork
     gateway: Optional[IPAddress] = None
+    mtu: int = 0
+    advmss: int = 0
+    priority: int = 0
+    table: Optional[int] = None
+    scope: Optional[int] = None
 
 
 class IpamConf(NamedTuple):
@@ -83,14 +93,18 @@ class IpamConf(NamedTuple):
     data_dir: str
 
 
-@dataclass(frozen=True)
 class NetConf:
     """One plugin's configuration: its own object of the list, with the list's name and version."""
 
-    cni_version: str
-    name: str
-    type: str
-    data: Mapping[str, Any]
+    def __init__(self, cni_version: str, name: str, type: str, data: Mapping[str, Any]) -> None:
+        self.cni_version = cni_version
+        self.name = name
+        self.type = type
+        self.data = data
+
+    def with_data(self, data: Mapping[str, Any]) -> NetConf:
+        """The same with other keys."""
+        return NetConf(self.cni_version, self.name, self.type, data)
 
     def text(self, key: str, default: str = "") -> str:
         """A string value."""
@@ -134,54 +148,13 @@ class NetConf:
             raise self._invalid("ipam", data, "an object", CNI_DECODING_FAILURE)
         if data.get("type") != "host-local":
             raise self._invalid("ipam.type", data.get("type"), "host-local", CNI_UNSUPPORTED_FIELD)
-        try:
-            return IpamConf(_range_sets(data), _routes(data.get("routes") or []), data.get("dataDir") or DATA_DIR)
-        except IpamError as error:
-            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {self.name}: {error.message}", error.hint) from error
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {self.name}: invalid ipam: {error}") from error
-
-
-@dataclass(frozen=True)
-class NetConfList:
-    """A network: its plugins in the order of ADD. ``source`` is the text it was parsed from."""
-
-    cni_version: str
-    name: str
-    plugins: Tuple[NetConf, ...]
-    source: str
-
-    @cached_property
-    def ipam(self) -> Optional[IpamConf]:
-        """The ``ipam`` of the one plugin that has one; CniError if two do."""
-        found = [conf for conf in self.plugins if conf.data.get("ipam")]
-        if len(found) > 1:
-            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {self.name}: more than one plugin has ipam")
-        return found[0].ipam if found else None
-
-
-def parse_list(text: str) -> NetConfList:
-    """A NetConfList from JSON."""
-    data = parse_object(text, "network configuration list")
-    name, version = data.get("name"), data.get("cniVersion") or ""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"invalid network name: {name!r}", "letters, digits, _ . - only")
-    if version not in VERSIONS:
-        raise CniError(
-            CNI_INCOMPATIBLE_VERSION,
-            "incompatible CNI versions",
-            f"config is {version!r}, supported: {', '.join(VERSIONS)}",
-        )
-    plugins = data.get("plugins")
-    if not isinstance(plugins, list) or not plugins:
-        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {name}: plugins must be a list that is not empty")
-    return NetConfList(version, name, tuple(_parse_plugin(version, name, each) for each in plugins), text)
+        return parse_ipam(self.name, data)
 
 
 def parse_object(text: str, what: str) -> Mapping[str, Any]:
     """A JSON object; CniError 6 for anything else."""
     try:
-        data = json.loads(text)
+        data = loads(text)
     except ValueError as error:
         raise CniError(CNI_DECODING_FAILURE, f"failed to decode the {what}: {error}") from error
     if not isinstance(data, dict):
@@ -189,16 +162,23 @@ def parse_object(text: str, what: str) -> Mapping[str, Any]:
     return data
 
 
-def _parse_plugin(version: str, name: str, data: Any) -> NetConf:
-    kind = data.get("type") if isinstance(data, dict) else None
-    if not isinstance(kind, str) or not kind or "/" in kind:
-        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {name}: invalid plugin type {kind!r}")
-    return NetConf(version, name, kind, data)
+def parse_ipam(network: str, data: Mapping[str, Any], extra: Sequence[Sequence[Any]] = ()) -> IpamConf:
+    """host-local's ``ipam`` object; ``extra`` are ranges of the runtime's. CniError 7 if it makes no sense."""
+    try:
+        data_dir = data.get("dataDir") or DATA_DIR
+        if not isinstance(data_dir, str) or "\0" in data_dir:
+            raise TypeError(f"dataDir is {data_dir!r}")
+        return IpamConf(_range_sets(data, extra), _routes(data.get("routes") or []), data_dir)
+    except IpamError as error:
+        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {network}: {error.message}", error.hint) from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {network}: invalid ipam: {error}") from error
 
 
-def _range_sets(data: Mapping[str, Any]) -> Tuple[RangeSet, ...]:
-    """host-local's order: the old-style range of the ipam object itself comes before ``ranges``."""
-    sets: List[List[Range]] = [[_range(data)]] if data.get("subnet") else []
+def _range_sets(data: Mapping[str, Any], extra: Sequence[Sequence[Any]] = ()) -> Tuple[RangeSet, ...]:
+    """host-local's order: the runtime's ranges, the old-style range of the ipam object itself, then ``ranges``."""
+    sets: List[List[Range]] = [[_range(each) for each in ranges] for ranges in extra]
+    sets += [[_range(data)]] if data.get("subnet") else []
     sets += [[_range(each) for each in ranges] for ranges in data.get("ranges") or []]
     if not sets:
         raise IpamError("failed to use ipam: it has no ranges", 'give ranges, such as [[{"subnet": "10.244.1.0/24"}]]')
@@ -213,4 +193,6 @@ def _range(data: Mapping[str, Any]) -> Range:
 
 
 def _routes(data: List[Mapping[str, Any]]) -> Tuple[CniRoute, ...]:
-    return tuple(CniRoute(ip_network(each["dst"]), ip_address(each["gw"]) if each.get("gw") else None) for each in data)
+    from .result import route_from_json  # which needs this module's values
+
+    return tuple(route_from_json(each) for each in data)

@@ -14,7 +14,7 @@ from .netconf import Attachment, NetConf
 from .result import Result
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional
+    from typing import FrozenSet, Optional, Union
 
 
 class Projection(NamedTuple):
@@ -42,9 +42,16 @@ class Plugin(Protocol):
     type: str
 
     def project(
-        self, conf: NetConf, attachment: Attachment, reservation: Optional[Reservation], previous: Optional[Result]
+        self,
+        conf: NetConf,
+        attachment: Attachment,
+        reservation: Union[Reservation, Result, None],
+        previous: Optional[Result],
     ) -> Projection:
-        """What the attachment should look like, given the result of the plugins before it in the chain."""
+        """What the attachment should look like, given the result of the plugins before it in the chain.
+
+        ``reservation``: addresses held by this process's own IPAM, or the result of any IPAM plugin.
+        """
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """Names of the node's devices that are the attachment's own; needs no namespace and no reservation."""

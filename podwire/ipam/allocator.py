@@ -33,11 +33,15 @@ class Allocator:
         self.range_sets = tuple(range_sets)
         self.data_dir = data_dir
 
-    def reserve(self, claims: Sequence[Claim]) -> Dict[Claim, Union[Reservation, IpamError]]:
+    def reserve(
+        self, claims: Sequence[Claim], requested: Sequence[IPAddress] = ()
+    ) -> Dict[Claim, Union[Reservation, IpamError]]:
         """Reserve an address of every range set for each claim; durable when this returns.
 
-        A claim that already holds an address gets an IpamError, one for which there is none left an
-        ExhaustedError. IpamError is raised if the store itself cannot be used.
+        ``requested`` addresses are the only candidates of the range sets that they belong to; each of them has to
+        be free and of a range set, else the claim gets nothing. A claim that already holds an address gets an
+        IpamError, one for which there is none left an ExhaustedError. IpamError is raised if the store itself
+        cannot be used.
         """
         answers: Dict[Claim, Union[Reservation, IpamError]] = {}
         with Store(self.data_dir, self.network) as store:
@@ -50,7 +54,7 @@ class Allocator:
                     fresh.append(claim)
             try:
                 store.prepare(fresh)
-                self._reserve_fresh(store, fresh, answers)
+                self._reserve_fresh(store, fresh, answers, requested)
             except OSError as error:
                 self._give_back(store, answers)
                 raise IpamError(
@@ -88,6 +92,17 @@ class Allocator:
         with Store(self.data_dir, self.network, read_only=True) as store:
             return {claim: self._as_reservation(store.find(claim)) for claim in claims}
 
+    def exhausted(self) -> Optional[ExhaustedError]:
+        """The error that the next claim would get for want of addresses. Writes nothing."""
+        with Store(self.data_dir, self.network, read_only=True) as store:
+            taken = set(store.names())
+            for index, ranges in enumerate(self.range_sets):
+                walk = _Walk(store, index, ranges)
+                if all(str(each.address.ip) in taken and store.content(each.address.ip) for each in walk.candidates()):
+                    error = self._exhausted(store, walk)
+                    return error if isinstance(error, ExhaustedError) else None
+        return None
+
     def preview(self, count: int) -> List[Reservation]:
         """What ``reserve`` would give to the next claims, fewer if fewer are left. Writes nothing."""
         found = []
@@ -104,10 +119,19 @@ class Allocator:
     # --- the parts of reserve --------------------------------------------------------------------
 
     def _reserve_fresh(
-        self, store: Store, claims: Sequence[Claim], answers: Dict[Claim, Union[Reservation, IpamError]]
+        self,
+        store: Store,
+        claims: Sequence[Claim],
+        answers: Dict[Claim, Union[Reservation, IpamError]],
+        requested: Sequence[IPAddress],
     ) -> None:
-        walks = [_Walk(store, i, ranges) for i, ranges in enumerate(self.range_sets)]
+        refusal = self._misplaced(requested)
+        walks = [_Walk(store, i, ranges, requested) for i, ranges in enumerate(self.range_sets)]
         for claim in claims:
+            if refusal is not None:
+                answers[claim] = refusal
+                store.settle(claim, [])
+                continue
             ips: List[IpConfig] = []
             answers[claim] = Reservation(())
             for walk in walks:
@@ -124,6 +148,29 @@ class Allocator:
         for walk in walks:
             if walk.last is not None:
                 store.set_last_reserved(walk.index, walk.last)
+
+    def _misplaced(self, requested: Sequence[IPAddress]) -> Optional[IpamError]:
+        """Why requested addresses cannot be had, whoever holds them."""
+        used: Set[int] = set()
+        for ip in requested:
+            found = next(
+                ((i, find_range(each, ip)) for i, each in enumerate(self.range_sets) if find_range(each, ip)), None
+            )
+            if found is None:
+                return IpamError(
+                    f"failed to reserve {ip} in network {self.network}: it is in none of "
+                    + ", ".join(str(each) for ranges in self.range_sets for each in ranges),
+                    "ask for another address",
+                )
+            index, place = found
+            if place is not None and ip == place.gateway:
+                return IpamError(
+                    f"failed to reserve {ip} in network {self.network}: it is the gateway of {place.subnet}"
+                )
+            if index in used:
+                return IpamError(f"failed to reserve {ip} in network {self.network}: one address of a range set is all")
+            used.add(index)
+        return None
 
     def _give_back(self, store: Store, answers: Dict[Claim, Union[Reservation, IpamError]]) -> None:
         """After a failure of the store itself: nobody got anything."""
@@ -147,8 +194,13 @@ class Allocator:
             "detach it first (DEL)",
         )
 
-    def _exhausted(self, store: Store, walk: _Walk) -> ExhaustedError:
+    def _exhausted(self, store: Store, walk: _Walk) -> IpamError:
         ranges = self.range_sets[walk.index]
+        if walk.wanted is not None:
+            return IpamError(
+                f"failed to reserve {walk.wanted} in network {self.network}: it is taken",
+                "ask for another address, or detach who has it",
+            )
         held = [ip for ip in map(parse_address, store.names()) if ip is not None and find_range(ranges, ip)]
         return ExhaustedError(
             f"failed to reserve an IPv{ranges[0].subnet.version} address in network {self.network}: "
@@ -172,13 +224,22 @@ class Allocator:
 class _Walk:
     """One range set's candidates, in turn for all claims of a batch."""
 
-    def __init__(self, store: Store, index: int, ranges: RangeSet) -> None:
+    def __init__(self, store: Store, index: int, ranges: RangeSet, requested: Sequence[IPAddress] = ()) -> None:
         self.index = index
         self.last: Optional[IPAddress] = None
         self._store = store
+        #: The requested address of this range set, its only candidate.
+        self.wanted = next((ip for ip in requested if find_range(ranges, ip)), None)
+        place = find_range(ranges, self.wanted) if self.wanted is not None else None
         self._candidates: Iterator[IpConfig] = candidates(ranges, store.last_reserved(index))
+        if self.wanted is not None and place is not None:
+            self._candidates = iter((IpConfig(with_prefix(self.wanted, place.subnet.prefixlen), place.gateway),))
         self._misses = 0
         self._taken: Set[str] = set()
+
+    def candidates(self) -> Iterator[IpConfig]:
+        """What is left to try."""
+        return self._candidates
 
     def take(self, claim: Claim) -> Optional[IpConfig]:
         """Reserve the next free candidate; None if there is none."""

@@ -2,6 +2,6 @@
 
 from .execute import Step, execute
 from .namespace import Namespace
-from .show import Reader, Shown, show
+from .show import Reader, Shown, link_of, show
 
-__all__ = ["Namespace", "Reader", "Shown", "Step", "execute", "show"]
+__all__ = ["Namespace", "Reader", "Shown", "Step", "execute", "link_of", "show"]

@@ -36,6 +36,8 @@ RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 AF_INET, AF_INET6, AF_BRIDGE = 2, 10, 7
 IFF_UP = 1
+IFF_PROMISC = 0x100
+IFF_ALLMULTI = 0x200
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF = 2
 IFA_F_NODAD = 2
@@ -86,7 +88,8 @@ def link_add(link: Link, index: Index, namespaces: Mapping[str, int]) -> list[Me
     """
     if link.kind in ("", "loopback") or (link.kind == "veth" and link.peer is None):
         return link_change(link, None, index)
-    body = _IFINFO.pack(0, 0, 0, IFF_UP if link.up else 0, IFF_UP if link.up else 0) + _text(3, link.name)
+    flags = (IFF_UP if link.up else 0) | _reception(link)
+    body = _IFINFO.pack(0, 0, 0, flags, flags) + _text(3, link.name)
     later: list[Message] = []
     if link.mtu is not None and link.kind == "bridge":
         # Only a change makes an MTU that a bridge keeps (BROPT_MTU_SET_BY_USER): else it takes its ports' smallest.
@@ -128,12 +131,22 @@ def link_change(link: Link, previous: Link | None, index: Index) -> list[Message
         body += attribute(1, link.mac)
     if link.kind not in ("", "loopback") and link.master != (previous.master if previous else None):
         body += _u32(10, index(link.master) if link.master else 0)
-    flags = IFF_UP if link.up else 0
+    if link.tx_queue is not None and (previous is None or link.tx_queue != previous.tx_queue):
+        body += _u32(13, link.tx_queue)
+    flags = (IFF_UP if link.up else 0) | _reception(link)
     change = IFF_UP if previous is None or previous.up != link.up else 0
+    if link.promisc is not None and (previous is None or previous.promisc != link.promisc):
+        change |= IFF_PROMISC
+    if link.allmulti is not None and (previous is None or previous.allmulti != link.allmulti):
+        change |= IFF_ALLMULTI
     return [
         (RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, flags & change, change) + body),
         *_port_and_alias(link, previous),
     ]
+
+
+def _reception(link: Link) -> int:
+    return (IFF_PROMISC if link.promisc else 0) | (IFF_ALLMULTI if link.allmulti else 0)
 
 
 def _port_and_alias(link: Link, previous: Link | None) -> list[Message]:
@@ -151,6 +164,11 @@ def _port_and_alias(link: Link, previous: Link | None) -> list[Message]:
         info = attribute(4, b"bridge") + attribute(5, port)
         messages.append((RTM_NEWLINK, 0, name + attribute(18, info)))
     return messages
+
+
+def link_request(name: str) -> bytes:
+    """Payload of an RTM_GETLINK for one device."""
+    return _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, name) + _u32(29, RTEXT_FILTER_SKIP_STATS)
 
 
 def link_remove(link: Link) -> Message:
@@ -349,6 +367,9 @@ def read_link(payload: bytes, names: Mapping[int, str]) -> Link:
         hairpin=bool(port[4][0]) if 4 in port else None,
         isolated=bool(port[33][0]) if 33 in port else None,
         alias=found[20].rstrip(b"\0").decode(errors="replace") if 20 in found else None,
+        promisc=bool(flags & IFF_PROMISC),
+        allmulti=bool(flags & IFF_ALLMULTI),
+        tx_queue=_U32.unpack(found[13])[0] if 13 in found else None,
     )
 
 

@@ -40,6 +40,12 @@ def show(namespace: Namespace, scope: Scope) -> Shown:
     return Reader(namespace, scope).show()
 
 
+def link_of(namespace: Namespace, name: str) -> Link | None:
+    """One device as it is, without its master's name; None if there is none of that name."""
+    payload = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+    return None if payload is None else rtnl.read_link(payload, {})
+
+
 class Reader:
     """Shows one scope as often as asked. What a dump gives in the same bytes is not parsed again, and
     what it gives in the bytes of something desired not even once (see expected.py)."""

@@ -15,32 +15,19 @@ kernel counts learnt entries over all namespaces of a machine (gc_thresh3, 1,024
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
+from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
-from ...lean import TYPE_CHECKING, NamedTuple
-from ...model import Address, IPAddress, Link, Neighbour, VethPeer
+from ...lean import TYPE_CHECKING, NamedTuple, lru_cache
+from ...model import Address, IPAddress, Link, MacAddress, Neighbour, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
-from . import common
+from . import common, masquerade, spoofcheck
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Tuple
-
-_UNSUPPORTED = (
-    "ipMasq",
-    "promiscMode",
-    "vlan",
-    "vlanTrunk",
-    "macspoofchk",
-    "enabledad",
-    "disableContainerInterface",
-    "forceAddress",
-)
+    from typing import FrozenSet, Optional, Tuple, Union
 
 
 class Settings(NamedTuple):
@@ -52,16 +39,20 @@ class Settings(NamedTuple):
     hairpin: bool
     isolated: bool
     mtu: Optional[int]
+    promisc: bool
+    force_address: bool
+    dad: bool
+    plain: bool
     pin_gateway: bool
 
 
 def settings_of(conf: NetConf) -> Settings:
     """Parse; CniError for wrong types and for features that are not here."""
-    conf.refuse(*_UNSUPPORTED)
     default_gateway = conf.flag("isDefaultGateway")
     name = conf.text("bridge", "cni0")
     if not 1 <= len(name.encode()) <= 15 or "/" in name or name in (".", ".."):
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}: bridge {name!r} is no device name")
+    _refuse_nonsense(conf)
     return Settings(
         name,
         conf.flag("isGateway") or default_gateway,
@@ -69,8 +60,30 @@ def settings_of(conf: NetConf) -> Settings:
         conf.flag("hairpinMode"),
         conf.flag("portIsolation"),
         conf.number("mtu", 68, 65535) or None,
+        conf.flag("promiscMode"),
+        conf.flag("forceAddress"),
+        conf.flag("enabledad"),
+        conf.flag("disableContainerInterface"),
         conf.flag("pinGateway"),
     )
+
+
+def _refuse_nonsense(conf: NetConf) -> None:
+    if conf.flag("hairpinMode") and conf.flag("promiscMode"):
+        raise _invalid(conf, "cannot set hairpin mode and promiscuous mode at the same time")
+    if conf.flag("disableContainerInterface") and conf.data.get("ipam"):
+        raise _invalid(conf, "cannot use IPAM when disableContainerInterface is set")
+    if conf.number("vlan", 1, 4094) or conf.data.get("vlanTrunk"):
+        raise CniError(
+            CNI_UNSUPPORTED_FIELD,
+            f"network {conf.name}, plugin bridge: vlan {conf.data.get('vlan')!r}, vlanTrunk {conf.data.get('vlanTrunk')!r}"
+            " need VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)",
+            "use a bridge a VLAN",
+        )
+
+
+def _invalid(conf: NetConf, problem: str) -> CniError:
+    return CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin bridge: {problem}")
 
 
 class Bridge:
@@ -79,11 +92,16 @@ class Bridge:
     type = "bridge"
 
     def project(
-        self, conf: NetConf, attachment: Attachment, reservation: Optional[Reservation], previous: Optional[Result]
+        self,
+        conf: NetConf,
+        attachment: Attachment,
+        reservation: Union[Reservation, Result, None],
+        previous: Optional[Result],
     ) -> Projection:
         """A port of the bridge, the container's end with its addresses, and the bridge itself."""
         settings = settings_of(conf)
-        ipam, ips = common.require_ipam(conf, reservation)
+        ipam = common.given(conf, reservation)
+        ips = common.with_gateways(ipam.ips) if settings.is_gateway else ipam.ips
         routes = common.with_default(ipam.routes, ips) if settings.is_default_gateway else ipam.routes
         veth, ifname, mtu = common.host_veth(attachment), attachment.ifname, settings.mtu
         port = Link(
@@ -96,26 +114,63 @@ class Bridge:
             hairpin=settings.hairpin,
             isolated=settings.isolated,
         )
-        bridge = Link(settings.bridge, "bridge", mtu, common.mac_of(ips[0].gateway))
-        inside = Link(ifname, "veth", mtu, common.mac_of(ips[0].address.ip))
-        pinned = [Neighbour(ifname, each.gateway, bridge.mac) for each in ips if settings.pin_gateway and bridge.mac]
+        bridge = Link(
+            settings.bridge, "bridge", mtu, _bridge_mac(settings.bridge, ips), promisc=settings.promisc or None
+        )
+        own = common.mac_of(ips[0].address.ip) if ips else common.mac_of_veth(f"{veth} {ifname}")
+        inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or own, up=not settings.plain)
+        interfaces = (common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns))
+        pinned = [
+            Neighbour(ifname, each.gateway, bridge.mac)
+            for each in ips
+            if settings.pin_gateway and bridge.mac and each.gateway
+        ]
+        rules = masquerade.rules(conf, attachment, ips) | spoofcheck.rules(conf, attachment, veth, inside.mac)
         return Projection(
-            Result(
-                (common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns)),
-                tuple(ResultIp(each.address, each.gateway, 2) for each in ips),
-                routes,
-            ),
-            node=State(links=frozenset({port})),
-            pod=common.pod_state(inside, ips)
+            Result(interfaces, tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
+            node=State(links=frozenset({port}), rules=rules),
+            pod=common.pod_state(inside, ips, dad=settings.dad)
             | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
             shared=_bridge_state(
-                settings, bridge, tuple((each.gateway, each.address.network.prefixlen) for each in ips)
+                settings, bridge, tuple((each.gateway, each.address.network.prefixlen) for each in ips if each.gateway)
             ),
         )
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The port."""
         return frozenset({common.host_veth(attachment)})
+
+    def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
+        """The projection for a bridge that exists already: what others put on it stays, and so does its MAC address.
+
+        CniError 101 if it has another address in the gateway's subnet, unless ``forceAddress`` replaces that.
+        """
+        settings = settings_of(conf)
+        wanted = projection.shared.addresses
+        clashing = {old for old in found.addresses - wanted for new in wanted if _overlap(old, new)}
+        if clashing and not settings.force_address:
+            raise CniError(
+                CNI_CONFLICT,
+                f"bridge {settings.bridge} already has {', '.join(sorted(str(each.interface) for each in clashing))} "
+                f"instead of {', '.join(sorted(str(each.interface) for each in wanted))}",
+                "remove it, or set forceAddress",
+            )
+        kept = found._replace(addresses=found.addresses - clashing)
+        return projection._replace(
+            shared=projection.shared | State(addresses=kept.addresses, neighbours=kept.neighbours)
+        )
+
+
+PLUGIN = Bridge()
+
+
+def _overlap(old: Address, new: Address) -> bool:
+    return old.interface.version == new.interface.version and old.interface.network.overlaps(new.interface.network)
+
+
+def _bridge_mac(name: str, ips: Tuple[ResultIp, ...]) -> MacAddress:
+    gateway = next((each.gateway for each in ips if each.gateway is not None), None)
+    return common.mac_of(gateway) if gateway is not None else common.mac_of_veth(name)
 
 
 @lru_cache(maxsize=8)

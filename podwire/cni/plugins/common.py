@@ -6,21 +6,22 @@ anybody, concurrent first ADDs agree, and CHECK compares values that intent alon
 
 from __future__ import annotations
 
-from hashlib import sha256
 from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
-from ...ipam.ranges import IpConfig
-from ...lean import TYPE_CHECKING
-from ...model import PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
+from ...lean import TYPE_CHECKING, NamedTuple, sha256
+from ...model import MAIN_TABLE, PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
 from ...state import State
-from ..netconf import Attachment, CniRoute, IpamConf, NetConf
-from ..result import Interface
+from ..netconf import Attachment, CniRoute, NetConf
+from ..result import Dns, Interface, Result, ResultIp
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Iterable, List, Optional, Tuple
+    from typing import FrozenSet, Iterable, List, Optional, Tuple, Union
 
+#: ether_setup's, which veth and bridge devices start with.
+DEFAULT_MTU = 1500
+_SCOPES = {0: "global", 253: "link", 254: "host"}
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 
@@ -48,7 +49,7 @@ def mac_of_veth(name: str) -> MacAddress:
 
 def interface(link: Link, sandbox: str = "") -> Interface:
     """A device as a result tells of it."""
-    return Interface(link.name, link.mac, sandbox, link.mtu or 0)
+    return Interface(link.name, link.mac, sandbox, link.mtu or DEFAULT_MTU)
 
 
 def forwarding(versions: Iterable[int]) -> FrozenSet[Sysctl]:
@@ -62,14 +63,16 @@ def no_router(device: str) -> Sysctl:
     return Sysctl(f"net/ipv6/conf/{device}/accept_ra", "0")
 
 
-def pod_state(link: Link, ips: Iterable[IpConfig], *, prefix_route: bool = True) -> State:
+def pod_state(link: Link, ips: Iterable[ResultIp], *, prefix_route: bool = True, dad: bool = False) -> State:
     """The container's device with its addresses.
 
-    No wait for duplicate address detection; addresses are announced when the device comes up or gets
-    a MAC address, and IPv6 ones survive its going down.
+    No wait for duplicate address detection, unless ``dad``; addresses are announced when the device comes up or
+    gets a MAC address, and IPv6 ones survive its going down.
     """
     name = link.name
-    sysctls = {f"net/ipv4/conf/{name}/arp_notify": "1", f"net/ipv6/conf/{name}/accept_dad": "0"}
+    sysctls = {f"net/ipv4/conf/{name}/arp_notify": "1"}
+    if not dad:
+        sysctls[f"net/ipv6/conf/{name}/accept_dad"] = "0"
     if any(each.address.version == 6 for each in ips):
         sysctls[f"net/ipv6/conf/{name}/disable_ipv6"] = "0"
         sysctls["net/ipv6/conf/lo/disable_ipv6"] = "0"
@@ -78,35 +81,87 @@ def pod_state(link: Link, ips: Iterable[IpConfig], *, prefix_route: bool = True)
     return State(
         links=frozenset({link}),
         sysctls=frozenset(Sysctl(key, value) for key, value in sysctls.items()),
-        addresses=frozenset(Address(name, each.address, each.address.version == 6, prefix_route) for each in ips),
+        addresses=frozenset(
+            Address(name, each.address, each.address.version == 6 and not dad, prefix_route) for each in ips
+        ),
     )
 
 
-def pod_routes(ifname: str, routes: Iterable[CniRoute], ips: Tuple[IpConfig, ...]) -> FrozenSet[Route]:
-    """The routes of a result; one without gateway goes through that of the family's first address."""
+def pod_routes(ifname: str, routes: Iterable[CniRoute], ips: Tuple[ResultIp, ...]) -> FrozenSet[Route]:
+    """The routes of a result; one without gateway goes through that of the family's first address, if that has one."""
     found = []
     for each in routes:
-        gateway: Optional[IPAddress] = each.gateway or next(
-            (ip.gateway for ip in ips if ip.address.version == each.destination.version), None
+        gateway: Optional[IPAddress] = each.gateway
+        scope = _SCOPES.get(each.scope or 0)
+        if scope is None:
+            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"route {each.destination}: unknown scope {each.scope}")
+        if gateway is None and scope == "global":
+            gateway = next((ip.gateway for ip in ips if ip.address.version == each.destination.version), None)
+        found.append(
+            Route(
+                each.destination,
+                gateway,
+                ifname,
+                protocol=PROTOCOL_BOOT,
+                scope=scope if each.destination.version == 4 else "global",
+                metric=each.priority,
+                table=each.table or MAIN_TABLE,
+                mtu=each.mtu,
+                advmss=each.advmss,
+            )
         )
-        if gateway is not None:
-            found.append(Route(each.destination, gateway, ifname, protocol=PROTOCOL_BOOT))
     return frozenset(found)
 
 
-def with_default(routes: Tuple[CniRoute, ...], ips: Iterable[IpConfig]) -> Tuple[CniRoute, ...]:
+def with_default(routes: Tuple[CniRoute, ...], ips: Iterable[ResultIp]) -> Tuple[CniRoute, ...]:
     """``isDefaultGateway``: a default route for each family that has none."""
     found: List[CniRoute] = list(routes)
     for each in ips:
         default = _DEFAULT[each.address.version]
-        if default not in [route.destination for route in found]:
+        if each.gateway is not None and default not in [route.destination for route in found]:
             found.append(CniRoute(default, each.gateway))
     return tuple(found)
 
 
-def require_ipam(conf: NetConf, reservation: Optional[Reservation]) -> Tuple[IpamConf, Tuple[IpConfig, ...]]:
-    """The ``ipam`` part and the reserved addresses; CniError 7 without."""
+class Given(NamedTuple):
+    """What IPAM gave: all empty for a layer-2 network."""
+
+    ips: Tuple[ResultIp, ...] = ()
+    routes: Tuple[CniRoute, ...] = ()
+    dns: Dns = Dns()
+
+
+def given(conf: NetConf, reservation: Union[Reservation, Result, None]) -> Given:
+    """From a reservation of this process (whose routes the configuration has), or the result of any IPAM plugin.
+
+    ``dns`` of the configuration comes before IPAM's.
+    """
+    own = conf.data.get("dns")
+    try:
+        dns = Dns.from_json(own) if own else Dns()
+    except (TypeError, AttributeError) as error:
+        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}: invalid dns: {error}") from error
+    if not conf.data.get("ipam") or reservation is None:
+        return Given(dns=dns)
+    if isinstance(reservation, Result):
+        return Given(reservation.ips, reservation.routes, dns if any(dns) else reservation.dns)
     ipam = conf.ipam
-    if ipam is None or reservation is None:
-        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin {conf.type}: ipam is required")
-    return ipam, reservation.ips
+    ips = tuple(ResultIp(each.address, each.gateway) for each in reservation.ips)
+    return Given(ips, ipam.routes if ipam else (), dns)
+
+
+def with_gateways(ips: Tuple[ResultIp, ...]) -> Tuple[ResultIp, ...]:
+    """Each address with a gateway: where IPAM gave none, the first address of its subnet."""
+    return tuple(each._replace(gateway=each.gateway or each.address.network[1]) for each in ips)
+
+
+def wanted_mac(conf: NetConf, arguments: str = "") -> Optional[MacAddress]:
+    """The MAC address asked for: runtimeConfig.mac before args.cni.mac before CNI_ARGS MAC."""
+    args = (conf.data.get("args") or {}).get("cni") or {}
+    text = (conf.data.get("runtimeConfig") or {}).get("mac") or args.get("mac") or arguments
+    if not text:
+        return None
+    try:
+        return MacAddress.parse(text)
+    except (ValueError, AttributeError) as error:
+        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}: invalid mac {text!r}: {error}") from error

@@ -16,18 +16,19 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
-from ...ipam.ranges import IpConfig, with_prefix
+from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING
 from ...model import PROTOCOL_BOOT, Address, IPAddress, IPNetwork, Link, Route, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
-from . import common
+from . import common, masquerade
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Tuple
+    from typing import FrozenSet, Optional, Tuple, Union
 
 
 class Ptp:
@@ -36,23 +37,30 @@ class Ptp:
     type = "ptp"
 
     def project(
-        self, conf: NetConf, attachment: Attachment, reservation: Optional[Reservation], previous: Optional[Result]
+        self,
+        conf: NetConf,
+        attachment: Attachment,
+        reservation: Union[Reservation, Result, None],
+        previous: Optional[Result],
     ) -> Projection:
         """Both ends of the pair, with the routes between them."""
-        conf.refuse("ipMasq")
         mtu = conf.number("mtu", 68, 65535) or None
-        ipam, ips = common.require_ipam(conf, reservation)
+        ipam = common.given(conf, reservation)
+        if not ipam.ips:
+            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin ptp: IPAM gave no address")
+        ips = common.with_gateways(ipam.ips)
         veth, ifname = common.host_veth(attachment), attachment.ifname
         outside = Link(veth, "veth", mtu, common.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
-        inside = Link(ifname, "veth", mtu, common.mac_of(ips[0].address.ip))
+        inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or common.mac_of(ips[0].address.ip))
         routes = common.pod_routes(ifname, ipam.routes, ips) | _pod_routes(ifname, ips)
         return Projection(
             Result(
                 (common.interface(outside), common.interface(inside, attachment.netns)),
                 tuple(ResultIp(each.address, each.gateway, 1) for each in ips),
                 ipam.routes,
+                ipam.dns,
             ),
-            node=_node_state(outside, ips),
+            node=_node_state(outside, ips) | State(rules=masquerade.rules(conf, attachment, ips)),
             pod=common.pod_state(inside, ips, prefix_route=False) | State(routes=routes),
             shared=State(sysctls=common.forwarding(each.address.version for each in ips)),
         )
@@ -62,8 +70,11 @@ class Ptp:
         return frozenset({common.host_veth(attachment)})
 
 
-def _node_state(link: Link, ips: Tuple[IpConfig, ...]) -> State:
-    gateways = [with_prefix(each.gateway, each.gateway.max_prefixlen) for each in ips]
+PLUGIN = Ptp()
+
+
+def _node_state(link: Link, ips: Tuple[ResultIp, ...]) -> State:
+    gateways = {with_prefix(each.gateway, each.gateway.max_prefixlen) for each in ips if each.gateway}
     return State(
         links=frozenset({link}),
         sysctls=frozenset({common.no_router(link.name)}),
@@ -80,9 +91,10 @@ def _node_state(link: Link, ips: Tuple[IpConfig, ...]) -> State:
     )
 
 
-def _pod_routes(ifname: str, ips: Tuple[IpConfig, ...]) -> FrozenSet[Route]:
+def _pod_routes(ifname: str, ips: Tuple[ResultIp, ...]) -> FrozenSet[Route]:
     found = set()
-    for address, gateway in ips:
+    for address, gateway, _ in ips:
+        assert gateway is not None
         scope = "link" if address.version == 4 else "global"
         found.add(Route(_alone(gateway), device=ifname, protocol=PROTOCOL_BOOT, scope=scope, source=address.ip))
         found.add(Route(address.network, gateway, ifname, protocol=PROTOCOL_BOOT, source=address.ip))

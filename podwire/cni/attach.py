@@ -1,0 +1,376 @@
+"""What makes a projection executable: ADD, CHECK, DEL, GC and STATUS of one plugin for one attachment.
+
+ADD reserves, then builds, and leaves nothing when it fails: converge goes back, and IPAM gets its DEL. DEL removes
+devices and rules, then releases; everything is found by names and comments that follow from the attachment, so
+that no namespace, cached result or address is needed.
+"""
+
+from __future__ import annotations
+
+import fcntl  # noqa: TID251  one line of it; kernel.lock makes files
+import os
+
+from ..converge import Target, converge
+from ..errors import (
+    CNI_CONFLICT,
+    CNI_INVALID_NETNS,
+    CNI_INVALID_NETWORK_CONFIG,
+    CNI_KERNEL_FAILURE,
+    CniError,
+    ConflictError,
+    KernelError,
+    PodwireError,
+)
+from ..kernel import Namespace, Reader, execute, link_of
+from ..kernel.announce import announce, known_elsewhere
+from ..lean import TYPE_CHECKING
+from ..model import Link, Route
+from ..plan import REMOVE, Operation
+from ..state import EMPTY, Scope, State
+from . import delegated
+from .plugin import Plugin, Projection
+from .result import Result
+from .skel import CmdArgs
+
+if TYPE_CHECKING:
+    from typing import Any, FrozenSet, List, Optional
+
+#: What the node's namespace is called in messages.
+NODE = "the node"
+
+
+class Attaching:
+    """One projecting plugin as an executable. A plugin that makes an interface (``interface``) may have IPAM."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+        self._makes_interface = getattr(plugin, "interface", True)
+
+    # --- ADD ------------------------------------------------------------------------------------------
+
+    def add(self, call: CmdArgs) -> Result:
+        """The result, with everything in the kernel."""
+        if not self._makes_interface:
+            call.require_previous()
+        with Namespace.current(NODE) as node, _open(call) as pod:
+            if self._makes_interface:
+                self._require_vacant(call, node, pod)
+            given = self._reserve(call)
+            try:
+                return self._build(call, given, node, pod)
+            except BaseException:
+                self._release(call, given)
+                raise
+
+    def _require_vacant(self, call: CmdArgs, node: Namespace, pod: Namespace) -> None:
+        name = call.attachment.ifname
+        try:
+            taken = link_of(pod, name)
+        except KernelError as error:
+            raise _no_namespace(call, error) from error
+        if taken is not None:
+            raise CniError(CNI_CONFLICT, f"{name} already exists in {call.attachment.netns}", "detach it first (DEL)")
+        for device in self._plugin.devices(call.conf, call.attachment):
+            if link_of(node, device) is not None:
+                raise CniError(
+                    CNI_CONFLICT,
+                    f"{device} of container {call.attachment.container_id} interface {name} already exists on the node",
+                    "detach it first (DEL)",
+                )
+
+    def _reserve(self, call: CmdArgs) -> Optional[Result]:
+        kind = ipam_type(call)
+        if not self._makes_interface or not kind:
+            # Nonsense is refused before anything is done, and so it is below: project is pure.
+            return None
+        given = delegated.add(call, kind)
+        if not given.ips:
+            self._release(call, given)
+            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"IPAM plugin {kind} returned missing IP config")
+        return given
+
+    def _release(self, call: CmdArgs, given: Optional[Result]) -> None:
+        """On the way back from an error, which is what matters."""
+        if given is not None:
+            try:
+                delegated.delete(call, ipam_type(call))
+            except PodwireError as error:
+                import sys
+
+                print(f"{call.conf.type}: {error}", file=sys.stderr)
+
+    def _build(self, call: CmdArgs, given: Optional[Result], node: Namespace, pod: Namespace) -> Result:
+        projection = self.project(call, given)
+        with _locked(node):
+            projection = self._adopt(call, projection, node)
+            try:
+                converge(_targets(projection, node, pod))
+            except ConflictError:
+                projection = _without_rivals(projection, pod)
+                converge(_targets(projection, node, pod))
+        self._settle(call, projection, node, pod)
+        return projection.result
+
+    def project(self, call: CmdArgs, given: Optional[Result]) -> Projection:
+        """The plugin's projection, with what only executables are told (CNI_ARGS)."""
+        conf = call.conf
+        mac = call.argument("MAC") if self._makes_interface else ""
+        if mac:
+            args = dict(conf.data.get("args") or {})
+            args["cni"] = {"mac": mac, **(args.get("cni") or {})}
+            conf = conf.with_data({**conf.data, "args": args})
+        return self._plugin.project(conf, call.attachment, given, call.previous)
+
+    def _adopt(self, call: CmdArgs, projection: Projection, node: Namespace) -> Projection:
+        """A shared device that exists already keeps its MAC address and MTU, and what others put on it."""
+        for link in projection.shared.links:
+            found = link_of(node, link.name)
+            if found is None:
+                continue
+            if found.kind != link.kind:
+                raise CniError(
+                    CNI_CONFLICT, f"{link.name} already exists but is not a {link.kind}", "choose another name"
+                )
+            kept = link._replace(mac=None, mtu=None)
+            result = projection.result
+            interfaces = tuple(
+                each._replace(mac=found.mac, mtu=found.mtu or 0)
+                if (each.name, each.sandbox) == (link.name, "")
+                else each
+                for each in result.interfaces
+            )
+            shared = projection.shared._replace(links=projection.shared.links - {link} | {kept})
+            pins = frozenset(
+                each._replace(mac=found.mac) if found.mac and each.mac == link.mac else each
+                for each in projection.pod.neighbours
+            )
+            projection = projection._replace(
+                result=result._replace(interfaces=interfaces),
+                shared=shared,
+                pod=projection.pod._replace(neighbours=pins),
+            )
+            reader = Reader(node, Scope(links=frozenset({link.name}), routes=False))
+            shown = reader.show(frozenset({"addresses", "neighbours"})).state
+            projection = self._plugin.adopt(call.conf, projection, shown)  # type: ignore[attr-defined]
+        return projection
+
+    def _settle(self, call: CmdArgs, projection: Projection, node: Namespace, pod: Namespace) -> None:
+        addresses = projection.pod.addresses
+        if not addresses:
+            return
+        places = {each.interface.ip: link.mac for link in projection.pod.links for each in addresses if link.mac}
+        moved = known_elsewhere(node, places)
+        if moved:
+            announce(pod, projection.pod.links)
+
+    # --- CHECK ----------------------------------------------------------------------------------------
+
+    def check(self, call: CmdArgs) -> None:
+        """What ADD made is still there. More than that is no error: later plugins add to it."""
+        previous = call.require_previous()
+        kind = ipam_type(call) if self._makes_interface else ""
+        if kind:
+            delegated.check(call, kind)
+        with Namespace.current(NODE) as node, _open(call) as pod:
+            projection = _as_left(self.project(call, _own_part(call, previous)), previous, call)
+            projection = self._adopt(call, projection, node)
+            try:
+                lacking = self._lacking(projection, node, pod)
+            except ConflictError:
+                lacking = self._lacking(_without_rivals(projection, pod), node, pod)
+            except KernelError as error:
+                raise _no_namespace(call, error) from error
+        if lacking:
+            raise CniError(
+                CNI_KERNEL_FAILURE,
+                f"container {call.attachment.container_id} interface {call.attachment.ifname} is not as ADD left it",
+                "lacking: " + "; ".join(lacking[:5]),
+            )
+
+    def _lacking(self, projection: Projection, node: Namespace, pod: Namespace) -> List[str]:
+        found = converge(_targets(projection, node, pod), check=True).operations
+        return [
+            f"{operation} ({where})"
+            for where, operation in found
+            if operation.action != REMOVE and not (where != NODE and type(operation.object).__name__ == "Sysctl")
+        ]
+
+    # --- DEL, GC, STATUS ------------------------------------------------------------------------------
+
+    def delete(self, call: CmdArgs) -> None:
+        """Devices, rules, then addresses. Nothing of it has to be there, nor the namespace."""
+        with Namespace.current(NODE) as node:
+            self._remove(call, node)
+        if self._makes_interface:
+            self._remove_inside(call)
+            kind = ipam_type(call)
+            if kind:
+                delegated.delete(call, kind)
+
+    def _remove(self, call: CmdArgs, node: Namespace) -> None:
+        devices = self._plugin.devices(call.conf, call.attachment)
+        if devices:
+            doomed = [Operation(REMOVE, Link(name, "veth")) for name in sorted(devices)]
+            execute([(node, each) for each in doomed], {})
+        scope = self._rule_scope(call)
+        if scope.chains:
+            converge([Target(node, EMPTY, scope)])
+
+    def _remove_inside(self, call: CmdArgs) -> None:
+        """The container's end of an attachment that another bridge plugin made: its host end has another name."""
+        if not call.attachment.netns:
+            return
+        try:
+            with Namespace.open(call.attachment.netns, call.attachment.name) as pod:
+                found = link_of(pod, call.attachment.ifname)
+                if found is not None and found.kind == "veth":
+                    execute([(pod, Operation(REMOVE, found))], {})
+        except KernelError:
+            return  # no namespace, or none any more
+
+    def _rule_scope(self, call: CmdArgs) -> Scope:
+        found: Any = getattr(self._plugin, "rules_of", None)
+        return Scope() if found is None else found(call.conf, call.attachment)
+
+    def collect(self, call: CmdArgs) -> None:
+        """GC: devices and rules of attachments that are not listed, then IPAM's turn."""
+        valid = call.valid_attachments()
+        if valid is None:
+            return
+        errors: List[PodwireError] = []
+        kind = ipam_type(call) if self._makes_interface else ""
+        try:
+            with Namespace.current(NODE) as node:
+                self._collect_node(call, node, valid, kind)
+        except PodwireError as error:
+            errors.append(error)
+        if kind:
+            delegated.collect(call, kind)
+        if errors:
+            raise errors[0]
+
+    def _collect_node(self, call: CmdArgs, node: Namespace, valid: FrozenSet[Any], kind: str) -> None:
+        if kind == "host-local" and delegated.is_own(call, kind):
+            from .plugins.host_local import stale
+
+            names = {
+                name
+                for claim in stale(call)
+                for name in self._plugin.devices(
+                    call.conf, call.attachment._replace(container_id=claim.container_id, ifname=claim.ifname)
+                )
+            }
+            converge([Target(node, EMPTY, Scope(links=frozenset(names), routes=False))])
+        collect: Any = getattr(self._plugin, "stale_rules", None)
+        if collect is not None:
+            scope = collect(call.conf, node, valid)
+            if scope.owners:
+                converge([Target(node, EMPTY, scope)])
+
+    def status(self, call: CmdArgs) -> None:
+        """As ready as IPAM is."""
+        kind = ipam_type(call) if self._makes_interface else ""
+        if kind:
+            delegated.status(call, kind)
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def ipam_type(call: CmdArgs) -> str:
+    """The configuration's ``ipam.type``, "" without ipam; CniError 7 if it is none."""
+    data = call.conf.data.get("ipam")
+    if not data:
+        return ""
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not kind and isinstance(data, dict):
+        return ""
+    if not isinstance(kind, str):
+        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {call.conf.name}: invalid ipam: {data!r}")
+    return kind
+
+
+def _open(call: CmdArgs) -> Namespace:
+    try:
+        return Namespace.open(call.attachment.netns, call.attachment.name)
+    except (KernelError, ValueError) as error:
+        raise _no_namespace(call, error) from error
+
+
+def _no_namespace(call: CmdArgs, error: Exception) -> CniError:
+    return CniError(CNI_INVALID_NETNS, f"failed to open netns {call.attachment.netns!r}: {error}")
+
+
+class _locked:
+    """One ADD at a time in a network namespace: the namespace itself is the lock, so there is no file to leave."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+
+    def __enter__(self) -> None:
+        self._lock = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+
+def _targets(projection: Projection, node: Namespace, pod: Namespace) -> List[Target]:
+    outside = projection.node | projection.shared
+    own = frozenset(each.name for each in outside.links)
+    scope = _scope(outside, own)._replace(routes=not projection.shared.links)
+    inside = projection.pod
+    found = [Target(node, _possible(outside), scope)]
+    if inside != EMPTY:
+        found.append(Target(pod, _possible(inside), _scope(inside, frozenset(each.name for each in inside.links))))
+    return found
+
+
+def _scope(state: State, links: FrozenSet[str]) -> Scope:
+    return Scope(
+        links=links,
+        prefixes=frozenset(route.destination for route in state.routes),
+        sysctls=frozenset(each.key for each in state.sysctls),
+        files=frozenset(each.path for each in state.files),
+        chains=tuple({rule.chain: None for rule in state.rules}),
+        owners=frozenset(rule.owner for rule in state.rules),
+    )
+
+
+def _possible(state: State) -> State:
+    """A kernel without IPv6 has neither its sysctls nor what they guard against."""
+    if os.path.isdir("/proc/sys/net/ipv6"):
+        return state
+    return state._replace(sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/")))
+
+
+def _without_rivals(projection: Projection, pod: Namespace) -> Projection:
+    """A destination to which another interface of the container has a route already stays with that."""
+    inside = projection.pod
+    foreign = Reader(pod, _scope(inside, frozenset(each.name for each in inside.links))).show().foreign.routes
+    taken = {_place(route) for route in foreign}
+    routes = frozenset(route for route in inside.routes if _place(route) not in taken)
+    if routes == inside.routes:
+        return projection
+    return projection._replace(pod=inside._replace(routes=routes))
+
+
+def _place(route: Route) -> Any:
+    return route.destination, route.table, route.metric
+
+
+def _own_part(call: CmdArgs, previous: Result) -> Result:
+    """What of a chain's result is this interface's: later plugins may have added others'."""
+    own = [
+        index for index, each in enumerate(previous.interfaces) if each.name == call.attachment.ifname and each.sandbox
+    ]
+    ips = tuple(each for each in previous.ips if each.interface is None or each.interface in own)
+    return previous._replace(ips=ips)
+
+
+def _as_left(projection: Projection, previous: Result, call: CmdArgs) -> Projection:
+    """The projection with MAC addresses as the result tells them. MTU and the like may have been changed since."""
+    macs = {each.name: each.mac for each in previous.interfaces if each.sandbox and each.mac}
+    pod = frozenset(link._replace(mac=macs.get(link.name, link.mac), mtu=None) for link in projection.pod.links)
+    node = frozenset(link._replace(mtu=None) for link in projection.node.links)
+    return projection._replace(pod=projection.pod._replace(links=pod), node=projection.node._replace(links=node))
