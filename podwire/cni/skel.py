@@ -1,4 +1,6 @@
-"""The executable side of CNI: environment and stdin in, one JSON document and an exit status out (CNI spec 1.1.0, section 2).
+"""The executable side of CNI: environment and stdin in, one JSON document and an exit status out.
+
+Source: CNI spec 1.1.0, section 2.
 
 What is checked, in this order: CNI_COMMAND, container id and interface name, missing variables, JSON, network name,
 version, and that CNI_NETNS is not the plugin's own namespace. Only then a plugin runs, so that whatever is refused
@@ -341,20 +343,17 @@ def arguments(text: str) -> Dict[str, str]:
     return found
 
 
-_KEYS = {
-    key.lower(): key
-    for key in (
-        "cniVersion name type args cni prevResult capabilities runtimeConfig dns ipam ips ip4 ip6 interfaces routes "
-        "subnet rangeStart rangeEnd gateway ranges dataDir resolvConf dst gw mtu advmss priority table scope "
-        "addresses address interface mac sandbox socketPath pciID nameservers domain search options "
-        "bridge isGateway isDefaultGateway forceAddress ipMasq ipMasqBackend hairpinMode promiscMode vlan vlanTrunk "
-        "minID maxID id preserveDefaultVlan macspoofchk enabledad disableContainerInterface portIsolation "
-        "portMappings hostPort containerPort protocol hostIP snat masqAll markMasqBit externalSetMarkChain "
-        "conditionsV4 conditionsV6 backend iptablesAdminChainName firewalldZone ingressPolicy sysctl promisc txQLen "
-        "allmulti bandwidth ingressRate ingressBurst egressRate egressBurst subnetFile delegate ipRanges containerID "
-        "ifname unshapedSubnets shapedSubnets"
-    ).split()  # noqa: SIM905  shorter
-}
+_WORDS = """
+cniVersion name type args cni prevResult capabilities runtimeConfig dns ipam ips ip4 ip6 interfaces routes subnet
+rangeStart rangeEnd gateway ranges dataDir resolvConf dst gw mtu advmss priority table scope addresses address
+interface mac sandbox socketPath pciID nameservers domain search options bridge isGateway isDefaultGateway
+forceAddress ipMasq ipMasqBackend hairpinMode promiscMode vlan vlanTrunk minID maxID id preserveDefaultVlan
+macspoofchk enabledad disableContainerInterface portIsolation portMappings hostPort containerPort protocol hostIP
+snat masqAll markMasqBit externalSetMarkChain conditionsV4 conditionsV6 backend iptablesAdminChainName firewalldZone
+ingressPolicy sysctl promisc txQLen allmulti bandwidth ingressRate ingressBurst egressRate egressBurst subnetFile
+delegate ipRanges containerID ifname unshapedSubnets shapedSubnets
+"""
+_KEYS = {key.lower(): key for key in _WORDS.split()}
 
 
 def canonical(value: Any) -> Any:

@@ -76,8 +76,8 @@ def _refuse_nonsense(conf: NetConf) -> None:
     if conf.number("vlan", 1, 4094) or conf.data.get("vlanTrunk"):
         raise CniError(
             CNI_UNSUPPORTED_FIELD,
-            f"network {conf.name}, plugin bridge: vlan {conf.data.get('vlan')!r}, vlanTrunk {conf.data.get('vlanTrunk')!r}"
-            " need VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)",
+            f"network {conf.name}, plugin bridge: vlan {conf.data.get('vlan')!r} and vlanTrunk "
+            f"{conf.data.get('vlanTrunk')!r} need VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)",
             "use a bridge a VLAN",
         )
 

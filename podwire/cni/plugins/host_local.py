@@ -19,7 +19,7 @@ from ...errors import (
     ExhaustedError,
 )
 from ...ipam.allocator import Allocator, Reservation
-from ...ipam.store import DATA_DIR, Claim
+from ...ipam.store import Claim
 from ...lean import TYPE_CHECKING
 from ..netconf import parse_ipam
 from ..result import Dns, Result, ResultIp
