@@ -83,14 +83,19 @@ class Node:
         for folder, _, names in os.walk(f"/proc/{self.pid}/root{path}"):
             for name in names:
                 inside = os.path.join(folder, name)
+                name = os.path.relpath(inside, f"/proc/{self.pid}/root{path}")
+                if os.path.islink(inside):
+                    found[name] = os.readlink(inside).encode()
+                    continue
                 with open(inside, "rb") as file:
-                    found[os.path.relpath(inside, f"/proc/{self.pid}/root{path}")] = file.read()
+                    found[name] = file.read()
         return found
 
     def leases(self, network: str) -> Dict[str, str]:
         """Address to container."""
         found = self.files(f"/var/lib/cni/networks/{network}")
-        return {name: content.decode().split()[0] for name, content in found.items() if name[0].isdigit()}
+        leases = {name: content for name, content in found.items() if "/" not in name and set(name) <= _ADDRESS}
+        return {name: content.decode().split()[0] for name, content in leases.items()}
 
     def links(self) -> List[str]:
         """Names of devices, without those that every namespace has."""
@@ -120,6 +125,7 @@ class Node:
                 os.removedirs(each)
 
 
+_ADDRESS = set("0123456789abcdef.:")
 #: Tunnel devices that the kernel makes in every namespace where their modules are loaded.
 _BORN = {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -11,7 +12,7 @@ from typing import Dict, Iterator, Tuple
 import pytest
 
 from tests.cni.containers import Containerd, make_image, need
-from tests.cni.nodes import Node, bridge, conflist, start_node
+from tests.cni.nodes import GO, Node, bridge, conflist, start_node
 
 CHAIN = (bridge(ipMasq=True), {"type": "portmap", "capabilities": {"portMappings": True}}, {"type": "firewall"})
 
@@ -22,6 +23,8 @@ def containerd(tmp_path_factory: pytest.TempPathFactory, plugins: str) -> Iterat
     need(containerd="containerd", ctr="containerd", runc="runc", busybox="busybox-static")
     node = start_node(tmp_path_factory.mktemp("node"))
     node.run("sh", "-c", f"mkdir -p /opt/cni/bin /etc/cni/net.d && mount --bind -o ro {plugins} /opt/cni/bin")
+    if os.path.isdir(GO):  # where Debian's containerd looks too
+        node.run("mount", "-t", "tmpfs", "none", GO)
     daemon = Containerd(node)
     try:
         make_image(node.home / "image.tar")
@@ -42,7 +45,9 @@ def lived(containerd: Containerd) -> Iterator[Dict[str, subprocess.Popen[str]]]:
     for name, process in running.items():
         if process.poll() is None:
             containerd.ctr("task", "kill", "-s", "SIGKILL", name, status=None)
-            process.wait(30)
+        process.communicate(timeout=30)
+        for kind in ("container", "snapshot"):  # ctr leaves them if the attachment fails
+            containerd.ctr(kind, "rm", name, status=None)
 
 
 def configure(node: Node, text: str) -> None:
