@@ -171,13 +171,6 @@ def lease_gone(t: Trial) -> None:
     t.expect(before == now, "the network as before", "leftovers", "\n".join(map(str, now.items())))
 
 
-@case("del.concurrent", "DELs at once of one attachment all succeed", _DEL, QUALITY, kinds=[MAIN, IPAM])
-def concurrent(t: Trial) -> None:
-    container = t.add()
-    for reply in t.at_once([t.begin("DEL", container) for _ in range(3)]):
-        reply.succeeded()
-
-
 @case(
     "del.killed",
     "DEL cleans up after an ADD that was killed, wherever it stood",
