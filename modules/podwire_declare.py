@@ -44,4 +44,8 @@ began:
   description: When the run began, in seconds since 1970.
   returned: success
   type: float
+only_netns:
+  description: Whether all nodes are of kind netns, so that what their machine has is what they have.
+  returned: success
+  type: bool
 """

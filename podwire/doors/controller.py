@@ -13,10 +13,10 @@ from ..errors import LabError
 from ..intent_json import cluster_to_json
 from ..inventory import read
 from ..lab import enter, netns
-from ..lab.registry import node_pid, state_dir, write_json
+from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
 from . import Answer, Options, differs
-from .node import STAGES, imagine
+from .node import STAGES, imagine, install_plugins
 
 
 def declare(
@@ -29,7 +29,8 @@ def declare(
     """Read the intent and remember what it gave each node.
 
     Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
-    directory for what the run finds out) and ``began`` (Unix time). IntentError; LabError without root.
+    directory for what the run finds out), ``began`` (Unix time) and ``only_netns`` (whether all nodes are).
+    IntentError; LabError without root.
     """
     began = time.time()
     directory = state_dir(cluster_id(source))
@@ -48,7 +49,14 @@ def declare(
     lines = [f"- {lease}" for lease in before if lease not in after]
     lines += [f"+ {lease}" for lease in after if lease not in before]
     results = os.path.join(directory, "results")
-    return {**differs(lines, f"subnet leases of {cluster.id}"), "intent": intent, "results": results, "began": began}
+    only_netns = all(node.kind == "netns" for node in cluster.nodes)
+    told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
+    return {**differs(lines, f"subnet leases of {cluster.id}"), **told}
+
+
+def plugins(cluster: Cluster, check: bool) -> Answer:
+    """Install the CNI plugins that the lab's nodes show in /opt/cni/bin: once for all of them."""
+    return install_plugins(plugin_dir(cluster.id), check=check)
 
 
 def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:

@@ -50,6 +50,15 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"])}
 
 
+def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
+    """Install podwire's CNI plugins as executables; with ``check`` only tell what would be."""
+    from ..cni.install import UNCHANGED, install, look
+
+    entries = look(directory) if check else install(directory, force=force)
+    lines = (f"+ {entry.path} ({entry.state})" for entry in entries if entry.state != UNCHANGED)
+    return differs(lines, f"CNI plugins in {directory}")
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
 

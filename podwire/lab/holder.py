@@ -4,6 +4,7 @@ The node's file system is the host's with private parts. /etc and /var/lib are o
 layer is in memory, so that directories such as /etc/cni can be private to the node although the host
 has none: a plain mount would need the mount point to stand on the host, and to stay. What the host
 itself keeps for CNI and podwire is hidden (an overlay's opaque directories). /run is a fresh tmpfs;
+/opt/cni/bin, where there is an /opt, shows the CNI plugins that are installed once for all nodes of a lab;
 /proc and /sys show the node's own PID and network namespaces.
 """
 
@@ -20,11 +21,14 @@ from ..kernel.namespace import (
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUTS,
+    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     MS_PRIVATE,
+    MS_RDONLY,
     MS_REC,
+    MS_REMOUNT,
     mount,
     sethostname,
     setns,
@@ -41,7 +45,7 @@ _DAD = "/proc/sys/net/ipv6/conf/default/accept_dad"
 
 
 def main() -> None:
-    """The starter: one holder a request ``{"name": hostname, "files": bool}``."""
+    """The starter: one holder a request ``{"name": hostname, "files": bool, "plugins": directory or ""}``."""
     requests = spawn.requests()
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     for index, request in enumerate(requests):
@@ -61,10 +65,23 @@ def _prepare(request: Dict[str, Any]) -> Callable[[], None]:
     with suppress(FileNotFoundError), open(_DAD, "w") as sysctl:
         sysctl.write("0")
     if request["files"]:
+        if request["plugins"] and os.path.isdir("/opt"):
+            _show_plugins(request["plugins"])
         _private_files(request["name"])
     with open("/proc/self/comm", "w") as comm:
         comm.write(request["name"][:15])
     return _reap
+
+
+def _show_plugins(directory: str) -> None:
+    """Read-only: one node's plugins are all nodes' plugins. Comes before the private files, which hide it."""
+    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    os.makedirs("/run/upper/cni/bin")
+    os.setxattr("/run/upper/cni", "trusted.overlay.opaque", b"y")
+    os.mkdir("/run/work")
+    mount("overlay", "/opt", "overlay", data="lowerdir=/opt,upperdir=/run/upper,workdir=/run/work")
+    mount(directory, "/opt/cni/bin", flags=MS_BIND)
+    mount("none", "/opt/cni/bin", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def _private_files(hostname: str) -> None:

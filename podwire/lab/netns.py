@@ -119,7 +119,12 @@ def _compare(
 
 def _start(cluster_id: str, running: Mapping[str, Process], names: Sequence[str]) -> Dict[str, Process]:
     """One holder a name; recorded before any of them may stay."""
-    requests = [{"name": name.rpartition(" ")[2], "files": not registry.is_infrastructure(name)} for name in names]
+    plugins = registry.plugin_dir(cluster_id)
+    shown = plugins if os.path.isdir(plugins) else ""
+    requests = [
+        {"name": name.rpartition(" ")[2], "files": not registry.is_infrastructure(name), "plugins": shown}
+        for name in names
+    ]
     with spawned("podwire.lab.holder", cluster_id, requests) as pids:
         started = {name: Process.of(pid) for name, pid in zip(names, pids)}
         registry.write(Lab(cluster_id, {**running, **started}))

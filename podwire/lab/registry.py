@@ -41,6 +41,11 @@ def state_dir(cluster_id: str) -> str:
     return os.path.join(STATE, cluster_id)
 
 
+def plugin_dir(cluster_id: str) -> str:
+    """Path of the CNI plugins that its nodes have in /opt/cni/bin."""
+    return os.path.join(state_dir(cluster_id), "plugins")
+
+
 def read(cluster_id: str) -> Optional[Lab]:
     """A lab as recorded, dead processes included; None if there is no record."""
     data = _load(os.path.join(run_dir(cluster_id), "lab.json"))
