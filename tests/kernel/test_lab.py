@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from podwire.cluster import Cluster, Underlay
+from podwire.doors import controller
 from podwire.errors import ConflictError, LabError
 from podwire.kernel.namespace import CLONE_NEWNS, MS_PRIVATE, MS_REC, Namespace, mount, unshare
 from podwire.lab import enter, netns, registry
@@ -362,3 +364,17 @@ def test_inside_a_call_process_ids_are_the_nodes(lab: Cluster) -> None:
 def test_a_function_whose_process_dies_is_an_error(lab: Cluster) -> None:
     with pytest.raises(LabError, match="its process died"):
         enter.call(pid_of(lab, "node-1"), lambda: os.kill(os.getpid(), 9))
+
+
+def test_nodes_show_the_plugins_installed_once_for_all(build: Callable[[Cluster], Cluster]) -> None:
+    cluster = make_cluster(make_node("node-1", 11), make_node("node-2", 12))
+    before = sorted(os.listdir("/opt"))
+    assert controller.plugins(cluster, True)["changed"]
+    assert controller.plugins(cluster, False)["changed"]
+    assert not controller.plugins(cluster, False)["changed"]
+    build(cluster)
+    for node in ("node-1", "node-2"):
+        said = run(cluster, node, "env -i CNI_COMMAND=VERSION /opt/cni/bin/bridge")
+        assert "1.1.0" in json.loads(said)["supportedVersions"]
+        assert run(cluster, node, "sh -c 'touch /opt/cni/bin/x 2>/dev/null || echo read-only'") == "read-only\n"
+    assert sorted(os.listdir("/opt")) == before
