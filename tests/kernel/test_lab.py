@@ -318,7 +318,9 @@ def test_a_recorder_that_dies_half_way_leaves_no_process() -> None:
     if recorder == 0:
         try:
             with spawned(
-                "podwire.lab.holder", "test", [{"name": "a", "files": True}, {"name": "b", "files": False}]
+                "podwire.lab.holder",
+                "test",
+                [{"name": "a", "files": True, "plugins": ""}, {"name": "b", "files": False, "plugins": ""}],
             ) as pids:
                 os.write(writer, " ".join(map(str, pids)).encode())
                 os.kill(os.getpid(), 9)
