@@ -69,7 +69,13 @@ def plan(desired: State, current: State) -> list[Operation]:
 
 def fields_of(operations: Iterable[Operation]) -> frozenset[str]:
     """The names of State's fields that operations touch."""
-    return frozenset(_FIELDS[type(operation.object)] for operation in operations)
+    return frozenset(_FIELDS[kind_of(operation.object)] for operation in operations)
+
+
+def kind_of(each: Object) -> type:
+    """Its class of the model; what the kernel shows may be a subclass that knows more (a rule's handle)."""
+    kind = type(each)
+    return kind if kind in _FIELDS else kind.__mro__[1]
 
 
 def link_recreation(desired: Link, current: Link) -> str:

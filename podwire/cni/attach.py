@@ -121,7 +121,7 @@ class Attaching:
             conf = conf.with_data({**conf.data, "args": args})
         return self._plugin.project(conf, call.attachment, given, call.previous)
 
-    def _adopt(self, call: CmdArgs, projection: Projection, node: Namespace) -> Projection:
+    def _adopt(self, call: CmdArgs, projection: Projection, node: Namespace, *, checking: bool = False) -> Projection:
         """A shared device that exists already keeps its MAC address and MTU, and what others put on it."""
         for link in projection.shared.links:
             found = link_of(node, link.name)
@@ -152,6 +152,9 @@ class Attaching:
             reader = Reader(node, Scope(links=frozenset({link.name}), routes=False))
             shown = reader.show(frozenset({"addresses", "neighbours"})).state
             projection = self._plugin.adopt(call.conf, projection, shown)  # type: ignore[attr-defined]
+            if not checking:  # a first address takes along those that came behind it, so it goes before
+                doomed = sorted(shown.addresses - projection.shared.addresses, key=str)
+                execute([(node, Operation(REMOVE, each)) for each in doomed], {})
         return projection
 
     def _settle(self, call: CmdArgs, projection: Projection, node: Namespace, pod: Namespace) -> None:
@@ -173,7 +176,7 @@ class Attaching:
             delegated.check(call, kind)
         with Namespace.current(NODE) as node, _open(call) as pod:
             projection = _as_left(self.project(call, _own_part(call, previous)), previous, call)
-            projection = self._adopt(call, projection, node)
+            projection = self._adopt(call, projection, node, checking=True)
             try:
                 lacking = self._lacking(projection, node, pod)
             except ConflictError:
@@ -229,8 +232,12 @@ class Attaching:
             return  # no namespace, or none any more
 
     def _rule_scope(self, call: CmdArgs) -> Scope:
-        found: Any = getattr(self._plugin, "rules_of", None)
-        return Scope() if found is None else found(call.conf, call.attachment)
+        chains = self._plugin.chains(call.conf)
+        if not chains:
+            return Scope()
+        from .plugins import owned
+
+        return owned.scope(call.conf, call.attachment, chains)
 
     def collect(self, call: CmdArgs) -> None:
         """GC: devices and rules of attachments that are not listed, then IPAM's turn."""
@@ -261,9 +268,11 @@ class Attaching:
                 )
             }
             converge([Target(node, EMPTY, Scope(links=frozenset(names), routes=False))])
-        collect: Any = getattr(self._plugin, "stale_rules", None)
-        if collect is not None:
-            scope = collect(call.conf, node, valid)
+        chains = self._plugin.chains(call.conf)
+        if chains:
+            from .plugins import owned
+
+            scope = owned.stale(call.conf, node, valid, chains)
             if scope.owners:
                 converge([Target(node, EMPTY, scope)])
 

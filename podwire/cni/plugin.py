@@ -14,7 +14,9 @@ from .netconf import Attachment, NetConf
 from .result import Result
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Union
+    from typing import FrozenSet, Optional, Tuple, Union
+
+    from ..model import Chain
 
 
 class Projection(NamedTuple):
@@ -55,3 +57,6 @@ class Plugin(Protocol):
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """Names of the node's devices that are the attachment's own; needs no namespace and no reservation."""
+
+    def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
+        """nftables chains in which attachments may have rules of their own."""

@@ -7,8 +7,8 @@ from itertools import groupby
 
 from ..errors import KernelError
 from ..lean import TYPE_CHECKING
-from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Sysctl
-from ..plan import ADD, CHANGE, REMOVE, Operation, link_stage
+from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
+from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
 from . import rtnl
 from .namespace import Namespace
 from .netlink import Message, Refusal
@@ -43,11 +43,15 @@ def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_tabl
                 _write_file(operation)
         elif way == "nat":
             _apply_nat(namespace, operations, nat_table)
+        elif way == "rules":
+            from .nft_rules import apply_rules
+
+            apply_rules(namespace, operations)
         else:
             _send(namespace, operations, descriptors)
 
 
-_WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat"}
+_WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat", Rule: "rules"}
 
 
 def _batch_key(step: Step) -> tuple[int, str, int]:
@@ -56,7 +60,7 @@ def _batch_key(step: Step) -> tuple[int, str, int]:
     namespace, operation = step
     each = operation.object
     if not isinstance(each, Link):
-        return id(namespace), _WAYS.get(type(each), "netlink"), 0
+        return id(namespace), _WAYS.get(kind_of(each), "netlink"), 0
     if operation.action == REMOVE:
         return id(namespace), "removed links", 0
     stage = link_stage(each)

@@ -39,9 +39,11 @@ Attributes = dict[int, bytes]
 class NfTablesSocket(NetlinkSocket):
     """nfnetlink: every message starts with struct nfgenmsg, and changes travel in transactions."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, family: int = NFPROTO_INET) -> None:
         with namespace.entered():
             super().__init__(NETLINK_NETFILTER)
+        #: struct nfgenmsg of this family: version 0, no resource id.
+        self.generic = struct.pack("!BBH", family, 0, 0)
 
     def __enter__(self) -> NfTablesSocket:
         return self
@@ -50,8 +52,8 @@ class NfTablesSocket(NetlinkSocket):
         self.close()
 
     def read(self, kind: int) -> List[Attributes]:
-        """The attributes of every object of one sort in family inet."""
-        answers = self.dump(kind, _GENERIC)
+        """The attributes of every object of one sort in the socket's family."""
+        answers = self.dump(kind, self.generic)
         return [dict(attributes(payload, len(_GENERIC), len(payload))) for _, payload in answers]
 
     def transaction(self, messages: List[Message]) -> Optional[Refusal]:
@@ -65,7 +67,7 @@ class NfTablesSocket(NetlinkSocket):
         parts = [_message(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, first, _BATCH)]
         for index, (kind, flags, payload) in enumerate(messages, 1):
             flags |= NLM_F_REQUEST | (NLM_F_ACK if index == len(messages) else 0)
-            parts.append(_message(kind, flags, first + index, _GENERIC + payload))
+            parts.append(_message(kind, flags, first + index, self.generic + payload))
         parts.append(_message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, first + len(messages) + 1, _BATCH))
         self._socket.send(b"".join(parts))
         while True:

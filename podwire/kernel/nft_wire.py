@@ -72,12 +72,14 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
-def _expression(name: str, *parts: bytes) -> bytes:
+def expression(name: str, *parts: bytes) -> bytes:
+    """One expression: a list element of its name and its attributes."""
     return nested(NFTA_LIST_ELEM, text(NFTA_EXPR_NAME, name), nested(NFTA_EXPR_DATA, *parts))
 
 
-def _compare(operator: int, value: bytes) -> bytes:
-    return _expression(
+def compare(operator: int, value: bytes) -> bytes:
+    """The register's content is (or is not) this value."""
+    return expression(
         "cmp",
         attribute(NFTA_CMP_SREG, number(NFT_REG_1)),
         attribute(NFTA_CMP_OP, number(operator)),
@@ -85,17 +87,17 @@ def _compare(operator: int, value: bytes) -> bytes:
     )
 
 
-def _match(network: IPNetwork, offset: int, operator: int) -> bytes:
+def match_network(network: IPNetwork, offset: int, operator: int) -> bytes:
     """Load the address at ``offset`` of the network header, mask it, compare it with the network."""
     size = network.max_prefixlen // 8
-    load = _expression(
+    load = expression(
         "payload",
         attribute(NFTA_PAYLOAD_DREG, number(NFT_REG_1)),
         attribute(NFTA_PAYLOAD_BASE, number(NFT_PAYLOAD_NETWORK_HEADER)),
         attribute(NFTA_PAYLOAD_OFFSET, number(offset)),
         attribute(NFTA_PAYLOAD_LEN, number(size)),
     )
-    mask = _expression(
+    mask = expression(
         "bitwise",
         attribute(NFTA_BITWISE_SREG, number(NFT_REG_1)),
         attribute(NFTA_BITWISE_DREG, number(NFT_REG_1)),
@@ -103,7 +105,7 @@ def _match(network: IPNetwork, offset: int, operator: int) -> bytes:
         nested(NFTA_BITWISE_MASK, attribute(NFTA_DATA_VALUE, network.netmask.packed)),
         nested(NFTA_BITWISE_XOR, attribute(NFTA_DATA_VALUE, bytes(size))),
     )
-    return load + mask + _compare(operator, network.network_address.packed)
+    return load + mask + compare(operator, network.network_address.packed)
 
 
 def encode(rule: NatRule) -> bytes:
@@ -115,15 +117,15 @@ def encode(rule: NatRule) -> bytes:
     if not rule.unless or any(network.version != rule.source.version for network in rule.unless):
         raise ValueError(f"{rule}: a masquerade rule needs networks of its own IP version to leave alone")
     family = _FAMILIES[rule.source.version]
-    proto = _expression(
+    proto = expression(
         "meta", attribute(NFTA_META_DREG, number(NFT_REG_1)), attribute(NFTA_META_KEY, number(NFT_META_NFPROTO))
     )
     return b"".join(
         [
-            proto + _compare(NFT_CMP_EQ, bytes([family.nfproto])),
-            _match(rule.source, family.source, NFT_CMP_EQ),
-            *(_match(network, family.destination, NFT_CMP_NEQ) for network in rule.unless),
-            _expression("masq", attribute(NFTA_MASQ_FLAGS, number(RANDOM_FULLY))),
+            proto + compare(NFT_CMP_EQ, bytes([family.nfproto])),
+            match_network(rule.source, family.source, NFT_CMP_EQ),
+            *(match_network(network, family.destination, NFT_CMP_NEQ) for network in rule.unless),
+            expression("masq", attribute(NFTA_MASQ_FLAGS, number(RANDOM_FULLY))),
         ]
     )
 

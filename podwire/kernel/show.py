@@ -73,6 +73,7 @@ class Reader:
             "fdb": lambda: self._fdb(links),
             "next_hops": lambda: self._next_hops(owned),
             "nat_rules": self._nat,
+            "rules": self._rules,
             "files": lambda: _files(self.scope.files),
         }
         state = EMPTY._replace(links=links, **{name: read() for name, read in reads.items() if name in fields})
@@ -211,6 +212,13 @@ class Reader:
         from .nft import show_nat
 
         return show_nat(self.namespace, self.scope.nat)
+
+    def _rules(self) -> frozenset[Any]:
+        if not self.scope.chains or not self.scope.owners:
+            return frozenset()
+        from .nft_rules import show_rules
+
+        return show_rules(self.namespace, self.scope.chains, self.scope.owners, self._desired.rules)
 
 
 def read_sysctl(key: str) -> str:

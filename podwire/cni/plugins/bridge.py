@@ -19,7 +19,7 @@ from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING, NamedTuple, lru_cache
-from ...model import Address, IPAddress, Link, MacAddress, Neighbour, VethPeer
+from ...model import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
@@ -139,6 +139,11 @@ class Bridge:
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The port."""
         return frozenset({common.host_veth(attachment)})
+
+    def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
+        """Where attachments may have rules."""
+        masquerading = (masquerade.CHAIN,) if conf.flag("ipMasq") else ()
+        return masquerading + ((spoofcheck.CHAIN,) if conf.flag("macspoofchk") else ())
 
     def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
         """The projection for a bridge that exists already: what others put on it stays, and so does its MAC address.

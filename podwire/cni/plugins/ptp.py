@@ -20,7 +20,7 @@ from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING
-from ...model import PROTOCOL_BOOT, Address, IPAddress, IPNetwork, Link, Route, VethPeer
+from ...model import PROTOCOL_BOOT, Address, Chain, IPAddress, IPNetwork, Link, Route, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
@@ -68,6 +68,10 @@ class Ptp:
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The node's end."""
         return frozenset({common.host_veth(attachment)})
+
+    def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
+        """Where attachments may have rules."""
+        return (masquerade.CHAIN,) if conf.flag("ipMasq") else ()
 
 
 PLUGIN = Ptp()
