@@ -119,7 +119,7 @@ def _remove_links(namespace: Namespace, operations: Sequence[Operation]) -> None
 
 
 class _Index:
-    """Names to ifindexes, read from the kernel when first asked."""
+    """Names to ifindexes, read from the kernel when first asked: a few by themselves, many all at once."""
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
@@ -127,17 +127,22 @@ class _Index:
 
     def __call__(self, name: str) -> int:
         found = self._known.get(name)
-        if found is None:
-            if not self._known:
-                for _, payload in self._namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
-                    number, known = rtnl.read_link_name(payload)
-                    self._known[known] = number
+        if found is None and len(self._known) < _FEW:
+            payload = self._namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+            if payload is not None:
+                found = self._known[name] = rtnl.read_link_name(payload)[0]
+        elif found is None:
+            for _, payload in self._namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
+                number, known = rtnl.read_link_name(payload)
+                self._known[known] = number
             found = self._known.get(name)
         if found is None:
             raise KernelError(f"failed to find device {name} on {self._namespace.name}: there is none", 19)
         return found
 
 
+#: So many devices are asked for one by one.
+_FEW = 4
 _VERBS = {ADD: "add", CHANGE: "change", REMOVE: "remove"}
 
 

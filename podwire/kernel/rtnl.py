@@ -171,6 +171,29 @@ def link_request(name: str) -> bytes:
     return _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, name) + _u32(29, RTEXT_FILTER_SKIP_STATS)
 
 
+def index_request(index: int) -> bytes:
+    """Payload of an RTM_GETLINK for the device of an ifindex."""
+    return _IFINFO.pack(0, 0, index, 0, 0) + _u32(29, RTEXT_FILTER_SKIP_STATS)
+
+
+def address_request(index: int) -> bytes:
+    """Payload of a dump of one device's addresses (inet_valid_dump_ifaddr_req)."""
+    return _IFADDR.pack(0, 0, 0, 0, index)
+
+
+def neighbour_request(index: int) -> bytes:
+    """Payload of a dump of one device's neighbours (neigh_valid_dump_req)."""
+    return bytes(12) + _u32(8, index)
+
+
+def read_master(payload: bytes) -> int:
+    """The ifindex of an RTM_NEWLINK's master, 0 for none."""
+    for kind, value in attributes(payload, 16, len(payload)):
+        if kind == 10:
+            return int(_U32.unpack(value)[0])
+    return 0
+
+
 def link_remove(link: Link) -> Message:
     """Delete a device by name."""
     return RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, link.name)

@@ -7,8 +7,8 @@ import struct
 
 from ..errors import KernelError
 from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
-from ..plan import REMOVE, Operation
+from ..model import Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
+from ..plan import REMOVE, Operation, link_differences, link_recreation
 from ..state import EMPTY, Scope, State
 from . import rtnl
 from .expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
@@ -16,7 +16,7 @@ from .namespace import Namespace
 from .netlink import attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Callable, TypeVar
 
     Names = Mapping[int, str]
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ALL = frozenset(State._fields)
 
+#: So many owned devices are asked for one by one.
+_FEW_LINKS = 4
 #: Errors of a dump that say "no such thing on this kernel": EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT.
 _ABSENT = (95, 93, 97)
 
@@ -67,8 +69,8 @@ class Reader:
             self._expected = expected(self._desired, {name: index for index, name in names.items()})
         owned = frozenset(link.name for link in links)
         reads: dict[str, Callable[[], frozenset[Any]]] = {
-            "sysctls": self._sysctls,
-            "addresses": lambda: self._on_devices(rtnl.RTM_GETADDR, bytes(8), rtnl.read_address, owned),
+            "sysctls": lambda: self._sysctls(self.scope.sysctls),
+            "addresses": lambda: self._addresses(owned),
             "neighbours": lambda: self._neighbours(owned),
             "fdb": lambda: self._fdb(links),
             "next_hops": lambda: self._next_hops(owned),
@@ -87,19 +89,81 @@ class Reader:
 
         False also where it cannot be asked that way: then a ``show`` has to tell.
         """
-        indices = {name: number for number, name in self._names.items()}
+        sysctls = [operation.object for operation in operations if isinstance(operation.object, Sysctl)]
+        if sysctls and not self._sysctls(each.key for each in sysctls).issuperset(sysctls):
+            return False
+        names = dict(self._names)
+        links = [operation for operation in operations if isinstance(operation.object, Link)]
+        if not all(self._shows_link(operation, names) for operation in links):
+            return False
+        indices = {name: number for number, name in names.items()}
+        if not self._shows_addresses(operations, names, indices):
+            return False
         for action, each, _ in operations:
+            if isinstance(each, (Link, Sysctl, Address)):
+                continue
+            if getattr(each, "device", None) not in indices and getattr(each, "device", None) is not None:
+                return False
             request = rtnl.get_request(each, indices.__getitem__)
             if request is None:
                 return False
             answer = self.namespace.socket.get(*request)
-            found = _READERS[type(each)](answer, self._names) if answer is not None else None
+            found = _READERS[type(each)](answer, names) if answer is not None else None
             if found != (None if action == REMOVE else each):
                 return False
         return True
 
+    def _shows_link(self, operation: Operation, names: dict[int, str]) -> bool:
+        """Whether a device is as an operation left it. Adds it to ``names``, and its master."""
+        link = operation.object
+        assert isinstance(link, Link)
+        payload = self._ask_link(link.name, names)
+        if payload is None or operation.action == REMOVE:
+            return (payload is None) == (operation.action == REMOVE)
+        found = rtnl.read_link(payload, names)
+        return not link_recreation(link, found) and not link_differences(link, found)
+
+    def _shows_addresses(
+        self, operations: Sequence[Operation], names: Mapping[int, str], indices: Mapping[str, int]
+    ) -> bool:
+        """Whether the addresses are as operations left them, from one dump a device."""
+        found: dict[str, frozenset[Any]] = {}
+        for action, each, _ in operations:
+            if not isinstance(each, Address):
+                continue
+            if each.device not in indices:
+                return False
+            if each.device not in found:
+                dump = self.namespace.socket.dump(rtnl.RTM_GETADDR, rtnl.address_request(indices[each.device]))
+                found[each.device] = frozenset(rtnl.read_address(payload, names) for _, payload in dump)
+            if (each in found[each.device]) == (action == REMOVE):
+                return False
+        return True
+
+    def _ask_link(self, name: str, names: dict[int, str]) -> bytes | None:
+        """One device's RTM_NEWLINK; adds it to ``names``, and its master."""
+        payload = self.namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+        if payload is None:
+            return None
+        names[rtnl.read_link_name(payload)[0]] = name
+        master = rtnl.read_master(payload)
+        if master and master not in names:
+            answer = self.namespace.socket.get(rtnl.RTM_GETLINK, rtnl.index_request(master))
+            if answer is not None:
+                names[master] = rtnl.read_link_name(answer)[1]
+        return payload
+
+    def _asks_each(self) -> bool:
+        """Whether a few devices are all that is owned, so that the others need not even be listed."""
+        scope = self.scope
+        return scope.alias is None and scope.protocol is None and len(scope.links) <= _FEW_LINKS
+
     def _links(self) -> tuple[frozenset[Link], dict[int, str]]:
-        """Owned devices, and all names by ifindex."""
+        """Owned devices, and names by ifindex: all of them, or those of the few that are of interest."""
+        if self._asks_each():
+            known: dict[int, str] = {}
+            answers = [self._ask_link(name, known) for name in sorted(self.scope.links)]
+            return frozenset(rtnl.read_link(answer, known) for answer in answers if answer is not None), known
         request = bytes(16) + attribute(29, struct.pack("=I", rtnl.RTEXT_FILTER_SKIP_STATS))
         payloads = [payload for _, payload in self.namespace.socket.dump(rtnl.RTM_GETLINK, request)]
         names: dict[int, str] = {}
@@ -118,30 +182,31 @@ class Reader:
             found = self._parsed[payload] = read(payload, self._names)
         return found
 
-    def _on_devices(
-        self, kind: int, request: bytes, read: Callable[[bytes, Names], Any | None], owned: frozenset[str]
-    ) -> frozenset[Any]:
-        """Objects on owned devices, of both families in one dump."""
-        found: set[Any] = set()
-        if not owned:
-            return frozenset()
-        names = self._names
-        for _, payload in self.namespace.socket.dump(kind, request):
-            each = read(payload, names)
-            if each is not None and each.device in owned:
-                found.add(each)
+    def _addresses(self, owned: frozenset[str]) -> frozenset[Address]:
+        """Addresses of owned devices, of both families in one dump."""
+        found: set[Address] = set()
+        for request in self._requests(owned, bytes(8), rtnl.address_request):
+            for _, payload in self.namespace.socket.dump(rtnl.RTM_GETADDR, request):
+                each = rtnl.read_address(payload, self._names)
+                if each is not None and each.device in owned:
+                    found.add(each)
         return frozenset(found)
+
+    def _requests(self, owned: frozenset[str], everything: bytes, of_device: Callable[[int], bytes]) -> list[bytes]:
+        """Payloads of the dumps that tell of owned devices: one for everything, or one a device."""
+        if self._asks_each():
+            return [of_device(index) for index, name in self._names.items() if name in owned]
+        return [everything] if owned else []
 
     def _neighbours(self, owned: frozenset[str]) -> frozenset[Neighbour]:
         """Neighbours carry their age (NDA_CACHEINFO) at their end, so no two dumps are alike as a whole."""
         found: set[Neighbour] = set()
-        if not owned:
-            return frozenset()
         names, known = self._names, self._expected.get
-        for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, bytes(12)):
-            each = known(payload[:NEIGHBOUR_BYTES]) or rtnl.read_neighbour(payload, names)
-            if each is not None and each.device in owned:
-                found.add(each)
+        for request in self._requests(owned, bytes(12), rtnl.neighbour_request):
+            for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, request):
+                each = known(payload[:NEIGHBOUR_BYTES]) or rtnl.read_neighbour(payload, names)
+                if each is not None and each.device in owned:
+                    found.add(each)
         return frozenset(found)
 
     def _fdb(self, links: frozenset[Link]) -> frozenset[FdbEntry]:
@@ -177,7 +242,7 @@ class Reader:
         scope = self.scope
         mine: set[Route] = set()
         foreign: set[Route] = set()
-        if not owned and scope.protocol is None:
+        if scope.protocol is None and not (owned and (scope.routes or scope.prefixes)):
             return frozenset(), frozenset()
         known = self._expected.get
         for _, payload in self.namespace.socket.dump(rtnl.RTM_GETROUTE, bytes(12)):
@@ -191,15 +256,23 @@ class Reader:
             if protocol == scope.protocol or (on_owned and scope.routes):
                 mine.add(route)
             elif route.destination in scope.prefixes:
+                if route.device == "":  # for people to read
+                    self._names = {**self._names, **self._all_names()}
+                    route = rtnl.read_route(payload, self._names)
                 foreign.add(route)
         return frozenset(mine), frozenset(foreign)
 
-    def _sysctls(self) -> frozenset[Sysctl]:
-        if not self.scope.sysctls:
+    def _all_names(self) -> dict[int, str]:
+        dump = self.namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16))
+        return dict(rtnl.read_link_name(payload) for _, payload in dump)
+
+    def _sysctls(self, keys: Iterable[str]) -> frozenset[Sysctl]:
+        listed = list(keys)
+        if not listed:
             return frozenset()
         found = set()
         with self.namespace.entered():
-            for key in self.scope.sysctls:
+            for key in listed:
                 try:
                     found.add(Sysctl(key, read_sysctl(key)))
                 except FileNotFoundError:
