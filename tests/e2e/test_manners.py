@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
@@ -81,6 +81,26 @@ def test_a_dead_node_is_made_anew_alone(built: Playbooks) -> None:
     built.run("site.yml")
     assert {name: built.node(name) for name in others} == others
     assert built.run("site.yml").changed == 0
+
+
+def test_a_node_leaves_another_comes_and_the_first_comes_back_as_it_was(fresh: Playbooks) -> None:
+    """Its block and address are kept for it, and what it told before is not taken for news."""
+    hosts = fresh.inventory / "hosts.yml"
+    declared = hosts.read_text()
+    fresh.run("site.yml")
+    before = lease(fresh, "node-2")
+    hosts.write_text(declared.replace("node-2:", "node-9:"))
+    fresh.run("site.yml")
+    assert lease(fresh, "node-9") != before
+    assert registry.node_pid(fresh.id, "node-2") is None
+    hosts.write_text(declared)
+    fresh.run("site.yml")
+    assert lease(fresh, "node-2") == before
+    assert fresh.run("site.yml").changed == 0
+
+
+def lease(lab: Playbooks, node: str) -> Any:
+    return json.loads(Path(f"/proc/{lab.node(node)}/root/etc/podwire/node.json").read_text())["pod_cidrs"]
 
 
 def test_two_labs_side_by_side(built: Playbooks, fresh: Playbooks) -> None:

@@ -62,7 +62,9 @@ class Lab:
 
     def _read(self, kind: str) -> Dict[str, Any]:
         assert self._results is not None
-        return {path.stem: json.loads(path.read_text()) for path in (self._results / kind).glob("*.json")}
+        # Only of declared nodes: what a node told that left since then may lie there still.
+        paths = [self._results / kind / f"{node.name}.json" for node in self.cluster.nodes]
+        return {path.stem: json.loads(path.read_text()) for path in paths if path.exists()}
 
 
 class Seen(NamedTuple):
