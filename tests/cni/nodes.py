@@ -17,7 +17,7 @@ GO = "/usr/lib/cni"
 needs_go = pytest.mark.skipif(
     not os.path.exists(f"{GO}/host-local"), reason="needs Go's plugins: apt-get install containernetworking-plugins"
 )
-_PRIVATE = ("/run", "/etc/cni", "/var/lib/cni", "/opt/cni")
+_PRIVATE = ("/run", "/etc/cni", "/var/lib/cni", "/opt/cni", "/watched")
 _KINDS = ("--net", "--mount", "--uts", "--pid", "--ipc")
 _SETUP = """
 set -e

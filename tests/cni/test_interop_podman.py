@@ -9,7 +9,7 @@ from typing import Iterator, Optional
 import pytest
 
 from tests.cni.containers import IMAGE, make_image, need
-from tests.cni.nodes import Node, bridge, conflist, start_node
+from tests.cni.nodes import Node, bridge, conflist
 
 CONFIG = """
 [containers]
