@@ -35,6 +35,8 @@ from .skel import CmdArgs
 if TYPE_CHECKING:
     from typing import Any, FrozenSet, List, Optional
 
+#: No rtm_protocol: whose routes they are is told by their device.
+_NONE = -1
 #: What the node's namespace is called in messages.
 NODE = "the node"
 
@@ -105,9 +107,11 @@ class Attaching:
             projection = self._adopt(call, projection, node)
             try:
                 converge(_targets(projection, node, pod))
-            except ConflictError:
-                projection = _without_rivals(projection, pod)
-                converge(_targets(projection, node, pod))
+            except (ConflictError, KernelError) as error:
+                without = _without_rivals(projection, pod)
+                if without == projection:
+                    raise error
+                converge(_targets(without, node, pod))
         self._settle(call, projection, node, pod)
         return projection.result
 
@@ -158,6 +162,7 @@ class Attaching:
         return projection
 
     def _settle(self, call: CmdArgs, projection: Projection, node: Namespace, pod: Namespace) -> None:
+        self._forget_flows(call, node)
         addresses = projection.pod.addresses
         if not addresses:
             return
@@ -165,6 +170,13 @@ class Attaching:
         moved = known_elsewhere(node, places)
         if moved:
             announce(pod, projection.pod.links)
+
+    def _forget_flows(self, call: CmdArgs, node: Namespace) -> None:
+        ports: Any = getattr(self._plugin, "flushed", None)
+        if ports is not None and ports(call.conf):
+            from ..kernel.conntrack import forget_udp
+
+            forget_udp(node, ports(call.conf))
 
     # --- CHECK ----------------------------------------------------------------------------------------
 
@@ -203,21 +215,26 @@ class Attaching:
     def delete(self, call: CmdArgs) -> None:
         """Devices, rules, then addresses. Nothing of it has to be there, nor the namespace."""
         with Namespace.current(NODE) as node:
-            self._remove(call, node)
+            whole = self._remove(call, node)
         if self._makes_interface:
-            self._remove_inside(call)
+            if not whole:
+                self._remove_inside(call)
             kind = ipam_type(call)
             if kind:
                 delegated.delete(call, kind)
 
-    def _remove(self, call: CmdArgs, node: Namespace) -> None:
+    def _remove(self, call: CmdArgs, node: Namespace) -> bool:
+        """Whether there was a device on the node: the container's end is gone with it."""
         devices = self._plugin.devices(call.conf, call.attachment)
-        if devices:
+        there = any(link_of(node, name) is not None for name in devices)
+        if there:
             doomed = [Operation(REMOVE, Link(name, "veth")) for name in sorted(devices)]
             execute([(node, each) for each in doomed], {})
         scope = self._rule_scope(call)
         if scope.chains:
             converge([Target(node, EMPTY, scope)])
+        self._forget_flows(call, node)
+        return there
 
     def _remove_inside(self, call: CmdArgs) -> None:
         """The container's end of an attachment that another bridge plugin made: its host end has another name."""
@@ -356,7 +373,8 @@ def _possible(state: State) -> State:
 def _without_rivals(projection: Projection, pod: Namespace) -> Projection:
     """A destination to which another interface of the container has a route already stays with that."""
     inside = projection.pod
-    foreign = Reader(pod, _scope(inside, frozenset(each.name for each in inside.links))).show().foreign.routes
+    scope = _scope(inside, frozenset(each.name for each in inside.links))._replace(protocol=_NONE)
+    foreign = Reader(pod, scope).show(frozenset({"routes"})).foreign.routes
     taken = {_place(route) for route in foreign}
     routes = frozenset(route for route in inside.routes if _place(route) not in taken)
     if routes == inside.routes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from podwire.model import (
     Address,
+    Chain,
     FdbEntry,
     File,
     Link,
@@ -18,6 +19,7 @@ from podwire.model import (
     Neighbour,
     NextHop,
     Route,
+    Rule,
     Sysctl,
     VethPeer,
     Vxlan,
@@ -73,6 +75,9 @@ states = st.builds(
     next_hops=unique(made(NextHop, st.integers(1, 4), addresses, devices), lambda h: h.id),
     routes=unique(made(Route, networks, addresses, devices), lambda r: (r.destination, r.table, r.metric)),
     nat_rules=sets(made(NatRule, networks, st.tuples(networks))),
+    rules=sets(
+        st.builds(Rule, st.just(Chain("inet", "t", "c")), st.sampled_from("ab"), st.just(""), st.just(""), st.just(b""))
+    ),
     files=unique(made(File, st.sampled_from(("/a", "/b")), st.sampled_from("xy")), lambda f: f.path),
 )
 
@@ -111,7 +116,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "nat_rules": lambda n: n,
     "files": lambda f: f.path,
 }
-_types = dict(zip(State._fields, (Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, File)))
+_types = dict(zip(State._fields, (Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, File)))
 
 
 def without_device(state: State, device: str) -> State:

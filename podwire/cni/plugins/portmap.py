@@ -1,0 +1,215 @@
+"""portmap: ports of the node that lead to ports of the container.
+
+::
+
+    hostports         prerouting   fib daddr type local tcp dport 8080 dnat ip to 10.1.0.2:80
+    hostports-local   output       the same, for the node's own connections
+    hostports-source  postrouting  what would find no way back: the container's own network, and 127.0.0.1
+
+Connections from elsewhere keep their source, unless ``masqAll``; with ``snat: false`` all do. The rules are
+nftables' own whatever ``backend`` says: address translation works the same beside iptables.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniError
+from ...kernel import nft_parts as nft
+from ...lean import TYPE_CHECKING, NamedTuple
+from ...model import Chain, Sysctl
+from ...state import State
+from ..plugin import Projection
+from ..result import Result, ResultIp
+from . import owned
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, Union
+
+    from ...ipam.allocator import Reservation
+    from ...model import IPAddress, Rule
+    from ..netconf import Attachment, NetConf
+
+_INCOMING = Chain("inet", owned.TABLE, "hostports", "nat", 0, -100)
+_OUTGOING = Chain("inet", owned.TABLE, "hostports-local", "nat", 3, -100)
+#: Before every other source translation, as what comes from 127.0.0.1 would not survive another.
+_SOURCE = Chain("inet", owned.TABLE, "hostports-source", "nat", 4, 95)
+_LOOPBACK = ip_network("127.0.0.1/32")
+
+
+class Mapping(NamedTuple):
+    """One entry of ``runtimeConfig.portMappings``."""
+
+    host_port: int
+    container_port: int
+    protocol: str
+    host_ip: Optional[IPAddress]
+
+
+class Portmap:
+    """The plugin."""
+
+    type = "portmap"
+    interface = False
+
+    def project(
+        self,
+        conf: NetConf,
+        attachment: Attachment,
+        reservation: Union[Reservation, Result, None],
+        previous: Optional[Result],
+    ) -> Projection:
+        """The result as it was, and the rules for the container's first address of each family."""
+        result = previous or Result()
+        mappings = mappings_of(conf)
+        snat = conf.data.get("snat") is not False
+        if not mappings:
+            return Projection(result)
+        rules: Set[Rule] = set()
+        devices: List[str] = []
+        for ip in _first_ips(result):
+            mine = [each for each in mappings if each.host_ip is None or each.host_ip.version == ip.address.version]
+            rules |= _redirecting(conf, attachment, ip, mine)
+            if mine and snat:
+                rules |= _returning(conf, attachment, ip)
+                if ip.address.version == 4:
+                    devices = [each.name for each in result.interfaces if not each.sandbox]
+        localnet = frozenset(Sysctl(f"net/ipv4/conf/{name}/route_localnet", "1") for name in devices)
+        return Projection(result, node=State(rules=frozenset(rules)), shared=State(sysctls=localnet))
+
+    def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
+        """None: others make them."""
+        return frozenset()
+
+    def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
+        """Where attachments may have rules."""
+        return (_INCOMING, _OUTGOING, _SOURCE)
+
+    def flushed(self, conf: NetConf) -> FrozenSet[int]:
+        """UDP ports of the node whose connections are to be forgotten: they would go where they went before."""
+        return frozenset(each.host_port for each in mappings_of(conf) if each.protocol == "udp")
+
+
+PLUGIN = Portmap()
+
+
+def mappings_of(conf: NetConf) -> List[Mapping]:
+    """Parse; CniError 7 for what makes no sense. A host port of 0 is no mapping for kubelet, but an error here."""
+    backend = conf.text("backend")
+    if backend not in ("", "nftables", "iptables"):
+        raise _invalid(conf, f"unknown backend {backend!r}")
+    if conf.data.get("markMasqBit") is not None and conf.data.get("externalSetMarkChain"):
+        raise _invalid(conf, "cannot specify both externalSetMarkChain and markMasqBit")
+    if not 0 <= _whole(conf.data.get("markMasqBit") or 0) <= 31:
+        raise _invalid(conf, "markMasqBit must be between 0 and 31")
+    listed = (conf.data.get("runtimeConfig") or {}).get("portMappings") or []
+    if not isinstance(listed, list):
+        raise _invalid(conf, f"portMappings is {listed!r}")
+    return [_mapping(conf, each) for each in listed]
+
+
+def _mapping(conf: NetConf, data: Any) -> Mapping:
+    if not isinstance(data, dict):
+        raise _invalid(conf, f"port mapping {data!r}")
+    host, container = _whole(data.get("hostPort")), _whole(data.get("containerPort"))
+    for word, number in (("hostPort", host), ("containerPort", container)):
+        if not 1 <= number <= 65535:
+            raise _invalid(conf, f"{word} {data.get(word)!r} is not in 1 to 65535")
+    protocol = str(data.get("protocol") or "tcp").lower()
+    if protocol not in nft.PROTOCOLS:
+        raise _invalid(conf, f"protocol {data.get('protocol')!r} is none of {', '.join(nft.PROTOCOLS)}")
+    try:
+        host_ip = ip_address(data["hostIP"]) if data.get("hostIP") else None
+    except ValueError as error:
+        raise _invalid(conf, f"hostIP: {error}") from error
+    return Mapping(host, container, protocol, host_ip)
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else -1
+
+
+def _invalid(conf: NetConf, problem: str) -> CniError:
+    return CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin portmap: {problem}")
+
+
+def _first_ips(result: Result) -> List[ResultIp]:
+    """The container's first address of each family."""
+    inside = [index for index, each in enumerate(result.interfaces) if each.sandbox]
+    found: Dict[int, ResultIp] = {}
+    for each in result.ips:
+        if each.interface is None or each.interface in inside:
+            found.setdefault(each.address.version, each)
+    return list(found.values())
+
+
+def _redirecting(conf: NetConf, attachment: Attachment, ip: ResultIp, mappings: Sequence[Mapping]) -> Set[Rule]:
+    version = ip.address.version
+    conditions = _conditions(conf, version)
+    rules = set()
+    for each in mappings:
+        anywhere = each.host_ip is None or each.host_ip.is_unspecified
+        where = nft.local() if anywhere or each.host_ip is None else nft.destination(ip_network(each.host_ip))
+        parts = (
+            nft.family(version),
+            where,
+            nft.port(each.protocol, each.host_port),
+            *conditions,
+            nft.redirect(ip.address.ip, each.container_port),
+        )
+        rules |= {owned.rule(conf, attachment, chain, *parts) for chain in (_INCOMING, _OUTGOING)}
+    return rules
+
+
+def _returning(conf: NetConf, attachment: Attachment, ip: ResultIp) -> Set[Rule]:
+    """Whose answers would not come back by the node: they leave with the node's address."""
+    version = ip.address.version
+    sources = [nft.source(ip.address.network)] + ([nft.source(_LOOPBACK)] if version == 4 else [])
+    if conf.flag("masqAll"):
+        sources = []
+    target = (nft.destination(ip_network(ip.address.ip)), nft.redirected(), nft.masquerade())
+    listed: List[Tuple[nft.Part, ...]] = [(each,) for each in sources] or [()]
+    return {owned.rule(conf, attachment, _SOURCE, nft.family(version), *each, *target) for each in listed}
+
+
+def _conditions(conf: NetConf, version: int) -> List[nft.Part]:
+    """``conditionsV4`` and ``conditionsV6``, as words of iptables or of nft; CniError 2 for other words."""
+    words = conf.data.get(f"conditionsV{version}") or []
+    if not isinstance(words, list) or not all(isinstance(each, str) for each in words):
+        raise _invalid(conf, f"conditionsV{version} is {words!r}")
+    found: List[nft.Part] = []
+    rest = [each for each in words if each not in ("ip", "ip6")]
+    while rest:
+        negated = rest[0] == "!"
+        rest = rest[negated:]
+        word, rest = (rest[0] if rest else "!"), rest[1:]
+        if rest and rest[0] in ("!=", "!"):
+            negated, rest = True, rest[1:]
+        if word not in _CONDITIONS or not rest:
+            raise CniError(
+                CNI_UNSUPPORTED_FIELD,
+                f"network {conf.name}, plugin portmap: conditionsV{version} {words!r}: {word!r} is not supported",
+                "use -s, -d or -i of iptables, or saddr, daddr or iifname of nft",
+            )
+        found.append(_condition(conf, version, _CONDITIONS[word], rest[0], negated))
+        rest = rest[1:]
+    return found
+
+
+_CONDITIONS = {
+    **dict.fromkeys(("-s", "--source", "--src", "saddr"), "source"),
+    **dict.fromkeys(("-d", "--destination", "--dst", "daddr"), "destination"),
+    **dict.fromkeys(("-i", "--in-interface", "iifname", "iif"), "device"),
+}
+
+
+def _condition(conf: NetConf, version: int, kind: str, value: str, negated: bool) -> nft.Part:
+    if kind == "device":
+        return nft.comes_by(value.strip('"'), negated=negated)
+    try:
+        network = ip_network(value, strict=False)
+        if network.version != version:
+            raise ValueError(f"{value} is not of IPv{version}")
+    except ValueError as error:
+        raise _invalid(conf, f"conditionsV{version}: {error}") from error
+    return (nft.source if kind == "source" else nft.destination)(network, negated=negated)
