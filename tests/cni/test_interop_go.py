@@ -77,8 +77,7 @@ def test_mixed_chains(node: Node, mixed: str, chain: str, portmap: str) -> None:
     assert node.reaches("b", "10.1.0.1", 8080)
     assert "8080" in node.rules()
     if portmap != "go-portmap":  # whose CHECK wants rules for an IPv6 address that there is not
-        for path in paths:
-            node.podwire("cni", "check", "net", path, **environ)
+        node.podwire("cni", "check", "net", paths[0], **environ)
     fresh = "stamp" in "".join(node.files("/var/lib/cni/networks/.podwire"))
     assert fresh is ("our-host-local" in kinds), "the other's host-local was used"
     for path in paths:
