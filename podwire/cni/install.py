@@ -4,7 +4,7 @@
 
     DIR/bridge, DIR/ptp ...              a script of twenty lines each
     DIR/.podwire/<digest>/podwire/       the modules that they need, as sources and as byte code
-    DIR/.podwire/<digest>/bridge ...     the code that this plugin starts with, in one file (see prelink.py)
+    DIR/.podwire/<digest>/archive        the byte code of all in one file (see prelink.py, preload.py)
     DIR/.podwire/lock                    one installation at a time
 
 Scripts find the library from where they stand, so DIR may be moved, mounted elsewhere or read-only. A new library
@@ -148,7 +148,7 @@ class _Installation:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as out:
                 out.write(content)
-        command = [self._python, *_COMPILING, os.path.join(temporary, "podwire/cni/prelink.py"), temporary, *NAMES]
+        command = [self._python, *_COMPILING, os.path.join(temporary, "podwire/cni/prelink.py"), temporary]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             cause = (done.stderr.strip() or "no reason given").splitlines()[-1]

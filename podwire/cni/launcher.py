@@ -11,21 +11,22 @@ try:
     while True:
         library = (path.rpartition("/")[0] or ".") + "/.podwire/@VERSION@"
         try:
-            file = posix.open(library + "/@PLUGIN@", posix.O_RDONLY | posix.O_CLOEXEC)
+            file = posix.open(library + "/archive", posix.O_RDONLY | posix.O_CLOEXEC)
             break
         except FileNotFoundError:  # a link to the real one?
             there = posix.readlink(path)
             path = there if there[0] == "/" else (path.rpartition("/")[0] or ".") + "/" + there
-    data = posix.read(file, posix.fstat(file).st_size)
     version = sys.version.encode()
-    if data.startswith(version):
+    start = len(version) + 8
+    head = posix.pread(file, start, 0)
+    if head.startswith(version):
         import gc, marshal
 
         gc.disable()
-        first, modules, extensions = marshal.loads(data[len(version) :])
+        first, index, extensions = marshal.loads(posix.pread(file, int(head[-8:]), start))
         names = {"__name__": "preload"}
         exec(first, names)
-        names["preload"](library, modules, extensions)
+        names["preload"](library, file, index, extensions)
     else:  # another Python since: slower, from sources
         sys.path.insert(0, library)
     from podwire.cni.launch import launch

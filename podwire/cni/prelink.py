@@ -1,8 +1,6 @@
-"""Compile an installed library, and put the code that a plugin starts with into one file, for ``preload`` to run.
+"""Compile an installed library, and put the code of all its modules into one archive, for ``preload`` to read.
 
-A program of its own, run by the interpreter that the plugins will have: ``python -IS prelink.py LIBRARY
-PLUGIN...``. Which modules a plugin starts with, and in which order their imports end, is observed rather than
-computed.
+A program of its own, run by the interpreter that the plugins will have: ``python -IS prelink.py LIBRARY``.
 """
 
 from __future__ import annotations
@@ -15,59 +13,61 @@ from importlib.util import find_spec
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any, List, Sequence, Tuple
+    from typing import Any, Dict, Iterator, Tuple
 
-#: Modules of the standard library that come along. The others stay Python's to find: built in, or seldom needed.
-_STANDARD = ("__future__", "_collections_abc", "stat", "genericpath", "posixpath", "os", "struct", "ipaddress")
+#: The archive's name in the library.
+ARCHIVE = "archive"
+#: Modules of the standard library that come along, if they are in files at all.
+_STANDARD = ("__future__", "_collections_abc", "genericpath", "ipaddress", "os", "posixpath", "stat", "struct")
 #: Modules of the standard library in files of machine code, wherever they are.
 _EXTENSIONS = ("_json", "_ctypes")
-#: What a plugin calls in its own process, and therefore mostly needs as well.
-_CALLED = {"bridge": ("host-local",), "ptp": ("host-local",), "flannel": ("bridge", "host-local")}
 
 
-def observe(library: str, plugin: str) -> List[Tuple[str, bool, str]]:
-    """(name, whether it is a package, path of its source) of a plugin's modules, in the order in which they end."""
-    for name in _STANDARD:
-        sys.modules.pop(name, None)
-    before = set(sys.modules)
-    sys.path.insert(0, library)
-    ended: List[str] = []
-    bootstrap: Any = sys.modules["_frozen_importlib"]
-    load = bootstrap._load_unlocked
+def archive_of(library: str) -> bytes:
+    """``sys.version``, the length of the index (8 digits), the index, and the modules' code.
 
-    def observed(spec: Any) -> Any:
-        module = load(spec)
-        ended.append(spec.name)
-        return module
-
-    bootstrap._load_unlocked = observed
-    skel = __import__("podwire.cni.skel", fromlist=["load"])
-    for each in (plugin, *_CALLED.get(plugin, ())):
-        skel.load(each)
-    __import__("podwire.cni.launch")
-    found = []
-    for name in ended:
-        spec = sys.modules[name].__spec__
-        origin = (spec and spec.origin) or ""
-        wanted = name in _STANDARD or name.partition(".")[0] == "podwire"
-        if wanted and name not in before and origin.endswith(".py"):
-            found.append((name, spec is not None and spec.submodule_search_locations is not None, origin))
-    return found
-
-
-def prelink(library: str, plugin: str) -> bytes:
-    """``sys.version``, and what ``marshal`` makes of (code of preload.py, modules, paths of extensions).
-
-    Paths of podwire's own modules are relative to the library: it gets another name yet.
+    The index is what ``marshal`` makes of (code of preload.py, modules, paths of extensions). It is bound to
+    ``sys.version``: byte code and the standard library's modules are this very Python's.
     """
-    modules = []
-    for name, package, path in observe(library, plugin):
+    modules: Dict[str, Tuple[bool, str, int, int]] = {}
+    parts = []
+    start = 0
+    for name, package, path, code in _modules(library):
+        data = marshal.dumps(code)
         shown = os.path.relpath(path, library) if path.startswith(library) else path
-        modules.append((name, package, shown, _compiled(path, shown)))
-    first = "podwire/cni/preload.py"
+        modules[name] = (package, shown, start, len(data))
+        parts.append(data)
+        start += len(data)
+    version = sys.version.encode()
     specs = ((name, find_spec(name)) for name in _EXTENSIONS)
     extensions = {name: spec.origin for name, spec in specs if spec and (spec.origin or "").endswith(".so")}
-    return sys.version.encode() + marshal.dumps((_compiled(os.path.join(library, first), first), modules, extensions))
+    first = _compiled(os.path.join(library, "podwire/cni/preload.py"), "podwire/cni/preload.py")
+    size = len(marshal.dumps((first, modules, extensions)))
+    while True:  # numbers take as many bytes whatever they are, but the first time they do not know how many
+        before = len(version) + 8 + size
+        placed = {
+            name: (package, path, start + before, length) for name, (package, path, start, length) in modules.items()
+        }
+        head = marshal.dumps((first, placed, extensions))
+        if len(head) == size:
+            return version + b"%08d" % size + head + b"".join(parts)
+        size = len(head)
+
+
+def _modules(library: str) -> Iterator[Tuple[str, bool, str, Any]]:
+    """(name, whether it is a package, path of its source, code) of everything that goes into the archive."""
+    for name in _STANDARD:
+        spec = find_spec(name)
+        if spec is not None and (spec.origin or "").endswith(".py"):
+            yield name, False, str(spec.origin), _compiled(str(spec.origin), str(spec.origin))
+    for folder, _, names in os.walk(library):
+        for each in names:
+            path = os.path.join(folder, each)
+            shown = os.path.relpath(path, library)
+            parts = shown[: -len(".py")].split("/")
+            package = parts[-1] == "__init__"
+            if each.endswith(".py"):
+                yield ".".join(parts[:-1] if package else parts), package, path, _compiled(path, shown)
 
 
 def _compiled(path: str, shown: str) -> Any:
@@ -88,20 +88,7 @@ def compile_all(library: str) -> None:
                 compile(path, dfile=shown, doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
 
 
-def main(library: str, plugins: Sequence[str]) -> int:
-    """Each plugin is observed in a process of its own, because an import happens once."""
-    compile_all(library)
-    for plugin in plugins:
-        child = os.fork()
-        if child == 0:
-            with open(os.path.join(library, plugin), "wb") as out:
-                out.write(prelink(library, plugin))
-            out.close()
-            os._exit(0)
-        if os.waitpid(child, 0)[1] != 0:
-            return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    with open(os.path.join(sys.argv[1], ARCHIVE), "wb") as out:
+        out.write(archive_of(sys.argv[1]))
+    compile_all(sys.argv[1])

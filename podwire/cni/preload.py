@@ -1,9 +1,9 @@
-"""The first code of an installed plugin: puts the modules that it needs in place, all from one file.
+"""The first code of an installed plugin: finds all modules in one file, and runs each when it is first needed.
 
-Python's importer asks the file system and takes locks for every module, 0.1 ms each. Here the modules' code
-comes in one piece, in the order in which their imports ended when the plugin was installed, and is run in that
-order: every import statement then finds its module there. What a plugin imports later, and seldom, comes
-from the library beside it in the usual way.
+Python's importer asks the file system and takes locks for every module, 0.1 ms each, and runs what is imported
+whether or not it is used. Here every module stands ready from the beginning as an empty one. The first look for a
+name in it reads its code from the archive that ``prelink`` made, and runs it. So an import statement costs nothing,
+and a plugin that is asked for no masquerading never runs what would do it.
 """
 
 from __future__ import annotations
@@ -11,40 +11,61 @@ from __future__ import annotations
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import ExtensionFileLoader
+from marshal import loads
+from posix import pread
 
-TYPE_CHECKING = False  # not from podwire.lean, which comes second
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
-    from typing import Any, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict, Optional, Tuple
 
-    #: (name, whether it is a package, path of its source (podwire's own: in the library), code)
-    Preloaded = List[Tuple[str, bool, str, CodeType]]
+    #: Name of a module to (whether it is a package, path of its source, where its code is in the archive, its length).
+    #: Paths of podwire's own are relative to the library.
+    Index = Dict[str, Tuple[bool, str, int, int]]
 else:
     ModuleType = type(sys)  # types imports what it does not need
 
 
-def preload(library: str, modules: Preloaded, extensions: Dict[str, str]) -> None:
-    """Run the modules. ``library``: the directory that holds the package. ``extensions``: name to path."""
+def preload(library: str, archive: int, index: Index, extensions: Dict[str, str]) -> None:
+    """Have the modules stand ready. ``library``: the directory that holds the package. ``archive``: the open file.
+    ``extensions``: modules of machine code by name, to their paths."""
     sys.meta_path.insert(0, _Extensions(extensions))
     found = sys.modules
-    for name, package, path, _ in modules:
-        module = found[name] = ModuleType(name)
+    for name, (package, path, start, length) in index.items():
+        if name in found:
+            continue
         if path[0] != "/":
             path = f"{library}/{path}"
-        module.__spec__ = ModuleSpec(name, None, origin=path, is_package=package)
-        module.__file__ = path
-        module.__package__ = name if package else name.rpartition(".")[0]
+        module = found[name] = _Waiting(name)
+        spec = ModuleSpec(name, None, origin=path, is_package=package)
+        module.__dict__.update(
+            __spec__=spec,
+            __file__=path,
+            __package__=name if package else name.rpartition(".")[0],
+            __code__=(archive, length, start),
+        )
         if package:
-            module.__path__ = module.__spec__.submodule_search_locations = [path.rpartition("/")[0]]
-    for name, _, _, code in modules:
-        if name == "ipaddress":
-            _run_without_functools(code, found[name])
-        else:
-            exec(code, found[name].__dict__)
+            module.__dict__["__path__"] = spec.submodule_search_locations = [path.rpartition("/")[0]]
+    for name in index:
         parent, _, child = name.rpartition(".")
         if parent:
-            setattr(found[parent], child, found[name])
+            found[parent].__dict__[child] = found[name]
+
+
+class _Waiting(ModuleType):
+    """A module that has not been run yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__" and name != "__getattr__":  # asked by the importer itself
+            raise AttributeError(name)
+        code = loads(pread(*self.__dict__.pop("__code__")))
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        if self.__name__ == "ipaddress":
+            _run_without_functools(code, self)
+        else:
+            exec(code, self.__dict__)
+        return getattr(self, name)
 
 
 class _Extensions:

@@ -112,7 +112,7 @@ def test_writes_nothing_on_a_read_only_file_system(installed: Path) -> None:
 def test_falls_back_to_sources_after_an_upgrade_of_python(installed: Path, tmp_path: Path) -> None:
     directory = tmp_path / "bin"
     shutil.copytree(installed, directory)
-    (bundle,) = directory.glob(".podwire/*/bridge")
+    (bundle,) = directory.glob(".podwire/*/archive")
     bundle.write_bytes(b"3.8.0 (another Python)" + bundle.read_bytes())
     for compiled in directory.rglob("*.pyc"):
         compiled.unlink()
@@ -148,7 +148,7 @@ def test_starts_without_what_costs(installed: Path) -> None:
 def test_a_broken_library_is_one_error_document(installed: Path, tmp_path: Path) -> None:
     directory = tmp_path / "bin"
     shutil.copytree(installed, directory)
-    (bundle,) = directory.glob(".podwire/*/bridge")
+    (bundle,) = directory.glob(".podwire/*/archive")
     bundle.write_bytes(sys.version.encode() + b"rubbish")
     done = call(directory / "bridge")
     assert done.returncode == 1 and b"Traceback" in done.stderr
