@@ -13,7 +13,7 @@ from ..lean import TYPE_CHECKING, NamedTuple
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, attributes
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Set, Union
+    from typing import FrozenSet, Set, Union
 
     from .namespace import Namespace
     from .netlink import Message
@@ -27,9 +27,11 @@ _TCMSG = struct.Struct("=BxxxiIII")
 #: these (rate and peak rate), limit, buffer, mtu.
 _RATE = struct.Struct("=BBHhHI")
 _TBF = struct.Struct("=12s12sIII")
+#: struct tc_mirred: index, capab, action, refcnt, bindcnt, eaction, ifindex.
+_MIRRED = struct.Struct("=IIiiiiI")
 _TC_LINKLAYER_ETHERNET = 1
 _U32_MAX = 0xFFFFFFFF
-#: struct tc_u32_sel with one key that matches everything; flag 1 is TC_U32_TERMINAL.
+#: struct tc_u32_sel with one key that matches everything; its flag is TC_U32_TERMINAL.
 _EVERYTHING = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + bytes(16)
 _ALL_PROTOCOLS = 0x0300  # ETH_P_ALL, in network order
 _TC_ACT_STOLEN, _EGRESS_REDIRECT = 4, 1
@@ -78,7 +80,7 @@ def ingress_message(index: int) -> Message:
 
 def redirect_message(index: int, target: int) -> Message:
     """RTM_NEWTFILTER: whatever comes in is redirected. By u32, which is older than matchall and found everywhere."""
-    mirred = struct.pack("=IIiiiiI", 0, 0, _TC_ACT_STOLEN, 0, 0, _EGRESS_REDIRECT, target)
+    mirred = _MIRRED.pack(0, 0, _TC_ACT_STOLEN, 0, 0, _EGRESS_REDIRECT, target)
     action = attribute(1, attribute(1, b"mirred\0") + attribute(2, attribute(2, mirred)))
     options = attribute(1, struct.pack("=I", 1)) + attribute(5, _EVERYTHING) + attribute(7, action)
     head = _TCMSG.pack(0, index, 0, _INGRESS_HANDLE, 1 << 16 | _ALL_PROTOCOLS)
@@ -100,22 +102,24 @@ def redirect(node: Namespace, device: str, index: int, target: int) -> None:
     _send(node, redirect_message(index, target), doing, feature)
 
 
-def release(node: Namespace, index: int) -> None:
-    """Take away a device's token bucket, and its redirection with the ingress qdisc. Nothing else, and neither has
-    to be there."""
+def release(node: Namespace, index: int, target: int) -> None:
+    """Take away a device's token bucket, and its redirection to ``target`` (or to a device that is gone) with the
+    ingress qdisc. Nothing else, and neither has to be there."""
     for each in shown(node, index):
-        if isinstance(each, TokenBucket):
-            message = RTM_DELQDISC, 0, _TCMSG.pack(0, index, _ROOT_HANDLE, TC_H_ROOT, 0)
-        else:
-            message = RTM_DELQDISC, 0, _TCMSG.pack(0, index, _INGRESS_HANDLE, TC_H_INGRESS, 0)
-        for refusal in node.socket.batch([message]):
+        handle, parent = _ROOT_HANDLE, TC_H_ROOT
+        if isinstance(each, Ingress):
+            if each.target not in (0, target):
+                continue
+            handle, parent = _INGRESS_HANDLE, TC_H_INGRESS
+        for refusal in node.socket.batch([(RTM_DELQDISC, 0, _TCMSG.pack(0, index, handle, parent, 0))]):
             if refusal.errno not in _ABSENT:
                 cause = f"failed to remove the {each}: {os.strerror(refusal.errno)}{refusal.text}"
                 raise KernelError(cause, refusal.errno)
 
 
 def shown(node: Namespace, index: int) -> FrozenSet[Union[TokenBucket, Ingress]]:
-    """What a device has of ours. An ingress qdisc that redirects nothing has target 0."""
+    """What a device has of ours. An ingress qdisc that redirects to nothing has target 0, one that does anything
+    else -1."""
     found: Set[Union[TokenBucket, Ingress]] = set()
     for _, payload in node.socket.dump(RTM_GETQDISC, _TCMSG.pack(0, index, 0, 0, 0)):
         _, device, handle, parent, _ = _TCMSG.unpack_from(payload)
@@ -126,7 +130,7 @@ def shown(node: Namespace, index: int) -> FrozenSet[Union[TokenBucket, Ingress]]
         if kind == b"tbf" and parent == TC_H_ROOT and handle == _ROOT_HANDLE:
             found.add(_read_bucket(values.get(2, b"")))
         elif kind == b"ingress":
-            found.add(Ingress(_target(node, index) or 0))
+            found.add(Ingress(_target(node, index)))
     return frozenset(found)
 
 
@@ -140,15 +144,22 @@ def _read_bucket(options: bytes) -> TokenBucket:
     return TokenBucket(rate, ticks * 64 * rate // 1_000_000_000, waiting)
 
 
-def _target(node: Namespace, index: int) -> Optional[int]:
+def _target(node: Namespace, index: int) -> int:
+    found = 0
     for _, payload in node.socket.dump(RTM_GETTFILTER, _TCMSG.pack(0, index, 0, _INGRESS_HANDLE, 0)):
-        values = dict(attributes(payload, _TCMSG.size, len(payload)))
-        for kind in (2, 7, 1, 2, 2):  # TCA_OPTIONS, TCA_U32_ACT, the first action, its options, TCA_MIRRED_PARMS
-            inner = values.get(kind, b"")
-            if kind == 2 and len(inner) == 28 and values.keys() & {8, 1} != {1}:
-                return int(struct.unpack_from("=I", inner, 24)[0])
-            values = dict(attributes(inner, 0, len(inner)))
-    return None
+        # TCA_OPTIONS, TCA_U32_ACT, the first action, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS
+        mirred = _inside(payload[_TCMSG.size :], 2, 7, 1, 2, 2)
+        if len(mirred) == _MIRRED.size:
+            return int(_MIRRED.unpack(mirred)[6])
+        found = -1
+    return found
+
+
+def _inside(data: bytes, *path: int) -> bytes:
+    """An attribute within attributes; nothing if it is not there."""
+    for kind in path:
+        data = dict(attributes(data, 0, len(data))).get(kind, b"")
+    return data
 
 
 def _send(node: Namespace, message: Message, doing: str, feature: str) -> None:

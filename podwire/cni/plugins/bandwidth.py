@@ -1,254 +1,194 @@
-"""bandwidth: token buckets on the node's end of a container's veth pair.
+"""bandwidth: how fast a container receives and sends.
 
 ::
 
-    to the container:    node ── tbf on veth1a2b3c4d ══ eth0
-    from the container:  eth0 ══ veth1a2b3c4d ── ingress, redirected ── bwp0123456789ab with tbf ── node
+    ingress  the node's end of the veth pair lets no more out than a token bucket allows
+    egress   what comes in by the node's end goes out by an ifb device with a token bucket first
 
-Rates are bits a second and bursts bits; the configuration's own outrank those of ``runtimeConfig.bandwidth``. The node's
-end is found by asking the container's for its peer, so that neither ADD nor DEL depends on what a result says. The
-ifb device's alias says whose it is, for GC.
+Rates are bits a second, bursts bits. Keys of the configuration come before ``runtimeConfig.bandwidth``.
 """
 
 from __future__ import annotations
 
-import struct
-import sys
-
 from ...errors import (
-    CNI_DECODING_FAILURE,
     CNI_INVALID_NETNS,
     CNI_INVALID_NETWORK_CONFIG,
     CNI_KERNEL_FAILURE,
+    CNI_UNSUPPORTED_FIELD,
     CniError,
     KernelError,
     PodwireError,
 )
-from ...kernel import Namespace, execute, link_of, rtnl, tc
-from ...kernel.netlink import attributes
+from ...kernel import Namespace, execute, link_of, shaping
+from ...kernel.shaping import Bucket
 from ...lean import TYPE_CHECKING, NamedTuple, sha256
 from ...model import Link
 from ...plan import ADD, REMOVE, Operation
+from ..attach import NODE
 from ..result import Interface, Result
+from ..skel import CmdArgs
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any, Mapping, Optional
 
-    from ..skel import CmdArgs
-
-NODE = "the node"
-#: What may wait, in the time that it takes to leave.
-_LATENCY_MS = 25
-_LARGEST = 0xFFFFFFFF
+_KEYS = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
+#: As the reference has it: math.MaxUint32 bits.
+_MOST_BURST = 0xFFFFFFFF
 
 
 class Limits(NamedTuple):
-    """Token buckets for what goes to the container, and for what comes from it."""
+    """None: as fast as it goes."""
 
-    ingress: Optional[tc.TokenBucket]
-    egress: Optional[tc.TokenBucket]
-
-
-class End(NamedTuple):
-    """A device as the kernel knows it."""
-
-    index: int
-    peer: int
-    link: Link
+    ingress: Optional[Bucket]
+    egress: Optional[Bucket]
 
 
 def add(call: CmdArgs) -> Result:
-    """Limit; prevResult with the ifb device, if there is one."""
-    previous = call.require_previous()
-    limits = _limits(call)
-    if limits == (None, None):
+    """Both limits, or none of them; the result with the ifb device."""
+    previous, limits = call.require_previous(), limits_of(call)
+    if limits == Limits(None, None):
         return previous
     with Namespace.current(NODE) as node:
-        end = _node_end(call, node)
+        device = _device(call, node)
         try:
             if limits.ingress is not None:
-                tc.limit(node, end.link.name, end.index, limits.ingress)
+                shaping.set_bucket(node, device, limits.ingress)
             if limits.egress is None:
                 return previous
-            ifb = _make_ifb(call, node, end, limits.egress)
+            return previous._replace(
+                interfaces=(*previous.interfaces, _limit_egress(call, node, device, limits.egress))
+            )
         except BaseException:
-            _undo(call, node, end)
+            shaping.clear_bucket(node, device)
+            _remove_ifb(call, node)
+            shaping.clear_ingress(node, device)
             raise
-    own = Interface(ifb.name, ifb.mac, "", ifb.mtu or 0)
-    return previous._replace(interfaces=(*previous.interfaces, own))
 
 
 def check(call: CmdArgs) -> None:
-    """Both buckets are as ADD made them, and what the container sends goes through its own."""
+    """Both limits are there, as configured."""
     call.require_previous()
-    limits = _limits(call)
-    if limits == (None, None):
-        return
+    limits = limits_of(call)
     with Namespace.current(NODE) as node:
-        end = _node_end(call, node)
-        found = tc.shown(node, end.index)
-        lacking = []
-        if limits.ingress is not None and not any(_alike(each, limits.ingress) for each in found):
-            lacking.append(f"{limits.ingress} on {end.link.name}")
+        if limits.ingress is not None:
+            _check_bucket(node, _device(call, node), limits.ingress, "ingress")
         if limits.egress is not None:
-            name = ifb_name(call.conf.name, call.attachment.container_id, call.attachment.ifname)
-            ifb = _end(node, name)
-            if ifb is None or not ifb.link.up:
-                lacking.append(f"device {name}, up")
-            elif not any(_alike(each, limits.egress) for each in tc.shown(node, ifb.index)):
-                lacking.append(f"{limits.egress} on {name}")
-            elif tc.Ingress(ifb.index) not in found:
-                lacking.append(f"redirection from {end.link.name} to {name}")
-    if lacking:
-        raise CniError(
-            CNI_KERNEL_FAILURE,
-            f"container {call.attachment.container_id} interface {call.attachment.ifname} is not limited as configured",
-            "lacking: " + "; ".join(lacking),
-        )
+            if not shaping.has_ingress(node, _device(call, node)):
+                raise _lacking("egress", "nothing is redirected to the ifb device")
+            _check_bucket(node, shaping.index_of(node, ifb_name(call)), limits.egress, "egress")
 
 
 def delete(call: CmdArgs) -> None:
-    """Remove buckets and the ifb device. Where the container's namespace is gone, so is the veth pair."""
+    """The ifb device goes; what is on the veth pair too, if that is still there."""
     with Namespace.current(NODE) as node:
-        end = None
-        if call.attachment.netns:
-            try:
-                end = _node_end(call, node)
-            except CniError:
-                end = None
-        if end is not None:
-            tc.release(node, end.index)
-        name = ifb_name(call.conf.name, call.attachment.container_id, call.attachment.ifname)
-        execute([(node, Operation(REMOVE, Link(name, "ifb")))], {})
+        _remove_ifb(call, node)
+        try:
+            device = _device(call, node)
+        except PodwireError:
+            return
+        if shaping.bucket_of(node, device) is not None:
+            shaping.clear_bucket(node, device)
+        if shaping.has_ingress(node, device):
+            shaping.clear_ingress(node, device)
 
 
 def collect(call: CmdArgs) -> None:
-    """Remove the ifb devices of this network's attachments that are not listed."""
+    """ifb devices of this network whose attachments are not listed."""
     valid = call.valid_attachments()
     if valid is None:
         return
-    kept = {ifb_name(call.conf.name, *each) for each in valid}
-    mark = _mark(call.conf.name)
+    from ...kernel.show import devices
+
+    kept = {_name(call.conf.name, *each) for each in valid}
+    prefix = _prefix(call.conf.name)
     with Namespace.current(NODE) as node:
-        stale = []
-        for _, payload in node.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
-            name = rtnl.read_link_name(payload)[1]
-            if name.startswith("bwp") and name not in kept and (rtnl.read_alias(payload) or "").startswith(mark):
-                stale.append(Operation(REMOVE, Link(name, "ifb")))
-        if stale:
-            execute([(node, each) for each in stale], {})
+        doomed = [each for each in devices(node) if each.startswith(prefix) and each not in kept]
+        execute([(node, Operation(REMOVE, Link(each, "ifb"))) for each in doomed], {})
 
 
 def status(call: CmdArgs) -> None:
-    """Always ready, if the configuration makes sense."""
-    _limits(call)
+    """Ready if the configuration makes sense."""
+    limits_of(call)
 
 
-def ifb_name(network: str, container_id: str, ifname: str) -> str:
-    """``bwp`` and 12 hex digits."""
-    return "bwp" + sha256(f"{network}/{container_id}/{ifname}".encode()).hexdigest()[:12]
+def limits_of(call: CmdArgs) -> Limits:
+    """Parse; CniError 7 for a rate without burst, or the other way round."""
+    data = call.conf.data
+    for key in ("unshapedSubnets", "shapedSubnets"):
+        if data.get(key):
+            raise CniError(CNI_UNSUPPORTED_FIELD, f"plugin bandwidth does not support {key}: {data[key]!r}")
+    source: Mapping[str, Any] = data
+    if not any(data.get(key) for key in _KEYS):
+        runtime = (data.get("runtimeConfig") or {}).get("bandwidth") or {}
+        source = runtime if isinstance(runtime, dict) else {}
+    values = [source.get(key) or 0 for key in _KEYS]
+    for key, value in zip(_KEYS, values):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise _invalid(call, f"{key} is {value!r}", "it must be a whole number, in bits")
+    return Limits(
+        _bucket(call, "ingress", values[0], values[1]),
+        _bucket(call, "egress", values[2], values[3]),
+    )
 
 
-def _mark(network: str) -> str:
-    return f"podwire bandwidth {sha256(network.encode()).hexdigest()[:16]} "
-
-
-# --- the configuration -------------------------------------------------------------------------------------
-
-_KEYS = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
-
-
-def _limits(call: CmdArgs) -> Limits:
-    """CniError 7 for a rate without burst, or the other way round, and for what no bucket can hold."""
-    conf = call.conf
-    conf.refuse("shapedSubnets", "unshapedSubnets")
-    runtime = (conf.data.get("runtimeConfig") or {}).get("bandwidth") or {}
-    given = conf.data if any(conf.data.get(key) for key in _KEYS) else runtime
-    if not isinstance(given, dict):
-        raise CniError(CNI_DECODING_FAILURE, f"network {conf.name}, plugin bandwidth: bandwidth is {given!r}")
-    return Limits(_bucket(conf.name, "ingress", given), _bucket(conf.name, "egress", given))
-
-
-def _bucket(network: str, way: str, given: Dict[str, Any]) -> Optional[tc.TokenBucket]:
-    numbers: List[int] = []
-    for key in (f"{way}Rate", f"{way}Burst"):
-        value = given.get(key) or 0
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise CniError(
-                CNI_DECODING_FAILURE, f"network {network}, plugin bandwidth: {key} is {value!r}", "it must be a number"
-            )
-        numbers.append(value)
-    rate, burst = numbers
-    if rate == burst == 0:
+def _bucket(call: CmdArgs, word: str, rate: int, burst: int) -> Optional[Bucket]:
+    if not rate and not burst:
         return None
-    rate, burst = rate // 8, burst // 8
-    waiting = rate * _LATENCY_MS // 1000 + burst
-    if rate <= 0 or burst <= 0 or waiting > _LARGEST:
-        raise CniError(
-            CNI_INVALID_NETWORK_CONFIG,
-            f"network {network}, plugin bandwidth: {way}Rate {numbers[0]} and {way}Burst {numbers[1]} make no limit",
-            "give both, in bits a second and in bits; a burst is less than 4 GiB",
-        )
-    return tc.TokenBucket(rate, burst, waiting)
+    if not rate or not burst:
+        raise _invalid(call, f"{word}Rate is {rate} and {word}Burst is {burst}", "give both or neither")
+    if burst > _MOST_BURST or rate > 1 << 40:
+        raise _invalid(call, f"{word}Rate is {rate} and {word}Burst is {burst}", f"a burst is at most {_MOST_BURST}")
+    return Bucket(max(rate // 8, 1), max(burst // 8, 1))
 
 
-# --- the kernel -----------------------------------------------------------------------------------------------
+def _invalid(call: CmdArgs, problem: str, hint: str) -> CniError:
+    return CniError(CNI_INVALID_NETWORK_CONFIG, f"network {call.conf.name}, plugin bandwidth: {problem}", hint)
 
 
-def _node_end(call: CmdArgs, node: Namespace) -> End:
-    """The node's device whose peer is the container's interface."""
-    netns, ifname = call.attachment.netns, call.attachment.ifname
+def _prefix(network: str) -> str:
+    return "bwp" + sha256(network.encode()).hexdigest()[:4]
+
+
+def _name(network: str, container_id: str, ifname: str) -> str:
+    return _prefix(network) + sha256(f"{container_id}/{ifname}".encode()).hexdigest()[:8]
+
+
+def ifb_name(call: CmdArgs) -> str:
+    """The attachment's ifb device: ``bwp``, 4 hex digits of the network, 8 of the attachment."""
+    return _name(call.conf.name, call.attachment.container_id, call.attachment.ifname)
+
+
+def _device(call: CmdArgs, node: Namespace) -> int:
+    """The ifindex of the node's end of the container's veth pair."""
     try:
-        with Namespace.open(netns, call.attachment.name) as pod:
-            inside = _end(pod, ifname)
+        with Namespace.open(call.attachment.netns, call.attachment.name) as pod:
+            peer = shaping.peer_index(pod, call.attachment.ifname)
     except (KernelError, ValueError) as error:
-        raise CniError(CNI_INVALID_NETNS, f"failed to open netns {netns!r}: {error}") from error
-    if inside is None:
-        raise CniError(CNI_KERNEL_FAILURE, f"there is no {ifname} in {netns}")
-    outside = _end(node, "", inside.peer) if inside.peer else None
-    if inside.link.kind != "veth" or outside is None or outside.peer != inside.index:
-        raise CniError(
-            CNI_KERNEL_FAILURE, f"{ifname} in {netns} has no other end on the node", "bandwidth limits veth pairs only"
-        )
-    return outside
+        raise CniError(CNI_INVALID_NETNS, f"failed to find {call.attachment.ifname}: {error}") from error
+    if not peer:
+        raise CniError(CNI_KERNEL_FAILURE, f"{call.attachment.ifname} is no veth device: it has no end on the node")
+    return peer
 
 
-def _end(namespace: Namespace, name: str, index: int = 0) -> Optional[End]:
-    """By name or by ifindex. ``peer`` is IFLA_LINK, an ifindex of the peer's namespace."""
-    request = struct.pack("=BxHiII", 0, 0, index, 0, 0) if index else rtnl.link_request(name)
-    payload = namespace.socket.get(rtnl.RTM_GETLINK, request)
-    if payload is None:
-        return None
-    peer = dict(attributes(payload, 16, len(payload))).get(5, bytes(4))
-    return End(rtnl.read_link_name(payload)[0], int.from_bytes(peer, sys.byteorder), rtnl.read_link(payload, {}))
+def _limit_egress(call: CmdArgs, node: Namespace, device: int, bucket: Bucket) -> Interface:
+    name = ifb_name(call)
+    execute([(node, Operation(ADD, Link(name, "ifb")))], {})
+    ifb = shaping.index_of(node, name)
+    shaping.redirect_ingress(node, device, ifb)
+    shaping.set_bucket(node, ifb, bucket)
+    found = link_of(node, name)
+    return Interface(name, found.mac if found else None, mtu=(found.mtu or 0) if found else 0)
 
 
-def _make_ifb(call: CmdArgs, node: Namespace, end: End, bucket: tc.TokenBucket) -> Link:
-    container_id, ifname = call.attachment.container_id, call.attachment.ifname
-    name = ifb_name(call.conf.name, container_id, ifname)
-    alias = f"{_mark(call.conf.name)}{container_id} {ifname}"[:255]
-    execute([(node, Operation(ADD, Link(name, "ifb", end.link.mtu, alias=alias)))], {})
-    made = _end(node, name)
-    if made is None:
-        raise KernelError(f"failed to make {name}: it is gone again")
-    tc.limit(node, name, made.index, bucket)
-    tc.redirect(node, end.link.name, end.index, made.index)
-    return link_of(node, name) or made.link
+def _remove_ifb(call: CmdArgs, node: Namespace) -> None:
+    execute([(node, Operation(REMOVE, Link(ifb_name(call), "ifb")))], {})
 
 
-def _alike(found: object, wanted: tc.TokenBucket) -> bool:
-    """The kernel keeps a burst as the time that it takes: what it tells is less exact."""
-    if not isinstance(found, tc.TokenBucket):
-        return False
-    exact = (found.rate, found.limit) == (wanted.rate, wanted.limit)
-    return exact and abs(found.burst - wanted.burst) <= 1 + wanted.rate * 64 // 1_000_000_000
+def _check_bucket(node: Namespace, device: int, wanted: Bucket, word: str) -> None:
+    found = shaping.bucket_of(node, device)
+    if found is None or found.rate != wanted.rate:
+        raise _lacking(word, f"its token bucket is {found}, not {wanted}")
 
 
-def _undo(call: CmdArgs, node: Namespace, end: End) -> None:
-    """On the way back from an error, which is what matters."""
-    name = ifb_name(call.conf.name, call.attachment.container_id, call.attachment.ifname)
-    try:
-        tc.release(node, end.index)
-        execute([(node, Operation(REMOVE, Link(name, "ifb")))], {})
-    except PodwireError as error:
-        print(f"bandwidth: {error}", file=sys.stderr)
+def _lacking(word: str, why: str) -> CniError:
+    return CniError(CNI_KERNEL_FAILURE, f"the {word} limit is not as configured", why)
