@@ -65,6 +65,7 @@ class Scope(NamedTuple):
     sysctls:   keys to read (a sysctl is never removed, only set).
     files:     paths to read.
     nat:       name of the nftables table whose rules are owned; "" for none.
+    only_links: whether devices are owned without the addresses, neighbours and routes on them.
     chains:    nftables chains in which the rules of these ``owners`` are owned.
     """
 
@@ -76,6 +77,7 @@ class Scope(NamedTuple):
     files: frozenset[str] = frozenset()
     nat: str = ""
     routes: bool = True
+    only_links: bool = False
     chains: tuple[Chain, ...] = ()
     owners: frozenset[str] = frozenset()
 

@@ -103,7 +103,7 @@ class Attaching:
 
     def _build(self, call: CmdArgs, given: Optional[Result], node: Namespace, pod: Namespace) -> Result:
         projection = self.project(call, given)
-        with _locked(node):
+        with alone_in(node):
             projection = self._adopt(call, projection, node)
             try:
                 converge(_targets(projection, node, pod))
@@ -327,14 +327,13 @@ def _no_namespace(call: CmdArgs, error: Exception) -> CniError:
     return CniError(CNI_INVALID_NETNS, f"failed to open netns {call.attachment.netns!r}: {error}")
 
 
-class _locked:
+class alone_in:
     """One ADD at a time in a network namespace: the namespace itself is the lock, so there is no file to leave."""
 
     def __init__(self, namespace: Namespace) -> None:
-        self._namespace = namespace
+        self._lock = os.open(f"/proc/self/fd/{namespace.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
     def __enter__(self) -> None:
-        self._lock = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:

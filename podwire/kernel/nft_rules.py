@@ -128,31 +128,27 @@ def apply_rules(namespace: Namespace, operations: Sequence[Operation]) -> None:
 
 
 def _messages(operations: Sequence[Operation]) -> Tuple[List[Message], List[str]]:
+    rules = [(action, rule) for action, rule, _ in operations if isinstance(rule, Rule)]
     messages: List[Message] = []
     owners: List[str] = []
-    made: Set[object] = set()
-    for action, rule, _ in operations:
-        assert isinstance(rule, Rule)
-        chain = rule.chain
-        place = text(NFTA_RULE_TABLE, chain.table) + text(NFTA_RULE_CHAIN, chain.name)
+    chains = {rule.chain: None for action, rule in rules if action != REMOVE}
+    for table in {chain.table: None for chain in chains}:
+        messages.append((NEWTABLE, NLM_F_CREATE, text(NFTA_TABLE_NAME, table)))
+        owners.append(f"nftables table {table}")
+    for chain in chains:  # all of them before the rules, which may jump
+        messages.append((NEWCHAIN, NLM_F_CREATE, _chain(chain)))
+        owners.append(f"nftables {chain.family} {chain.table} {chain.name}")
+    for action, rule in rules:
+        place = text(NFTA_RULE_TABLE, rule.chain.table) + text(NFTA_RULE_CHAIN, rule.chain.name)
+        owners.append(str(rule))
         if action == REMOVE:
             handle = getattr(rule, "handle", 0)
             messages.append((DELRULE, 0, place + attribute(NFTA_RULE_HANDLE, handle.to_bytes(8, "big"))))
-            owners.append(str(rule))
             continue
-        for key, kind, body in (
-            (chain.table, NEWTABLE, text(NFTA_TABLE_NAME, chain.table)),
-            (chain, NEWCHAIN, _chain(chain)),
-        ):
-            if key not in made:
-                made.add(key)
-                messages.append((kind, NLM_F_CREATE, body))
-                owners.append(f"nftables {chain.family} {chain.table} {chain.name}")
         body = place + attribute(NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, rule.expressions)
         said = rule.comment.encode() + b"\0"
         body += attribute(NFTA_RULE_USERDATA, bytes([0, len(said)]) + said)
         messages.append((NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body))
-        owners.append(str(rule))
     return messages, owners
 
 

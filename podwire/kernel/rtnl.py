@@ -331,6 +331,8 @@ def get_request(each: object, index: Index) -> tuple[int, bytes] | None:
         return RTM_GETNEXTHOP, _NHMSG.pack(0, 0, 0, 0) + _u32(1, each.id)
     if isinstance(each, Route) and each.table == MAIN_TABLE:
         base = each.destination.network_address.packed
+        if not each.destination.prefixlen:  # the unspecified address is never looked up: any other is as good
+            base = b"\0\0\0\1" if each.destination.version == 4 else b"\x20" + bytes(15)
         family, length = _FAMILY[each.destination.version], len(base) * 8
         return RTM_GETROUTE, _RTMSG.pack(family, length, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH) + attribute(1, base)
     return None

@@ -48,6 +48,11 @@ def link_of(namespace: Namespace, name: str) -> Link | None:
     return None if payload is None else rtnl.read_link(payload, {})
 
 
+def devices(namespace: Namespace) -> list[str]:
+    """The names of all devices."""
+    return [rtnl.read_link_name(payload)[1] for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16))]
+
+
 class Reader:
     """Shows one scope as often as asked. What a dump gives in the same bytes is not parsed again, and
     what it gives in the bytes of something desired not even once (see expected.py)."""
@@ -67,7 +72,7 @@ class Reader:
             self._parsed.clear()
             self._names = names
             self._expected = expected(self._desired, {name: index for index, name in names.items()})
-        owned = frozenset(link.name for link in links)
+        owned = frozenset() if self.scope.only_links else frozenset(link.name for link in links)
         reads: dict[str, Callable[[], frozenset[Any]]] = {
             "sysctls": lambda: self._sysctls(self.scope.sysctls),
             "addresses": lambda: self._addresses(owned),

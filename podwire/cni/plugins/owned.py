@@ -10,7 +10,7 @@ namespace, and GC knows which network's rules to look at. The rest is for people
 
 from __future__ import annotations
 
-from ...kernel.nft_rules import comment_of, owners_of
+from ...kernel import nft_rules
 from ...lean import TYPE_CHECKING, sha256
 from ...model import Chain, Rule
 from ...state import Scope
@@ -30,15 +30,20 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
+def prefix(network: str) -> str:
+    """What the owners of a network's rules begin with."""
+    return _digest(network) + "-"
+
+
 def owner(network: str, container_id: str, ifname: str) -> str:
     """The first word of the comments of an attachment's rules."""
-    return f"{_digest(network)}-{_digest(f'{container_id}/{ifname}')}"
+    return f"{prefix(network)}{_digest(f'{container_id}/{ifname}')}"
 
 
 def rule(conf: NetConf, attachment: Attachment, chain: Chain, *parts: Part) -> Rule:
     """A rule of an attachment."""
     name = owner(conf.name, attachment.container_id, attachment.ifname)
-    comment = comment_of(f"{name} net {conf.name} if {attachment.ifname} id {attachment.container_id}")
+    comment = nft_rules.comment_of(f"{name} net {conf.name} if {attachment.ifname} id {attachment.container_id}")
     text = " ".join(part.text for part in parts)
     return Rule(chain, name, comment, text, b"".join(part.expressions for part in parts))
 
@@ -51,7 +56,8 @@ def scope(conf: NetConf, attachment: Attachment, chains: Tuple[Chain, ...]) -> S
 
 def stale(conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]], chains: Tuple[Chain, ...]) -> Scope:
     """The scope of this network's rules in some chains that belong to no valid attachment."""
-    prefix = _digest(conf.name) + "-"
     kept = {owner(conf.name, *each) for each in valid}
-    found = frozenset(each for each in owners_of(node, chains) if each.startswith(prefix) and each not in kept)
+    found = frozenset(
+        each for each in nft_rules.owners_of(node, chains) if each.startswith(prefix(conf.name)) and each not in kept
+    )
     return Scope(chains=chains, owners=found)
