@@ -114,6 +114,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "next_hops": lambda h: h.id,
     "routes": lambda r: (r.destination, r.table, r.metric),
     "nat_rules": lambda n: n,
+    "rules": lambda r: r,
     "files": lambda f: f.path,
 }
 _types = dict(zip(State._fields, (Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, File)))
