@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from .netlink import Message
 
-_NEWQDISC, _DELQDISC, _GETQDISC, _NEWFILTER = 36, 37, 38, 44
+_NEWQDISC, _DELQDISC, _GETQDISC, _NEWFILTER, _GETFILTER = 36, 37, 38, 44, 46
 _GETLINK = 18
 _TCMSG = struct.Struct("=BxxxiIII")
 _RATE = struct.Struct("=BBHhHI")  # struct tc_ratespec
+_MIRRED = struct.Struct("=IIiiiiI")  # struct tc_mirred: index, capab, action, refcnt, bindcnt, eaction, ifindex
 _ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 _INGRESS_HANDLE, _BUCKET_HANDLE = 0xFFFF0000, 0x00010000
 _ETHERNET = 1  # TC_LINKLAYER_ETHERNET
@@ -66,9 +67,10 @@ def bucket_of(namespace: Namespace, device: int) -> Optional[Bucket]:
         if index != device or parent != _ROOT or values.get(1) != b"tbf\0":
             continue
         options = values.get(2, b"")
-        parameters = dict(attributes(options, 0, len(options))).get(1, b"")
+        found = dict(attributes(options, 0, len(options)))
+        parameters = found.get(1, b"")
         if len(parameters) >= 36:
-            rate = _RATE.unpack_from(parameters)[5]
+            rate = struct.unpack("=Q", found[4])[0] if 4 in found else _RATE.unpack_from(parameters)[5]
             limit = struct.unpack_from("=I", parameters, 24)[0]
             return Bucket(rate, limit - int(rate * _LATENCY))
     return None
@@ -97,13 +99,30 @@ def clear_ingress(namespace: Namespace, device: int) -> None:
     namespace.socket.batch([(_DELQDISC, 0, _TCMSG.pack(0, device, _INGRESS_HANDLE, _INGRESS, 0))])
 
 
-def has_ingress(namespace: Namespace, device: int) -> bool:
-    """Whether what comes in by a device is sent elsewhere first."""
+def target_of(namespace: Namespace, device: int) -> Optional[int]:
+    """The ifindex to which all that comes in by a device is sent; None if nobody looks at what comes in. 0 for a
+    device that is gone, or no filter yet, -1 for filters of somebody else's."""
     for _, payload in namespace.socket.dump(_GETQDISC, _TCMSG.pack(0, device, 0, 0, 0)):
         _, index, _, parent, _ = _TCMSG.unpack_from(payload)
         if index == device and parent == _INGRESS:
-            return True
-    return False
+            break
+    else:
+        return None
+    found = 0
+    for _, payload in namespace.socket.dump(_GETFILTER, _TCMSG.pack(0, device, 0, _INGRESS_HANDLE, 0)):
+        # TCA_OPTIONS, TCA_U32_ACT, the first action, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS
+        mirred = _inside(payload[_TCMSG.size :], 2, 7, 1, 2, 2)
+        if len(mirred) == _MIRRED.size:
+            return int(_MIRRED.unpack(mirred)[6])
+        found = -1
+    return found
+
+
+def _inside(data: bytes, *path: int) -> bytes:
+    """An attribute within attributes; nothing if it is not there."""
+    for kind in path:
+        data = dict(attributes(data, 0, len(data))).get(kind, b"")
+    return data
 
 
 def redirect_ingress(namespace: Namespace, device: int, target: int) -> None:
@@ -112,7 +131,7 @@ def redirect_ingress(namespace: Namespace, device: int, target: int) -> None:
     _do(namespace, "shape by ingress (CONFIG_NET_SCH_INGRESS)", (_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, qdisc))
     # struct tc_u32_sel with one key that matches everything: mask 0, value 0, offset 0.
     selector = struct.pack("=BBBxHHhhI", _TERMINAL, 0, 1, 0, 0, 0, 0, 0) + bytes(16)
-    mirred = struct.pack("=IIiiiiI", 0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, target)
+    mirred = _MIRRED.pack(0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, target)
     action = attribute(1, attribute(1, b"mirred\0") + attribute(2, attribute(2, mirred)))
     options = attribute(5, selector) + attribute(7, action)
     rule = _TCMSG.pack(0, device, 0, _INGRESS_HANDLE, (1 << 16) | _ALL) + attribute(1, b"u32\0") + attribute(2, options)

@@ -59,9 +59,7 @@ def add(call: CmdArgs) -> Result:
                 interfaces=(*previous.interfaces, _limit_egress(call, node, device, limits.egress))
             )
         except BaseException:
-            shaping.clear_bucket(node, device)
-            _remove_ifb(call, node)
-            shaping.clear_ingress(node, device)
+            _remove(call, node, device)
             raise
 
 
@@ -73,23 +71,23 @@ def check(call: CmdArgs) -> None:
         if limits.ingress is not None:
             _check_bucket(node, _device(call, node), limits.ingress, "ingress")
         if limits.egress is not None:
-            if not shaping.has_ingress(node, _device(call, node)):
-                raise _lacking("egress", "nothing is redirected to the ifb device")
-            _check_bucket(node, shaping.index_of(node, ifb_name(call)), limits.egress, "egress")
+            ifb = link_of(node, ifb_name(call))
+            if ifb is None or not ifb.up:
+                raise _lacking("egress", f"there is no device {ifb_name(call)}, or it is down")
+            index = shaping.index_of(node, ifb.name)
+            if shaping.target_of(node, _device(call, node)) != index:
+                raise _lacking("egress", f"what the container sends is not redirected to {ifb.name}")
+            _check_bucket(node, index, limits.egress, "egress")
 
 
 def delete(call: CmdArgs) -> None:
     """The ifb device goes; what is on the veth pair too, if that is still there."""
     with Namespace.current(NODE) as node:
-        _remove_ifb(call, node)
         try:
             device = _device(call, node)
-        except PodwireError:
-            return
-        if shaping.bucket_of(node, device) is not None:
-            shaping.clear_bucket(node, device)
-        if shaping.has_ingress(node, device):
-            shaping.clear_ingress(node, device)
+        except PodwireError:  # no container, no veth pair
+            device = 0
+        _remove(call, node, device)
 
 
 def collect(call: CmdArgs) -> None:
@@ -180,13 +178,21 @@ def _limit_egress(call: CmdArgs, node: Namespace, device: int, bucket: Bucket) -
     return Interface(name, found.mac if found else None, mtu=(found.mtu or 0) if found else 0)
 
 
-def _remove_ifb(call: CmdArgs, node: Namespace) -> None:
-    execute([(node, Operation(REMOVE, Link(ifb_name(call), "ifb")))], {})
+def _remove(call: CmdArgs, node: Namespace, device: int) -> None:
+    """What is ours on the node's end, if there is one, and the ifb device."""
+    name = ifb_name(call)
+    if device:
+        target = shaping.target_of(node, device)
+        ours = {0, shaping.index_of(node, name)} if link_of(node, name) is not None else {0}
+        if target in ours:
+            shaping.clear_ingress(node, device)
+        shaping.clear_bucket(node, device)
+    execute([(node, Operation(REMOVE, Link(name, "ifb")))], {})
 
 
 def _check_bucket(node: Namespace, device: int, wanted: Bucket, word: str) -> None:
     found = shaping.bucket_of(node, device)
-    if found is None or found.rate != wanted.rate:
+    if found != wanted:
         raise _lacking(word, f"its token bucket is {found}, not {wanted}")
 
 
