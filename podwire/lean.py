@@ -69,10 +69,8 @@ else:
 
     class _Maker(type):
         """Makes each subclass of NamedTuple a tuple with named fields, as typing's does (by the same code
-        that collections.namedtuple generates, so that building one costs the same). Compiling that code
-        takes longer than all the rest, so it is done once for all that have as many fields."""
-
-        codes = {}
+        that collections.namedtuple generates, so that building one costs the same). Compiling that code would
+        take longer than all the rest, so it comes from templates."""
 
         def __new__(mcs, name, bases, namespace):
             if not bases:
@@ -94,11 +92,29 @@ else:
         def code(mcs, fields):
             """The code of ``__new__``."""
             count = len(fields)
-            if count not in mcs.codes:
+            if count >= len(_TEMPLATES):
                 arguments = ", ".join(fields)
-                mcs.codes[count] = eval(f"lambda _cls, {arguments}: _new(_cls, ({arguments},))").__code__
-            return mcs.codes[count].replace(co_varnames=("_cls", *fields))
+                return eval(f"lambda _cls, {arguments}: _new(_cls, ({arguments},))").__code__
+            return _TEMPLATES[count].__code__.replace(co_varnames=("_cls", *fields))
 
+    _new = tuple.__new__
+    _TEMPLATES = (  # for so many fields
+        None,
+        lambda _, a: _new(_, (a,)),
+        lambda _, a, b: _new(_, (a, b)),
+        lambda _, a, b, c: _new(_, (a, b, c)),
+        lambda _, a, b, c, d: _new(_, (a, b, c, d)),
+        lambda _, a, b, c, d, e: _new(_, (a, b, c, d, e)),
+        lambda _, a, b, c, d, e, f: _new(_, (a, b, c, d, e, f)),
+        lambda _, a, b, c, d, e, f, g: _new(_, (a, b, c, d, e, f, g)),
+        lambda _, a, b, c, d, e, f, g, h: _new(_, (a, b, c, d, e, f, g, h)),
+        lambda _, a, b, c, d, e, f, g, h, i: _new(_, (a, b, c, d, e, f, g, h, i)),
+        lambda _, a, b, c, d, e, f, g, h, i, j: _new(_, (a, b, c, d, e, f, g, h, i, j)),
+        lambda _, a, b, c, d, e, f, g, h, i, j, k: _new(_, (a, b, c, d, e, f, g, h, i, j, k)),
+        lambda _, a, b, c, d, e, f, g, h, i, j, k, m: _new(_, (a, b, c, d, e, f, g, h, i, j, k, m)),
+        lambda _, a, b, c, d, e, f, g, h, i, j, k, m, n: _new(_, (a, b, c, d, e, f, g, h, i, j, k, m, n)),
+        lambda _, a, b, c, d, e, f, g, h, i, j, k, m, n, o: _new(_, (a, b, c, d, e, f, g, h, i, j, k, m, n, o)),
+    )
     _Function = type(lambda: 0)
 
     class NamedTuple(metaclass=_Maker):

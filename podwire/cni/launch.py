@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
+
+#: As os.environ has it, which costs as much as all of os.
+_TEXT = ("utf-8", "surrogateescape")
 
 
 def launch(plugin_name: str) -> None:
@@ -11,7 +14,8 @@ def launch(plugin_name: str) -> None:
     kernel frees anyway."""
     from .skel import main
 
-    status = main(plugin_name, os.environ, sys.stdin.buffer, sys.stdout.buffer)
+    environ = {name.decode(*_TEXT): value.decode(*_TEXT) for name, value in posix.environ.items()}
+    status = main(plugin_name, environ, sys.stdin.buffer, sys.stdout.buffer)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    posix._exit(status)

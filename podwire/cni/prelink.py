@@ -5,6 +5,7 @@ A program of its own, run by the interpreter that the plugins will have: ``pytho
 
 from __future__ import annotations
 
+import ast
 import marshal
 import os
 import sys
@@ -13,20 +14,22 @@ from importlib.util import find_spec
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, Tuple
+    from typing import Any, Dict, Iterator, List, Tuple
 
 #: The archive's name in the library.
 ARCHIVE = "archive"
+#: So much room its index has, for preload to read.
+INDEX_BYTES = 1 << 14
 #: Modules of the standard library that come along, if they are in files at all.
-_STANDARD = ("__future__", "_collections_abc", "genericpath", "ipaddress", "os", "posixpath", "stat", "struct")
+_STANDARD = ("__future__", "genericpath", "ipaddress", "posixpath", "stat", "struct")
 #: Modules of the standard library in files of machine code, wherever they are.
 _EXTENSIONS = ("_json", "_ctypes")
 
 
 def archive_of(library: str) -> bytes:
-    """``sys.version``, the length of the index (8 digits), the index, and the modules' code.
+    """``sys.version``, the length of the first code (8 digits), that, the index, and the modules' code.
 
-    The index is what ``marshal`` makes of (code of preload.py, modules, paths of extensions). It is bound to
+    The first code is preload.py and a call of it; the index is (modules, paths of extensions). All is bound to
     ``sys.version``: byte code and the standard library's modules are this very Python's.
     """
     modules: Dict[str, Tuple[bool, str, int, int]] = {}
@@ -41,25 +44,25 @@ def archive_of(library: str) -> bytes:
     version = sys.version.encode()
     specs = ((name, find_spec(name)) for name in _EXTENSIONS)
     extensions = {name: spec.origin for name, spec in specs if spec and (spec.origin or "").endswith(".so")}
-    first = _compiled(os.path.join(library, "podwire/cni/preload.py"), "podwire/cni/preload.py")
-    size = len(marshal.dumps((first, modules, extensions)))
-    while True:  # numbers take as many bytes whatever they are, but the first time they do not know how many
-        before = len(version) + 8 + size
-        placed = {
-            name: (package, path, start + before, length) for name, (package, path, start, length) in modules.items()
-        }
-        head = marshal.dumps((first, placed, extensions))
-        if len(head) == size:
-            return version + b"%08d" % size + head + b"".join(parts)
-        size = len(head)
+    with open(os.path.join(library, "podwire/cni/preload.py"), encoding="utf-8") as file:
+        text = file.read() + "\npreload(library, file, len(head) + int(head[-8:]))\n"  # in the launcher's names
+    first = marshal.dumps(compile(text, "podwire/cni/preload.py", "exec", dont_inherit=True, optimize=2))
+    head = version + b"%08d" % len(first) + first
+    placed = {name: (*each[:2], len(head) + INDEX_BYTES + each[2], each[3]) for name, each in modules.items()}
+    index = marshal.dumps((placed, extensions))
+    assert len(index) <= INDEX_BYTES
+    return head + index.ljust(INDEX_BYTES) + b"".join(parts)
 
 
 def _modules(library: str) -> Iterator[Tuple[str, bool, str, Any]]:
     """(name, whether it is a package, path of its source, code) of everything that goes into the archive."""
     for name in _STANDARD:
         spec = find_spec(name)
-        if spec is not None and (spec.origin or "").endswith(".py"):
-            yield name, False, str(spec.origin), _compiled(str(spec.origin), str(spec.origin))
+        origin = (spec and spec.origin) or ""
+        if name == "ipaddress":
+            yield from _split_ipaddress(origin)
+        elif origin.endswith(".py"):
+            yield name, False, origin, _compiled(origin, origin)
     for folder, _, names in os.walk(library):
         for each in names:
             path = os.path.join(folder, each)
@@ -68,6 +71,22 @@ def _modules(library: str) -> Iterator[Tuple[str, bool, str, Any]]:
             package = parts[-1] == "__init__"
             if each.endswith(".py"):
                 yield ".".join(parts[:-1] if package else parts), package, path, _compiled(path, shown)
+
+
+def _split_ipaddress(path: str) -> Iterator[Tuple[str, bool, str, Any]]:
+    """The module without its constants, and these (see preload.py)."""
+    with open(path, encoding="utf-8") as file:
+        whole = ast.parse(file.read())
+    constants: List[ast.stmt] = [each for each in whole.body if _is_constant(each)]
+    rest: List[ast.stmt] = [each for each in whole.body if not _is_constant(each)]
+    for name, body in (("ipaddress", rest), ("ipaddress._constants", constants)):
+        yield name, False, path, compile(ast.Module(body, []), path, "exec", dont_inherit=True, optimize=2)
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    if isinstance(node, ast.ClassDef):
+        return node.name in ("_BaseConstants", "_IPv4Constants", "_IPv6Constants")
+    return isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") == "_constants"
 
 
 def _compiled(path: str, shown: str) -> Any:
