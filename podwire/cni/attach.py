@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl  # noqa: TID251  one line of it; kernel.lock makes files
 import os
+from ipaddress import ip_address, ip_interface
 
 from ..converge import Target, converge
 from ..errors import (
@@ -29,7 +30,7 @@ from ..plan import REMOVE, Operation
 from ..state import EMPTY, Scope, State
 from . import delegated
 from .plugin import Plugin, Projection
-from .result import Result
+from .result import Result, ResultIp
 from .skel import CmdArgs
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: No rtm_protocol: whose routes they are is told by their device.
 _NONE = -1
+#: Any addresses, for a look at a configuration.
+_SAMPLE = Result((), (ResultIp(ip_interface("192.0.2.2/24"), ip_address("192.0.2.1")),))
 #: What the node's namespace is called in messages.
 NODE = "the node"
 
@@ -83,8 +86,8 @@ class Attaching:
     def _reserve(self, call: CmdArgs) -> Optional[Result]:
         kind = ipam_type(call)
         if not self._makes_interface or not kind:
-            # Nonsense is refused before anything is done, and so it is below: project is pure.
             return None
+        self.project(call, _SAMPLE)  # pure: what makes no sense is refused before anything is done
         given = delegated.add(call, kind)
         if not given.ips:
             self._release(call, given)
@@ -154,7 +157,7 @@ class Attaching:
                 pod=projection.pod._replace(neighbours=pins),
             )
             reader = Reader(node, Scope(links=frozenset({link.name}), routes=False))
-            shown = reader.show(frozenset({"addresses", "neighbours"})).state
+            shown = reader.show(frozenset({"addresses"})).state
             projection = self._plugin.adopt(call.conf, projection, shown)  # type: ignore[attr-defined]
             if not checking:  # a first address takes along those that came behind it, so it goes before
                 doomed = sorted(shown.addresses - projection.shared.addresses, key=str)
@@ -167,7 +170,7 @@ class Attaching:
         if not addresses:
             return
         places = {each.interface.ip: link.mac for link in projection.pod.links for each in addresses if link.mac}
-        moved = known_elsewhere(node, places)
+        moved = known_elsewhere(node, places, [link.name for link in projection.shared.links])
         if moved:
             announce(pod, projection.pod.links)
 
@@ -359,6 +362,7 @@ def _scope(state: State, links: FrozenSet[str]) -> Scope:
         files=frozenset(each.path for each in state.files),
         chains=tuple({rule.chain: None for rule in state.rules}),
         owners=frozenset(rule.owner for rule in state.rules),
+        neighbours=bool(state.neighbours),
     )
 
 

@@ -171,7 +171,12 @@ def run(plugin_name: str, environ: Mapping[str, str], stdin: bytes) -> Optional[
     _refuse_own_namespace(call)
     plugin = load(plugin_name)
     if command == "ADD":
-        return plugin.add(call).to_json(call.conf.cni_version)
+        result = plugin.add(call)
+        try:
+            return result.to_json(call.conf.cni_version)
+        except CniError:  # a version that cannot say what there is
+            plugin.delete(call)
+            raise
     {"CHECK": plugin.check, "DEL": plugin.delete, "GC": plugin.collect, "STATUS": plugin.status}[command](call)
     return None
 
@@ -210,8 +215,16 @@ def parse(plugin_name: str, environ: Mapping[str, str], stdin: bytes) -> CmdArgs
     if not is_name(name):
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"invalid network name: {name!r}", "letters, digits, _ . - only")
     version = _check_version(plugin_name, command, data.get("cniVersion"))
+    _require_objects(data, "args", "runtimeConfig", "ipam")
+    _require_objects(data.get("args") or {}, "cni")
     conf = NetConf(version, name, plugin_name, data)
     return CmdArgs(command, attachment, conf, _previous(data), environ, stdin)
+
+
+def _require_objects(data: Mapping[str, Any], *keys: str) -> None:
+    for key in keys:
+        if not isinstance(data.get(key) or {}, dict):
+            raise CniError(CNI_DECODING_FAILURE, f"{key} is {data[key]!r}", "it must be an object")
 
 
 def _text(stdin: bytes) -> str:

@@ -93,6 +93,8 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        #: After the last call.
+        self.state = self("loopback", b"", environ("VERSION")).state
 
     def __call__(self, plugin: str, stdin: bytes, environment: Mapping[str, str], **more: Any) -> Answer:
         """``more`` is ``kill`` or ``kill_after`` of a request (see worker.py)."""
@@ -100,7 +102,9 @@ class Worker:
         request = {"plugin": plugin, "environ": dict(environment), "stdin": stdin.decode("latin-1"), **more}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return Answer(**json.loads(self._process.stdout.readline()))
+        answer = Answer(**json.loads(self._process.stdout.readline()))
+        self.state = answer.state
+        return answer
 
     def end(self) -> None:
         """No more calls."""

@@ -52,7 +52,7 @@ WORDS = st.one_of(
     ),
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
 )
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def surroundings(draw: st.DrawFn) -> Dict[str, str]:
 def hold(worker: Worker, plugin: str, stdin: bytes, environment: Dict[str, str]) -> None:
     """One call: either it fails properly and changed nothing, or what it did can be undone."""
     clean = {**environment, "CNI_COMMAND": "DEL"}
-    before = worker(plugin, b"", {**environ("VERSION")}).state
+    before = worker.state
     answer = worker(plugin, stdin, environment)
     if answer.status == 1:
         error_of(answer)
@@ -184,10 +184,17 @@ def test_spoilt_bytes(worker: Worker, plugin: str) -> None:
     ],
 )
 def test_codes(worker: Worker, plugin: str, changes: Dict[str, Any], surrounding: Dict[str, str], code: int) -> None:
-    before = worker(plugin, b"", environ("VERSION")).state
+    before = worker.state
     answer = worker(plugin, json.dumps({**configuration(plugin), **changes}).encode(), {**environ(), **surrounding})
     assert error_of(answer)["code"] == code
     assert answer.state == before
+
+
+def test_a_result_that_the_version_cannot_express(worker: Worker) -> None:
+    layer_2 = {"cniVersion": "0.2.0", "name": "net", "type": "bridge"}
+    answer = worker("bridge", json.dumps(layer_2).encode(), environ())
+    assert "no valid IP addresses" in error_of(answer)["msg"]
+    assert attached(answer.state) == []
 
 
 @pytest.mark.parametrize("kind", ["/opt/evil", "../evil", "evil/../evil", "/bin/sh", "..", "a\0b"])
