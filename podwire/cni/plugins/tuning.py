@@ -58,13 +58,14 @@ def add(call: CmdArgs) -> Result:
     previous, settings = call.require_previous(), settings_of(call)
     with _open(call) as pod:
         found = _link(call, pod)
-        kept = settings.attributes
-        if kept:
-            _write(call, {key: _shown(getattr(found, name)) for key, name in _KEYS.items() if name in kept})
+        older = _read(call)
+        if settings.attributes:
+            _write(call, {name: older.get(name, getattr(found, name)) for name in {**settings.attributes, **older}})
         try:
             converge([_target(pod, found, settings)])
         except BaseException:
-            _forget(call)
+            if not older:
+                _forget(call)
             raise
     return _told(call, previous, settings)
 
@@ -98,8 +99,16 @@ def delete(call: CmdArgs) -> None:
 
 
 def collect(call: CmdArgs) -> None:
-    """Interfaces go with their containers, and what is kept of them with the next boot."""
-    call.valid_attachments()
+    """What is kept of interfaces of this network that are not listed. Networks may share the directory."""
+    valid = call.valid_attachments()
+    folder = _folder(call)
+    if valid is None or not os.path.isdir(folder):
+        return
+    for name in sorted(os.listdir(folder)):
+        data = _data(os.path.join(folder, name))
+        owner = (data.get("containerID"), data.get("ifname"))
+        if data.get("network") == call.conf.name and owner not in valid and name == f"{owner[0]}_{owner[1]}.json":
+            os.unlink(os.path.join(folder, name))
 
 
 def status(call: CmdArgs) -> None:
@@ -108,16 +117,17 @@ def status(call: CmdArgs) -> None:
 
 def settings_of(call: CmdArgs) -> Settings:
     """Parse; CniError 7 for what makes no sense or may not be."""
-    conf = call.conf
+    args = (call.conf.data.get("args") or {}).get("cni") or {}
+    outranking = {key: args[key] for key in ("sysctl", *_KEYS) if args.get(key) is not None}
+    conf = call.conf.with_data({**call.conf.data, **outranking})
     data = conf.data
-    args = (data.get("args") or {}).get("cni") or {}
     mac = args.get("mac") or call.argument("MAC") or (data.get("runtimeConfig") or {}).get("mac") or data.get("mac")
     try:
         parsed = MacAddress.parse(mac) if mac else None
     except (ValueError, AttributeError) as error:
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}: invalid mac {mac!r}") from error
     return Settings(
-        _sysctls(call),
+        _sysctls(conf, call.attachment.ifname),
         parsed,
         conf.flag("promisc") or None,
         conf.number("mtu", 68, 65535) or None,
@@ -126,8 +136,7 @@ def settings_of(call: CmdArgs) -> Settings:
     )
 
 
-def _sysctls(call: CmdArgs) -> FrozenSet[Sysctl]:
-    conf = call.conf
+def _sysctls(conf: NetConf, ifname: str) -> FrozenSet[Sysctl]:
     given = conf.data.get("sysctl") or {}
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise CniError(
@@ -137,7 +146,7 @@ def _sysctls(call: CmdArgs) -> FrozenSet[Sysctl]:
     found = set()
     for name, value in given.items():
         path = name if "/" in name else name.replace(".", "/")
-        parts = [call.attachment.ifname if part == "IFNAME" else part for part in path.split("/")]
+        parts = [ifname if part == "IFNAME" else part for part in path.split("/")]
         if parts[0] != "net" or len(parts) < 3 or any(part in ("", ".", "..") for part in parts) or "\0" in path:
             raise _refused(conf, name, "only sysctls below net/ may be set")
         if allowed is not None and not any(_matches(each, name) for each in allowed):
@@ -217,18 +226,24 @@ def _shown(value: Any) -> Any:
     return str(value) if isinstance(value, MacAddress) else value
 
 
+def _folder(call: CmdArgs) -> str:
+    return call.conf.text("dataDir") or _DATA_DIR
+
+
 def _path(call: CmdArgs) -> str:
-    folder = call.conf.text("dataDir") or _DATA_DIR
-    return os.path.join(folder, f"{call.attachment.container_id}_{call.attachment.ifname}.json")
+    return os.path.join(_folder(call), f"{call.attachment.container_id}_{call.attachment.ifname}.json")
 
 
 def _write(call: CmdArgs, kept: Mapping[str, Any]) -> None:
+    """``kept``: attributes of a Link. With whose they are, for GC."""
     path = _path(call)
+    data = {"network": call.conf.name, "containerID": call.attachment.container_id, "ifname": call.attachment.ifname}
+    data.update((key, _shown(kept[name])) for key, name in _KEYS.items() if name in kept)
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         file = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, dumps(kept).encode())
+            os.write(file, dumps(data).encode())
         finally:
             os.close(file)
         os.rename(f"{path}.new", path)
@@ -238,15 +253,23 @@ def _write(call: CmdArgs, kept: Mapping[str, Any]) -> None:
 
 def _read(call: CmdArgs) -> Dict[str, Any]:
     """Attributes of a Link; none if nothing was kept, or nothing that can be read."""
+    data = _data(_path(call))
+    found = {name: data[key] for key, name in _KEYS.items() if data.get(key) is not None}
     try:
-        with open(_path(call), encoding="utf-8") as file:
-            data = loads(file.read())
-        found = {name: data[key] for key, name in _KEYS.items() if data.get(key) is not None}
         if "mac" in found:
             found["mac"] = MacAddress.parse(found["mac"])
-        return found
-    except (OSError, ValueError, AttributeError):
+    except (ValueError, AttributeError):
         return {}
+    return found
+
+
+def _data(path: str) -> Dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _forget(call: CmdArgs) -> None:
