@@ -21,7 +21,7 @@ def attach(node: Node, plugins: str) -> Dict[str, Any]:
 
 
 def tune(
-    node: Node, plugins: str, command: str, result: Dict[str, Any], *, status: int = 0, **keys: Any
+    node: Node, plugins: str, command: str, result: Dict[str, Any], *, status: Any = 0, **keys: Any
 ) -> Optional[Dict[str, Any]]:
     """Call tuning for c1."""
     conf = {"cniVersion": "1.1.0", "name": "net", "type": "tuning", "prevResult": result, **keys}
