@@ -60,6 +60,8 @@ class Scope(NamedTuple):
     protocol:  routes and next hops with this rtm_protocol are owned wherever they point; None: none.
     routes:    whether routes over owned devices are owned whatever their protocol. Not so on a
                lab node's external interface, where a backend has routes of its own.
+    neighbours: whether permanent neighbours on owned devices are owned. The kernel keeps neighbours of all
+               namespaces in one table, so that a dump costs more than all that an attachment needs.
     prefixes:  destinations wanted by the desired state: a route to one of them that is not owned is
                shown as foreign.
     sysctls:   keys to read (a sysctl is never removed, only set).
@@ -78,6 +80,7 @@ class Scope(NamedTuple):
     nat: str = ""
     routes: bool = True
     only_links: bool = False
+    neighbours: bool = True
     chains: tuple[Chain, ...] = ()
     owners: frozenset[str] = frozenset()
 

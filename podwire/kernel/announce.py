@@ -11,14 +11,20 @@ from .namespace import Namespace
 from .netlink import attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
-def known_elsewhere(namespace: Namespace, places: Mapping[IPAddress, MacAddress]) -> frozenset[IPAddress]:
-    """The addresses that the namespace's neighbour tables, whatever the state of the entry, know at another MAC."""
+def known_elsewhere(
+    namespace: Namespace, places: Mapping[IPAddress, MacAddress], devices: Sequence[str] | None = None
+) -> frozenset[IPAddress]:
+    """The addresses that the namespace's neighbour tables, whatever the state of the entry, know at another MAC.
+
+    With ``devices`` only entries on these count, and they are asked for one by one: a dump goes through the
+    neighbours of all namespaces of the machine.
+    """
     wanted = {address.packed: address for address in places}
     found: set[IPAddress] = set()
-    for _, payload in namespace.socket.dump(rtnl.RTM_GETNEIGH, bytes(12)):
+    for payload in _all_of(namespace) if devices is None else _on(namespace, wanted, devices):
         length = int.from_bytes(payload[12:14], sys.byteorder)
         address = wanted.get(payload[16 : 12 + length])  # NDA_DST comes first (neigh_fill_info)
         if address is not None:
@@ -26,6 +32,22 @@ def known_elsewhere(namespace: Namespace, places: Mapping[IPAddress, MacAddress]
             if mac is not None and mac != places[address]:
                 found.add(address)
     return frozenset(found)
+
+
+def _all_of(namespace: Namespace) -> list[bytes]:
+    return [payload for _, payload in namespace.socket.dump(rtnl.RTM_GETNEIGH, bytes(12))]
+
+
+def _on(namespace: Namespace, addresses: Iterable[bytes], devices: Sequence[str]) -> Iterator[bytes]:
+    for device in devices:
+        link = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(device))
+        if link is None:
+            continue
+        for packed in addresses:
+            request = rtnl.neighbour_lookup(packed, rtnl.read_link_name(link)[0])
+            answer = namespace.socket.get(rtnl.RTM_GETNEIGH, request)
+            if answer is not None:
+                yield answer
 
 
 def announce(namespace: Namespace, links: Iterable[Link]) -> None:

@@ -186,6 +186,11 @@ def neighbour_request(index: int) -> bytes:
     return bytes(12) + _u32(8, index)
 
 
+def neighbour_lookup(packed: bytes, index: int) -> bytes:
+    """Payload of an RTM_GETNEIGH for one address on one device."""
+    return _NDMSG.pack(AF_INET if len(packed) == 4 else AF_INET6, index, 0, 0, 0) + attribute(1, packed)
+
+
 def read_master(payload: bytes) -> int:
     """The ifindex of an RTM_NEWLINK's master, 0 for none."""
     for kind, value in attributes(payload, 16, len(payload)):

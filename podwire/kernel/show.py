@@ -76,7 +76,7 @@ class Reader:
         reads: dict[str, Callable[[], frozenset[Any]]] = {
             "sysctls": lambda: self._sysctls(self.scope.sysctls),
             "addresses": lambda: self._addresses(owned),
-            "neighbours": lambda: self._neighbours(owned),
+            "neighbours": lambda: self._neighbours(owned) if self.scope.neighbours else frozenset(),
             "fdb": lambda: self._fdb(links),
             "next_hops": lambda: self._next_hops(owned),
             "nat_rules": self._nat,
