@@ -142,6 +142,8 @@ def _old_result(data: Mapping[str, Any]) -> Result:
 
 
 _ROUTE_KEYS = ("mtu", "advmss", "priority", "table", "scope")
+#: Up to what the kernel takes a number as it is (net/ipv4/metrics.c, ip_metrics_convert).
+_LARGEST = {"mtu": 65535 - 15, "advmss": 65535 - 40, "scope": 255}
 
 
 def _interface_json(each: Interface, version: str) -> Dict[str, Any]:
@@ -205,6 +207,9 @@ def route_from_json(data: Mapping[str, Any]) -> CniRoute:
     numbers = [data.get(key) for key in _ROUTE_KEYS]
     if any(each is not None and (not isinstance(each, int) or isinstance(each, bool)) for each in numbers):
         raise TypeError(f"route {data!r}: {', '.join(_ROUTE_KEYS)} must be numbers")
+    for key, number in zip(_ROUTE_KEYS, numbers):
+        if number is not None and not 0 <= number <= _LARGEST.get(key, 2**32 - 1):
+            raise ValueError(f"route {data!r}: {key} must be a number up to {_LARGEST.get(key, 2**32 - 1)}")
     mtu, advmss, priority, table, scope = numbers
     return CniRoute(
         ip_network(data["dst"], strict=False),

@@ -21,7 +21,7 @@ _HOST_LOCAL = {
     "type": "host-local",
     "ranges": [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "gateway": "10.1.0.1"}]],
     "routes": [{"dst": "0.0.0.0/0", "mtu": 1400}],
-    "dataDir": "/watched/networks",
+    "dataDir": "/run/watched/networks",
 }
 _BANDWIDTH = {"ingressRate": 10**6, "ingressBurst": 10**6, "egressRate": 10**6, "egressBurst": 10**6}
 _PORTS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "10.1.0.1"}]
@@ -31,8 +31,8 @@ CONFIGURATIONS: Dict[str, Dict[str, Any]] = {
     "bridge": {**bridge(ipMasq=True, mtu=1400, hairpinMode=True), "ipam": _HOST_LOCAL},
     "firewall": {"prevResult": PREVIOUS, "backend": "iptables", "ingressPolicy": "same-bridge"},
     "flannel": {
-        "subnetFile": "/watched/subnet.env",
-        "dataDir": "/watched/flannel",
+        "subnetFile": "/run/watched/subnet.env",
+        "dataDir": "/run/watched/flannel",
         "delegate": {"isDefaultGateway": True},
     },
     "host-local": {"ipam": _HOST_LOCAL, "args": {"cni": {"ips": ["10.1.0.20"]}}},
@@ -44,7 +44,7 @@ CONFIGURATIONS: Dict[str, Dict[str, Any]] = {
         "prevResult": PREVIOUS,
         "sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1"},
         "mtu": 1300,
-        "dataDir": "/watched",
+        "dataDir": "/run/watched",
     },
 }
 
@@ -82,7 +82,7 @@ class Worker:
         node.container("c")
         node.run("ip", "link", "add", "hostc", "type", "veth", "peer", "name", "hostc-peer")
         node.run("mount", "--bind", plugins, "/opt/cni")
-        node.run("sh", "-c", "cat >/watched/subnet.env", stdin=_SUBNET)
+        node.run("sh", "-c", "mkdir /run/watched && cat >/run/watched/subnet.env", stdin=_SUBNET)
         self.node = node
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -17,12 +16,18 @@ GO = "/usr/lib/cni"
 needs_go = pytest.mark.skipif(
     not os.path.exists(f"{GO}/host-local"), reason="needs Go's plugins: apt-get install containernetworking-plugins"
 )
-_PRIVATE = ("/run", "/etc/cni", "/var/lib/cni", "/opt/cni", "/watched")
+_PRIVATE = ("/etc/cni", "/var/lib/cni", "/opt/cni")
 _KINDS = ("--net", "--mount", "--uts", "--pid", "--ipc")
 _SETUP = """
 set -e
 mount --make-rprivate /
-for each in {private}; do mount -t tmpfs none $each; done
+mount -t tmpfs none /run
+mount -t tmpfs none /mnt
+for each in etc opt var/lib; do
+    mkdir -p /mnt/$each/upper /mnt/$each/work
+    mount -t overlay -o lowerdir=/$each,upperdir=/mnt/$each/upper,workdir=/mnt/$each/work none /$each
+done
+for each in {private}; do mkdir -p $each; mount -t tmpfs none $each; done
 mkdir -p /run/netns
 mount --bind /run/netns /run/netns && mount --make-shared /run/netns
 ip link set lo up
@@ -42,8 +47,8 @@ except ConnectionRefusedError:
 class Node:
     """``run`` runs a command in the node's namespaces."""
 
-    def __init__(self, process: subprocess.Popen[str], home: Path, made: Sequence[str]) -> None:
-        self._process, self._made = process, made
+    def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
+        self._process = process
         self.home = home
         self.pid = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
@@ -120,9 +125,6 @@ class Node:
         """Kill the node; its processes and namespaces go with it."""
         self._process.kill()
         self._process.wait()
-        for each in self._made:
-            with contextlib.suppress(OSError):
-                os.removedirs(each)
 
 
 _ADDRESS = set("0123456789abcdef.:")
@@ -132,9 +134,6 @@ _BORN = {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "si
 
 def start_node(home: Path) -> Node:
     """Make a node, with network, mount, UTS and PID namespaces of its own."""
-    made = [each for each in _PRIVATE if not os.path.isdir(each)]
-    for each in made:
-        os.makedirs(each)
     script = _SETUP.format(private=" ".join(_PRIVATE))
     process = subprocess.Popen(
         ["unshare", *_KINDS, "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
@@ -144,7 +143,7 @@ def start_node(home: Path) -> Node:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.stdout.close()
-    return Node(process, home, made)
+    return Node(process, home)
 
 
 def conflist(*plugins: Mapping[str, Any], version: str = "1.0.0", name: str = "net", **more: Any) -> str:

@@ -203,14 +203,14 @@ def test_no_configuration_chooses_what_is_executed(worker: Worker, plugin: str, 
     if plugin not in NAMES:
         pytest.skip(f"no {plugin}")
     evil = Path(f"/proc/{worker.node.pid}/root/opt/evil")
-    evil.write_text("#!/bin/sh\ntouch /watched/executed\n")
+    evil.write_text("#!/bin/sh\ntouch /run/watched/executed\n")
     evil.chmod(0o755)
     data = configuration(plugin)
     data.update({"delegate": {"type": kind}} if plugin == "flannel" else {"ipam": {**data["ipam"], "type": kind}})
     try:
         answer = worker(plugin, json.dumps(data).encode(), environ())
         assert error_of(answer)["code"] in (2, 7)
-        assert "/watched/executed" not in answer.state["files"] and attached(answer.state) == []
+        assert "/run/watched/executed" not in answer.state["files"] and attached(answer.state) == []
     finally:
         evil.unlink()
 
@@ -218,7 +218,7 @@ def test_no_configuration_chooses_what_is_executed(worker: Worker, plugin: str, 
 def test_one_network_does_not_touch_another_s_leases(worker: Worker) -> None:
     mine, other = ({**configuration("host-local"), "name": name} for name in ("net", "other"))
     assert worker("host-local", json.dumps(other).encode(), environ()).status == 0
-    lease = "/watched/networks/other/10.1.0.20"
+    lease = "/run/watched/networks/other/10.1.0.20"
     valid = {"cni.dev/valid-attachments": []}
     for command, data in (("DEL", mine), ("GC", {**mine, **valid}), ("ADD", mine), ("DEL", mine)):
         assert lease in worker("host-local", json.dumps(data).encode(), environ(command)).state["files"]

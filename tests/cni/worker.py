@@ -20,7 +20,7 @@ from typing import Any, Dict, List
 
 from podwire.cni import skel
 
-_WATCHED = ("/var/lib/cni", "/run", "/etc/cni", "/watched")
+_WATCHED = ("/var/lib/cni", "/run", "/etc/cni")
 _TABLES = ("/proc/net/if_inet6", "/proc/net/ipv6_route", "/proc/net/fib_trie")
 _SYSCTLS = ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/all/route_localnet")
 
@@ -53,9 +53,12 @@ def state() -> Dict[str, Any]:
         found["devices"] = sorted(line.split(":")[0].strip() for line in file if ":" in line)
     for path in (*_TABLES, *(f"/proc/sys/net/{each}" for each in _SYSCTLS)):
         with open(path, encoding="ascii") as file:
-            found[path] = file.read()
+            lines = [line for line in file if not line.startswith(("fe80", "ff0"))]  # come and go with DAD
+            found[path] = "".join(lines)
     found["rules"] = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
-    inside = subprocess.run(["ip", "-n", "c", "-o", "addr"], capture_output=True, text=True).stdout
+    inside = subprocess.run(
+        ["ip", "-n", "c", "-o", "addr", "show", "scope", "global"], capture_output=True, text=True
+    ).stdout
     found["container"] = inside
     return found
 
@@ -128,7 +131,7 @@ def serve(request: Dict[str, Any]) -> Dict[str, Any]:
 
 def main(arguments: List[str]) -> None:
     """``worker.py``: requests until stdin ends."""
-    os.chdir("/watched")
+    os.chdir("/run/watched")
     for name, _ in skel.PLUGINS.values():
         try:
             __import__(f"podwire.cni.plugins.{name}")
