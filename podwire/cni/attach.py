@@ -228,15 +228,15 @@ class Attaching:
 
     def _remove(self, call: CmdArgs, node: Namespace) -> bool:
         """Whether there was a device on the node: the container's end is gone with it."""
+        scope = self._rule_scope(call)
+        if scope.chains:  # first: what they held is freed while the kernel waits for the devices' users
+            converge([Target(node, EMPTY, scope)])
+        self._forget_flows(call, node)
         devices = self._plugin.devices(call.conf, call.attachment)
         there = any(link_of(node, name) is not None for name in devices)
         if there:
             doomed = [Operation(REMOVE, Link(name, "veth")) for name in sorted(devices)]
             execute([(node, each) for each in doomed], {})
-        scope = self._rule_scope(call)
-        if scope.chains:
-            converge([Target(node, EMPTY, scope)])
-        self._forget_flows(call, node)
         return there
 
     def _remove_inside(self, call: CmdArgs) -> None:

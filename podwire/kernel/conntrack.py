@@ -11,7 +11,6 @@ from ..errors import KernelError
 from ..lean import TYPE_CHECKING
 from .namespace import Namespace
 from .netlink import attribute, attributes
-from .nfnetlink import NfTablesSocket
 
 if TYPE_CHECKING:
     from typing import FrozenSet
@@ -31,14 +30,14 @@ def forget_udp(namespace: Namespace, ports: FrozenSet[int]) -> int:
     forgotten = 0
     for family in (2, 10):
         try:
-            with NfTablesSocket(namespace, family) as socket:
-                doomed = []
-                for _, payload in socket.dump(_GET, socket.generic):
-                    original = dict(attributes(payload, 4, len(payload))).get(_TUPLE_ORIG, b"")
-                    if _udp_port(original) in ports:
-                        doomed.append((_DELETE, 0, socket.generic + attribute(_TUPLE_ORIG | _NESTED, original)))
-                refused = socket.batch(doomed) if doomed else []
-                forgotten += len(doomed) - len(refused)
+            socket = namespace.nftables(family)
+            doomed = []
+            for _, payload in socket.dump(_GET, socket.generic):
+                original = dict(attributes(payload, 4, len(payload))).get(_TUPLE_ORIG, b"")
+                if _udp_port(original) in ports:
+                    doomed.append((_DELETE, 0, socket.generic + attribute(_TUPLE_ORIG | _NESTED, original)))
+            refused = socket.batch(doomed) if doomed else []
+            forgotten += len(doomed) - len(refused)
         except KernelError as error:
             if error.errno not in _NOTHING:
                 raise

@@ -11,7 +11,6 @@ from ..errors import KernelError, UnsupportedError
 from ..lean import TYPE_CHECKING
 from .namespace import Namespace
 from .netlink import attributes
-from .nfnetlink import NfTablesSocket
 from .nft import GETCHAIN, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ def _chains(namespace: Namespace, version: int) -> Dict[str, bytes]:
     """Chains of the filter table that iptables-nft made, and their policies."""
     found: Dict[str, bytes] = {}
     try:
-        with NfTablesSocket(namespace, _FAMILY[version]) as socket:
-            answers = socket.dump(GETCHAIN, socket.generic)
+        socket = namespace.nftables(_FAMILY[version])
+        answers = socket.dump(GETCHAIN, socket.generic)
     except KernelError:  # no nf_tables
         return found
     for _, payload in answers:

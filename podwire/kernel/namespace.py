@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import ctypes
 
     from .netlink import NetlinkSocket
+    from .nfnetlink import NfTablesSocket
 
 # linux/sched.h
 CLONE_NEWNS = 0x00020000
@@ -158,6 +159,7 @@ class Namespace:
         self.fd = fd
         self.name = name
         self._socket: NetlinkSocket | None = None
+        self._nftables: dict[int, NfTablesSocket] = {}
 
     @classmethod
     def open(cls, path: str, name: str) -> Namespace:
@@ -192,8 +194,21 @@ class Namespace:
                 self._socket = NetlinkSocket(NETLINK_ROUTE)
         return self._socket
 
+    def nftables(self, family: int) -> NfTablesSocket:
+        """A socket for nf_tables, kept until the namespace is closed: closing one waits for what was removed
+        by it to be freed, an RCU grace period (nft_rcv_nl_event), which may as well pass beside other work."""
+        found = self._nftables.get(family)
+        if found is None:
+            from .nfnetlink import NfTablesSocket
+
+            found = self._nftables[family] = NfTablesSocket(self, family)
+        return found
+
     def close(self) -> None:
-        """Close the descriptor and the socket; the namespace lives as long as others hold it."""
+        """Close the descriptor and the sockets; the namespace lives as long as others hold it."""
+        for each in self._nftables.values():
+            each.close()
+        self._nftables.clear()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

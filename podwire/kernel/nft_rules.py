@@ -15,8 +15,8 @@ from ..model import Chain, Rule
 from ..plan import REMOVE, Operation
 from .namespace import Namespace
 from .netlink import NLM_F_APPEND, NLM_F_CREATE, Message, attribute, attributes
-from .nfnetlink import NfTablesSocket
 from .nft import (
+    GETCHAIN,
     GETRULE,
     NEWCHAIN,
     NEWRULE,
@@ -40,6 +40,8 @@ from .nft_wire import NLA_F_NESTED, nested, number, text, tree
 
 if TYPE_CHECKING:
     from typing import Dict, FrozenSet, Iterable, List, Sequence, Set, Tuple
+
+    from .nfnetlink import NfTablesSocket
 
 DELRULE = NEWRULE + 2
 _FAMILIES = {"inet": 1, "ip": 2, "bridge": 7, "ip6": 10}
@@ -107,31 +109,37 @@ def apply_rules(namespace: Namespace, operations: Sequence[Operation]) -> None:
         assert isinstance(operation.object, Rule)
         families.setdefault(operation.object.chain.family, []).append(operation)
     for family, group in families.items():
-        messages, owners = _messages(group)
-        what = f"nftables rules in {namespace.name}"
         try:
-            with NfTablesSocket(namespace, _FAMILIES[family]) as socket:
-                refusal = socket.transaction(messages)
+            socket = namespace.nftables(_FAMILIES[family])
         except KernelError as error:
             raise UnsupportedError(
-                f"failed to write {what}: {error.message}",
+                f"failed to write nftables rules in {namespace.name}: {error.message}",
                 error.errno,
                 "this kernel lacks nf_tables (CONFIG_NF_TABLES)",
             ) from error
-        if refusal is not None:
-            doing = owners[refusal.number] if 0 <= refusal.number < len(owners) else what
-            cause = f"failed to write {doing} in {namespace.name}: {os.strerror(refusal.errno)}{refusal.text}"
-            if refusal.errno in (2, 93, 95, 97) or (refusal.number < 0 and refusal.errno == 22):
-                hint = "this kernel lacks what the rule needs: nf_tables with NAT, or a match of it"
-                raise UnsupportedError(cause, refusal.errno, hint)
-            raise KernelError(cause, refusal.errno)
+        _commit(namespace, socket, group)
 
 
-def _messages(operations: Sequence[Operation]) -> Tuple[List[Message], List[str]]:
+def _commit(namespace: Namespace, socket: NfTablesSocket, operations: Sequence[Operation]) -> None:
+    """Chains that exist are not made again: that would be a change of them, which waits for an RCU grace period."""
+    chains = {op.object.chain: None for op in operations if isinstance(op.object, Rule) and op.action != REMOVE}
+    missing = [chain for chain in chains if socket.get(GETCHAIN, socket.generic + _name(chain)) is None]
+    messages, owners = _messages(operations, missing)
+    refusal = socket.transaction(messages)
+    if refusal is None:
+        return
+    doing = owners[refusal.number] if 0 <= refusal.number < len(owners) else "nftables rules"
+    cause = f"failed to write {doing} in {namespace.name}: {os.strerror(refusal.errno)}{refusal.text}"
+    if refusal.errno in (2, 93, 95, 97) or (refusal.number < 0 and refusal.errno == 22):
+        hint = "this kernel lacks what the rule needs: nf_tables with NAT, or a match of it"
+        raise UnsupportedError(cause, refusal.errno, hint)
+    raise KernelError(cause, refusal.errno)
+
+
+def _messages(operations: Sequence[Operation], chains: Sequence[Chain]) -> Tuple[List[Message], List[str]]:
     rules = [(action, rule) for action, rule, _ in operations if isinstance(rule, Rule)]
     messages: List[Message] = []
     owners: List[str] = []
-    chains = {rule.chain: None for action, rule in rules if action != REMOVE}
     for table in {chain.table: None for chain in chains}:
         messages.append((NEWTABLE, NLM_F_CREATE, text(NFTA_TABLE_NAME, table)))
         owners.append(f"nftables table {table}")
@@ -152,8 +160,12 @@ def _messages(operations: Sequence[Operation]) -> Tuple[List[Message], List[str]
     return messages, owners
 
 
+def _name(chain: Chain) -> bytes:
+    return text(NFTA_CHAIN_TABLE, chain.table) + text(NFTA_CHAIN_NAME, chain.name)
+
+
 def _chain(chain: Chain) -> bytes:
-    body = text(NFTA_CHAIN_TABLE, chain.table) + text(NFTA_CHAIN_NAME, chain.name)
+    body = _name(chain)
     if chain.hook is None:
         return body
     hook = nested(
@@ -178,8 +190,8 @@ def _by_table(chains: Iterable[Chain]) -> Dict[Tuple[str, str], Dict[str, Chain]
 
 def _dump(namespace: Namespace, family: str, table: str) -> List[bytes]:
     try:
-        with NfTablesSocket(namespace, _FAMILIES[family]) as socket:
-            answers = socket.dump(GETRULE, socket.generic + text(NFTA_RULE_TABLE, table))
+        socket = namespace.nftables(_FAMILIES[family])
+        answers = socket.dump(GETRULE, socket.generic + text(NFTA_RULE_TABLE, table))
     except KernelError as error:
         if error.errno in _NOTHING:
             return []
