@@ -12,19 +12,22 @@ and a DEL (or ``stale``, which finds them) removes the rest: device names follow
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
 from ..errors import (
     CNI_INCOMPATIBLE_VERSION,
     CNI_KERNEL_FAILURE,
     CniError,
+    PodwireError,
 )
 from ..ipam.allocator import Reservation
 from ..ipam.store import Claim
 from ..kernel.lock import locked
 from ..lean import TYPE_CHECKING
+from . import skel
 from .arguments import Arguments
 from .batch import Answers, Batch, Operations
-from .cache import CACHE_DIR, Cache, Cached, Origin
+from .cache import CACHE_DIR, Cache, Origin
 from .chain import Chain, make_chain
 from .executed import Executed
 from .netconf import Attachment
@@ -153,17 +156,17 @@ class Runtime:
         keep = list(valid)
         claims = {each.claim for each in keep}
         errors: List[CniError] = []
-        for cached in self.cache.all():
-            if cached.attachment.claim not in claims:
-                errors += self._as_added(cached).delete([cached.attachment]).values()
+        stale = [each for each in self.cache.all() if each.attachment.claim not in claims]
+        for arguments, group in groupby(stale, key=lambda each: each.arguments):
+            errors += self._with(arguments).delete([each.attachment for each in group]).values()
         for step in self._steps if self.network.speaks("1.1.0") else ():
             try:
                 if isinstance(step, Batch):
                     step.remove(step.leases(claims))
                 else:
                     step.collect(keep)
-            except CniError as error:
-                errors.append(error)
+            except PodwireError as error:
+                errors.append(skel.as_cni_error(error))
         return errors
 
     def status(self) -> None:
@@ -253,16 +256,16 @@ class Runtime:
         found = {each: self.cache.read(each) for each in attachments}
         return {each: cached.result for each, cached in found.items() if cached is not None}
 
-    def _as_added(self, cached: Cached) -> Runtime:
-        """With the arguments of a cached ADD."""
-        if cached.arguments == self.arguments:
+    def _with(self, arguments: Arguments) -> Runtime:
+        """The same with other arguments, such as those of a cached ADD."""
+        if arguments == self.arguments:
             return self
         return Runtime(
             self.network,
             self._plugins,
             self._cache_dir,
             plugin_dirs=self.plugin_dirs,
-            arguments=cached.arguments,
+            arguments=arguments,
             timeout=self._timeout,
         )
 
