@@ -38,7 +38,7 @@ _ROOTS = ("podwire.cni.launch", "podwire.cni.preload", "podwire.cni.prelink")
 #: Without columns in tracebacks: that is a third of the code to be read at each start.
 _COMPILING = ("-IS", "-X", "no_debug_ranges")
 #: What is installed.
-NAMES = tuple(name for name in sorted(PLUGINS) if os.path.isfile(f"{_HOME}/podwire/cni/plugins/{PLUGINS[name][0]}.py"))
+NAMES = tuple(sorted(PLUGINS))
 
 NEW, REPLACED, UNCHANGED, FOREIGN = "new", "replaced", "unchanged", "foreign"
 

@@ -53,27 +53,39 @@ def preload(library: str, archive: int, start: int) -> None:
         )
         if package:
             module.__dict__["__path__"] = spec.submodule_search_locations = [path.rpartition("/")[0]]
-    for name in index:
-        parent, _, child = name.rpartition(".")
-        if parent:
-            found[parent].__dict__[child] = found[name]
 
 
 class _Waiting(ModuleType):
     """A module that has not been run yet."""
 
     def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__" and name != "__getattr__":  # asked by the importer itself
+        if name[:2] == "__":  # asked by the importer itself
             raise AttributeError(name)
-        code = loads(posix.pread(*self.__dict__.pop("__code__")))
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        if self.__name__ == "ipaddress":
-            _run_without_functools(code, self)
-            for each in (self._BaseNetwork, self.IPv4Address, self.IPv4Network, self.IPv6Address, self.IPv6Network):
-                each._constants = _Constants(each)
-        else:
-            exec(code, self.__dict__)
+        _run(self)
         return getattr(self, name)
+
+
+def _run(module: ModuleType) -> None:
+    """Run a waiting module; its package first, as Python does."""
+    package = sys.modules.get(module.__name__.rpartition(".")[0])
+    if type(package) is _Waiting:
+        _run(package)
+        if type(module) is not _Waiting:
+            return
+    code = loads(posix.pread(*module.__dict__.pop("__code__")))
+    module.__class__ = ModuleType
+    if module.__name__ == "ipaddress":
+        _run_without_functools(code, module)
+        for each in ("_BaseNetwork", "IPv4Address", "IPv4Network", "IPv6Address", "IPv6Network"):
+            kind = getattr(module, each)
+            kind._constants = _Constants(kind)
+    else:
+        exec(code, module.__dict__)
+    inside = module.__name__ + "."
+    if "__path__" in module.__dict__:  # a name that the package has given itself goes before a module's
+        for name in list(sys.modules):
+            if name.startswith(inside) and "." not in name[len(inside) :]:
+                module.__dict__.setdefault(name[len(inside) :], sys.modules[name])
 
 
 class _Os(ModuleType):

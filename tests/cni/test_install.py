@@ -329,3 +329,47 @@ def test_the_library_has_what_plugins_need_and_no_more(installed: Path) -> None:
     (library,) = installed.glob(".podwire/*/podwire")
     packages: Optional[List[str]] = sorted(path.name for path in library.iterdir() if path.is_dir())
     assert packages == ["cni", "ipam", "kernel"] or packages == ["__pycache__", "cni", "ipam", "kernel"]
+
+
+_FROM_ARCHIVE = """
+import importlib, marshal, os, posix, sys
+library = sys.argv[1]
+file = posix.open(library + "/archive", posix.O_CLOEXEC)
+version = sys.version.encode()
+head = posix.pread(file, len(version) + 8, 0)
+for name in sys.argv[2:]:
+    child = posix.fork()
+    if child == 0:
+        exec(marshal.loads(posix.pread(file, int(head[-8:]), len(head))))
+        module = importlib.import_module(name)
+        getattr(module, "anything", None)
+        print(name, *sorted(f"{key}:{type(value).__name__}" for key, value in vars(module).items() if key[:2] != "__"))
+        sys.stdout.flush()
+        os._exit(0)
+    assert posix.waitpid(child, 0)[1] == 0, name
+"""
+_FROM_SOURCES = _FROM_ARCHIVE.replace(
+    "exec(marshal.loads(posix.pread(file, int(head[-8:]), len(head))))", "sys.path.insert(0, library)"
+)
+
+
+def test_modules_from_the_archive_are_those_of_the_sources(installed: Path) -> None:
+    """Each the first one of a process: whichever is asked for first, its package is run before it."""
+    (archive,) = installed.glob(".podwire/*/archive")
+    library = archive.parent
+    names = []
+    for path in sorted(library.rglob("*.py")):
+        parts = path.relative_to(library).with_suffix("").parts
+        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    names = [name for name in names if name not in ("podwire.cni.preload", "podwire.cni.prelink")]
+    found = {}
+    for text in (_FROM_ARCHIVE, _FROM_SOURCES):
+        command = [base_interpreter(), "-ISB", "-c", text, str(library), *names]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = {line.split(" ")[0]: set(line.split(" ")[1:]) for line in done.stdout.splitlines()}
+        assert set(lines) == set(names)
+        found[text] = lines
+    for name, expected in found[_FROM_SOURCES].items():
+        own = {each for each in expected if not each.endswith(":module")}
+        assert own <= found[_FROM_ARCHIVE][name], name
