@@ -33,6 +33,7 @@ def script(folder: Path, name: str, body: str) -> str:
     plugins.mkdir(exist_ok=True)
     path = plugins / name
     keep = f'n=$(ls {plugins} | grep -c "^call-{name}"); env >{plugins}/env-{name}-$n; cat >{plugins}/call-{name}-$n\n'
+    keep += f"echo $CNI_COMMAND {name} >>{plugins}/log\n"
     path.write_text(f"#!/bin/sh\n{keep}{body}\n")
     path.chmod(0o755)
     return str(plugins)
@@ -104,6 +105,8 @@ def test_a_chain_hands_on_results_and_undoes_in_reverse(node: Node, network: Cal
     assert added.stderr == "from two\n"
     for command in ("check", "del", "status"):
         node.podwire("cni", command, "net", path, **environ)
+    order = ["ADD one", "ADD two", "CHECK one", "CHECK two", "DEL two", "DEL one", "STATUS one", "STATUS two"]
+    assert Path(plugins, "log").read_text().splitlines() == order
     one, two = calls(plugins, "one"), calls(plugins, "two")
     assert [command for command, _ in one] == [command for command, _ in two] == ["ADD", "CHECK", "DEL", "STATUS"]
     assert "prevResult" not in one[0][1] and "prevResult" not in one[3][1]
