@@ -5,14 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from typing import Sequence
+
+
+def inventory_source(sources: Sequence[str]) -> str:
+    """One name for what was given with ``-i``, as often as it was given (ansible_inventory_sources)."""
+    return ",".join(sorted(map(str, sources)))
 
 
 def cluster_id(source: str) -> str:
     """The id of the cluster that the inventory at ``source`` declares, such as ``lab-1f0c9a2e``.
 
     It is the inventory's name (the folder's for ``hosts.*``, else the file's stem) and the start of
-    the SHA-256 of its real path. A folder and the ``hosts.*`` in it are the same inventory.
+    the SHA-256 of its real path. A folder and the ``hosts.*`` in it are the same inventory. Host lists
+    (``-i a,b,c,``) and several inventories have no path; their text takes its place.
     """
+    if "," in source and not os.path.exists(source):
+        return f"list-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     path = os.path.realpath(source)
     folder, file = os.path.split(path)
     stem = os.path.splitext(file)[0]

@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.cluster_id import inventory_source
 from podwire.doors import answer, controller
 
 #: Variables that Ansible itself puts on each host.
@@ -26,12 +27,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         names = list(variables["groups"]["all"])
         hosts = {str(name): variables["hostvars"][name] for name in names}
-        source = next((host["inventory_file"] for host in hosts.values() if host.get("inventory_file")), os.getcwd())
+        source = inventory_source(variables["ansible_inventory_sources"])
         wanted = {host: {key: values[key] for key in values if ours(key)} for host, values in hosts.items()}
         return answer(
             controller.declare,
             {host: plain(values) for host, values in wanted.items()},
-            str(source),
+            source,
             {(host, key): place for host, values in wanted.items() for key, place in places(values)},
             C.DEFAULT_LOCAL_TMP,
             bool(self._task.check_mode),

@@ -10,6 +10,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.cluster_id import inventory_source
 from podwire.doors import answer, controller
 from podwire.doors.node import load
 
@@ -20,6 +21,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         check = bool(self._task.check_mode)
         if self._task.args.get("state", "present") == "absent":
-            return answer(controller.remove, str(variables["inventory_file"]), check)
+            if set(variables["ansible_play_hosts_all"]) != set(variables["groups"]["all"]):
+                return {"failed": True, "msg": "failed to remove the lab: it goes as a whole; run without --limit"}
+            return answer(controller.remove, inventory_source(variables["ansible_inventory_sources"]), check)
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         return answer(controller.lab, load(str(self._task.args["intent"])), hosts, check)

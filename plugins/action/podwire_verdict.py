@@ -11,6 +11,7 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.cluster_id import inventory_source
 from podwire.doors import answer, summary
 from podwire.doors.node import load
 
@@ -22,7 +23,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = self._task.args
         cluster = load(str(arguments["intent"]))
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
-        source = str(variables["inventory_file"])
+        source = inventory_source(variables["ansible_inventory_sources"])
         if self._task.check_mode:
             result = summary.declared(cluster)
         else:

@@ -12,7 +12,7 @@ from ansible.plugins.connection.local import Connection as LocalConnection
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import cluster_id
+from podwire.cluster_id import cluster_id, inventory_source
 from podwire.lab.registry import node_pid
 
 DOCUMENTATION = """
@@ -29,10 +29,11 @@ options:
     vars:
       - name: inventory_hostname
   inventory:
-    description: Path of the inventory that declares the node; it tells one running lab from another.
-    type: str
+    description: The inventories that declare the node; they tell one running lab from another.
+    type: list
+    elements: str
     vars:
-      - name: inventory_file
+      - name: ansible_inventory_sources
   become_success_timeout:
     description: Seconds to wait for become to succeed.
     type: int
@@ -103,8 +104,8 @@ class Connection(LocalConnection):  # type: ignore[misc]
 
     def _enter(self) -> List[str]:
         """The command that joins the node's namespaces; its process id can change from run to run."""
-        inventory: Any = self.get_option("inventory")
-        identity = cluster_id(inventory) if inventory else ""
+        sources: Any = self.get_option("inventory")
+        identity = cluster_id(inventory_source(sources)) if sources else ""
         pid = node_pid(identity, self._node()) if identity else None
         if pid is None:
             where = f"the lab {identity}" if identity else "its lab"

@@ -19,7 +19,7 @@ _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fi
 def load(inventory: Optional[str]) -> Cluster:
     """The cluster as of the last run where its lab is up, else as the inventory says now."""
     source = inventory or default_source()
-    if not os.path.exists(source):
+    if not os.path.exists(source) and "," not in source:
         raise PodwireError(f"failed to read inventory {source}: there is no such file", "name one: -i INVENTORY")
     identity = cluster_id(source)
     lab = registry.read(identity)

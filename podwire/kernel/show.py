@@ -7,7 +7,7 @@ import struct
 
 from ..errors import KernelError
 from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
+from ..model import MAIN_TABLE, Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
 from ..plan import REMOVE, Operation, link_differences, link_recreation
 from ..state import EMPTY, Scope, State
 from . import rtnl
@@ -260,7 +260,7 @@ class Reader:
                 continue
             if protocol == scope.protocol or (on_owned and scope.routes):
                 mine.add(route)
-            elif route.destination in scope.prefixes:
+            elif route.table == MAIN_TABLE and route.destination in scope.prefixes:
                 if route.device == "":  # for people to read
                     self._names = {**self._names, **self._all_names()}
                     route = rtnl.read_route(payload, self._names)

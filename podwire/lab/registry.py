@@ -138,6 +138,8 @@ def _load(path: str) -> Optional[Dict[str, Any]]:
             data: Dict[str, Any] = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise LabError(f"failed to read {path}: {error}", "remove it, and build the lab again") from error
     return data
 
 

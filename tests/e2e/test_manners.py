@@ -62,6 +62,21 @@ def test_one_node_by_limit(built: Playbooks) -> None:
     assert run.changed == 0
 
 
+def test_one_node_of_a_lab_that_is_not_there_yet(fresh: Playbooks) -> None:
+    assert "not run" in fresh.run("site.yml", "--limit", "node-1").output
+    assert fresh.run("site.yml").recap["node-1"].failed == 0
+
+
+def test_a_list_of_hosts_is_an_inventory_and_its_lab_goes_as_a_whole(tmp_path: Path) -> None:
+    lab = Playbooks(Path("list-1,list-2,list-3,"), tmp_path)
+    try:
+        assert "30 of 30 pairs" in lab.run("site.yml").output
+        assert "goes as a whole" in lab.run("playbooks/reset.yml", "--limit", "list-1", status=2).output
+    finally:
+        lab.run("playbooks/reset.yml")
+    assert lab.left() == []
+
+
 def test_a_broken_guarantee_fails_with_its_pairs_and_the_next_run_mends_it(built: Playbooks) -> None:
     enter.call(built.node("node-1"), vanish, "flannel.1")
     broken = built.run("playbooks/verify.yml", status=2)

@@ -83,7 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     testinfra.backend.BACKENDS["netns"] = "tests.lab.netns_backend.NetnsBackend"
     source = config.getoption("--podwire-inventory")
-    recorded = registry.intent(cluster_id(source)) if Path(source).exists() else None
+    recorded = registry.intent(cluster_id(source))
     config.stash[LAB] = recorded and Lab(cluster_from_json(recorded), config.getoption("--podwire-results"))
 
 
