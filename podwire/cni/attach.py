@@ -23,7 +23,7 @@ from ..errors import (
     PodwireError,
 )
 from ..kernel import Namespace, Reader, execute, link_of
-from ..kernel.announce import announce, known_elsewhere
+from ..kernel.announce import announce, known_elsewhere, wait_for_detection
 from ..lean import TYPE_CHECKING
 from ..model import Link, Route
 from ..plan import REMOVE, Operation
@@ -115,7 +115,11 @@ class Attaching:
                 if without == projection:
                     raise error
                 converge(_targets(without, node, pod))
-        self._settle(call, projection, node, pod)
+        try:
+            self._settle(call, projection, node, pod)
+        except BaseException:
+            self._remove(call, node)
+            raise
         return projection.result
 
     def project(self, call: CmdArgs, given: Optional[Result]) -> Projection:
@@ -169,6 +173,8 @@ class Attaching:
         addresses = projection.pod.addresses
         if not addresses:
             return
+        if any(each.interface.version == 6 and not each.nodad for each in addresses):
+            wait_for_detection(pod, addresses)
         places = {each.interface.ip: link.mac for link in projection.pod.links for each in addresses if link.mac}
         moved = known_elsewhere(node, places, [link.name for link in projection.shared.links])
         if moved:

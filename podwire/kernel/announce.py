@@ -1,17 +1,22 @@
-"""Tell the neighbours at which MAC address an address lives now, where they believe otherwise."""
+"""Tell the neighbours at which MAC address an address lives now, where they believe otherwise; or ask them first."""
 
 from __future__ import annotations
 
 import sys
 
+from ..errors import KernelError
 from ..lean import TYPE_CHECKING
-from ..model import IPAddress, Link, MacAddress
+from ..model import Address, IPAddress, Link, MacAddress
 from . import rtnl
 from .namespace import Namespace
 from .netlink import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
+#: As long as the reference waits.
+_DETECTION_S = 10
 
 
 def known_elsewhere(
@@ -65,3 +70,33 @@ def announce(namespace: Namespace, links: Iterable[Link]) -> None:
         if link.mac is not None:
             messages += rtnl.link_change(link, link._replace(mac=None), lambda name: 0)
     namespace.socket.batch(messages)
+
+
+def wait_for_detection(namespace: Namespace, addresses: Iterable[Address]) -> None:
+    """Until duplicate address detection let all these addresses through. KernelError if one is taken, or after ten
+    seconds: the kernel asks for one to two (RFC 4862, section 5.4)."""
+    import time
+
+    wanted = {each.interface.ip.packed: each for each in addresses}
+    deadline = time.monotonic() + _DETECTION_S
+    while True:
+        flags = _flags(namespace)
+        taken = [str(wanted[packed]) for packed in wanted if flags.get(packed, 0) & _IFA_F_DADFAILED]
+        waiting = [str(wanted[packed]) for packed in wanted if flags.get(packed, _IFA_F_TENTATIVE) & _IFA_F_TENTATIVE]
+        if taken:
+            raise KernelError(f"failed to use {', '.join(taken)} in {namespace.name}: somebody else on the link has it")
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise KernelError(f"failed to use {', '.join(waiting)} in {namespace.name}: still tentative")
+        time.sleep(0.02)
+
+
+def _flags(namespace: Namespace) -> dict[bytes, int]:
+    found = {}
+    for _, payload in namespace.socket.dump(rtnl.RTM_GETADDR, bytes(8)):
+        values = dict(attributes(payload, 8, len(payload)))
+        packed = values.get(2) or values.get(1)  # IFA_LOCAL, IFA_ADDRESS
+        if packed is not None:
+            found[packed] = int.from_bytes(values.get(8, b""), sys.byteorder)  # IFA_FLAGS
+    return found

@@ -143,3 +143,18 @@ def test_routes_with_everything(node: Node, plugins: str) -> None:
         "203.0.113.0/24 dev eth0 scope link",
     ):
         assert line in shown, shown
+
+
+def test_duplicate_address_detection_where_it_is_wanted(node: Node, plugins: str) -> None:
+    """enabledad: the answer comes when the address may be used, and an address that is taken is an error."""
+    program = f"{plugins}/bridge"
+    wanted = conf(enabledad=True)
+    wanted["ipam"] = {"type": "host-local", "ranges": [[{"subnet": "fd00:1::/64"}]]}
+    call(node, program, "ADD", wanted, netns=node.container("c1"))
+    [shown] = node.json("ip", "-n", "c1", "-j", "address", "show", "dev", "eth0")
+    [address] = [each for each in shown["addr_info"] if each["scope"] == "global"]
+    assert address["local"] == "fd00:1::2" and "tentative" not in address
+    node.run("ip", "address", "add", "fd00:1::3/64", "dev", "cni0", "nodad")
+    error = call(node, program, "ADD", wanted, "c2", netns=node.container("c2"), status=1)
+    assert "fd00:1::3" in error["msg"] and "fd00:1::3" not in node.leases("net")
+    assert len(node.links()) == 2  # the bridge, and the first container's port
