@@ -103,4 +103,6 @@ def scope_of(
         sysctls=frozenset(sysctl.key for sysctl in desired.sysctls),
         files=frozenset(file.path for file in desired.files) | files,
         nat=nat,
+        chains=tuple({rule.chain: None for rule in desired.rules}),
+        owners=frozenset(rule.owner for rule in desired.rules),
     )

@@ -23,12 +23,13 @@ from ..ipam.store import Claim
 from ..kernel import Namespace
 from ..kernel.lock import locked
 from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import Link, Sysctl
+from ..model import Link, Rule, Sysctl
 from ..plan import Operation
 from ..state import EMPTY, Scope
 from .namespaces import NODE, Namespaces, union
 from .netconf import Attachment, NetConf
 from .plugin import Plugin, Projection
+from .plugins import owned
 from .result import Result
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Batch:
         answers = self.mend(held, previous, check=True)
         errors.update(answers.errors)
         owner = {name: each for each in answers.results for name in self.devices(each)}
+        owner.update((owned.owner(self._name, each.container_id, each.ifname), each) for each in answers.results)
         for each in answers.results:
             lacking = [
                 str(operation)
@@ -161,7 +163,11 @@ class Batch:
     def shared(self, answers: Answers) -> Operations:
         """The operations on what attachments share, of those that ``add`` needed."""
         own = {name for each in (*answers.results, *answers.errors) for name in self.devices(each)}
-        return tuple(each for each in answers.operations if each[0] == NODE and _device_of(each[1]) not in own)
+        return tuple(
+            (where, operation)
+            for where, operation in answers.operations
+            if where == NODE and not isinstance(operation.object, Rule) and _device_of(operation) not in own
+        )
 
     def devices(self, attachment: Attachment) -> Set[str]:
         """The node's devices that are the attachment's own."""
@@ -245,8 +251,10 @@ class Batch:
         if not gone:
             return
         devices = frozenset(name for each in gone for name in self.devices(each))
+        chains = tuple({chain: None for conf, plugin in self._plugins for chain in plugin.chains(conf)})
+        owners = frozenset(owned.owner(self._name, each.container_id, each.ifname) for each in gone)
         with Namespace.current(NODE) as node:
-            converge([Target(node, EMPTY, Scope(links=devices))])
+            converge([Target(node, EMPTY, Scope(links=devices, chains=chains, owners=owners))])
         if self.allocator is not None:
             self.allocator.release(each.claim for each in gone)
 
@@ -263,6 +271,8 @@ def _device_of(operation: Operation) -> str:
     each = operation.object
     if isinstance(each, Link):
         return each.name
+    if isinstance(each, Rule):
+        return each.owner
     if isinstance(each, Sysctl):
         return each.key.split("/")[-2]
     return getattr(each, "device", None) or ""

@@ -273,3 +273,19 @@ def test_the_cached_result_is_libcnis(lab: Lab) -> None:
     cached = runtime.cache.read(container)
     assert cached is not None
     assert cached.result.to_json("1.0.0") == result.to_json("1.0.0") == data["result"]
+
+
+def test_masquerade_comes_and_goes_with_each_attachment(lab: Lab) -> None:
+    network = lab.network(ipMasq=True)
+    first, second = lab.containers(2)
+    answers = network.add([first, second])
+    assert not answers.errors and network.check([first, second]) == {}
+    rules = subprocess.run(["nft", "list", "ruleset"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert [rules.count(f"ip saddr 10.244.1.{number} ") for number in (2, 3)] == [1, 1]
+    network.delete([first])
+    rules = subprocess.run(["nft", "list", "ruleset"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert [rules.count(f"ip saddr 10.244.1.{number} ") for number in (2, 3)] == [0, 1]
+    assert network.check([second]) == {}
+    subprocess.run(["nft", "flush", "chain", "inet", "podwire-cni", "masquerade"], check=True)
+    assert set(network.check([second])) == {second}
+    network.delete([second])
