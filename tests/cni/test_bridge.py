@@ -158,3 +158,12 @@ def test_duplicate_address_detection_where_it_is_wanted(node: Node, plugins: str
     error = call(node, program, "ADD", wanted, "c2", netns=node.container("c2"), status=1)
     assert "fd00:1::3" in error["msg"] and "fd00:1::3" not in node.leases("net")
     assert len(node.links()) == 2  # the bridge, and the first container's port
+
+
+def test_rules_can_be_saved_and_restored(node: Node, plugins: str) -> None:
+    """Names that nft cannot read back would break the administrator's backup."""
+    call(node, f"{plugins}/bridge", "ADD", conf(ipMasq=True, macspoofchk=True), netns=node.container("c1"))
+    saved = node.rules()
+    assert saved.count("comment") == 2
+    node.run("nft", "-f", "-", stdin="flush ruleset\n" + saved)
+    assert node.rules() == saved

@@ -67,6 +67,7 @@ def test_ingress_policy(node: Node, plugins: str, policy: str, apart: bool) -> N
         "c3": attach(node, plugins, "c3", "10.2.0.0/24", ingressPolicy=policy),
     }
     assert node.reaches("c1", "10.1.0.3")
+    node.run("nft", "-c", "-f", "-", stdin="flush ruleset\n" + node.rules())
     assert node.reaches("c1", "10.2.0.2") != apart and node.reaches("c3", "10.1.0.2") != apart
     call(node, f"{plugins}/firewall", "CHECK", confs["c3"], "c3", netns="/run/netns/c3")
     call(node, f"{plugins}/firewall", "DEL", confs["c3"], "c3", netns="/run/netns/c3")

@@ -49,6 +49,7 @@ def test_everybody_on_the_node_reaches_the_port(node: Node, plugins: str) -> Non
     assert connects(node, "127.0.0.1") and connects(node, "10.1.0.1")
     tracked = [line for line in node.rules().splitlines() if "ip to 10.1.0.2:9" in line]
     assert len(tracked) == 2  # of prerouting and of output
+    node.run("nft", "-c", "-f", "-", stdin="flush ruleset\n" + node.rules())
     call(node, f"{plugins}/portmap", "CHECK", conf, netns="/run/netns/c1")
 
 

@@ -286,6 +286,6 @@ def test_masquerade_comes_and_goes_with_each_attachment(lab: Lab) -> None:
     rules = subprocess.run(["nft", "list", "ruleset"], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert [rules.count(f"ip saddr 10.244.1.{number} ") for number in (2, 3)] == [0, 1]
     assert network.check([second]) == {}
-    subprocess.run(["nft", "flush", "chain", "inet", "podwire-cni", "masquerade"], check=True)
+    subprocess.run(["nft", "flush", "chain", "inet", "podwire-cni", "masquerading"], check=True)
     assert set(network.check([second])) == {second}
     network.delete([second])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..netconf import Attachment, NetConf
     from ..result import ResultIp
 
-CHAIN = Chain("inet", owned.TABLE, "masquerade", "nat", 4, 100)  # postrouting, srcnat
+CHAIN = Chain("inet", owned.TABLE, "masquerading", "nat", 4, 100)  # postrouting, srcnat
 _MULTICAST = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
 
 
