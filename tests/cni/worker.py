@@ -15,10 +15,10 @@ import os
 import signal
 import subprocess
 import sys
-from types import FrameType
 from typing import Any, Dict, List
 
 from podwire.cni import skel
+from tests.death import Death
 
 _WATCHED = ("/var/lib/cni", "/run", "/etc/cni")
 _TABLES = ("/proc/net/if_inet6", "/proc/net/ipv6_route", "/proc/net/fib_trie")
@@ -61,22 +61,6 @@ def state() -> Dict[str, Any]:
     ).stdout
     found["container"] = inside
     return found
-
-
-class Death:
-    """Counts the lines of podwire that a call executes, and kills the process at one of them."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.count = at, 0
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if "/podwire/" not in frame.f_code.co_filename:
-            return None
-        if event == "line":
-            self.count += 1
-            if self.count == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self
 
 
 def call(request: Dict[str, Any], output: int) -> None:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
-from types import FrameType
 from typing import Any, Dict, NamedTuple, Optional
 
 import pytest
@@ -21,6 +20,7 @@ from podwire.doors import node as doors
 from podwire.errors import LabError
 from podwire.lab import enter, netns, pods, sandbox
 from podwire.lab.pods import PodsOutcome
+from tests.death import Death
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
 
 NODE = "node-1"
@@ -198,23 +198,6 @@ def test_one_pod_that_cannot_be_attached_does_not_keep_the_others(lab: Cluster) 
     inside(lab, subprocess.check_call, ["ip", "-n", "b", "link", "del", "eth0"])
     assert reconcile(cluster).lines == ("~ pod b 10.244.11.4",)
     is_sound(cluster)
-
-
-class Death:
-    """Counts the lines of podwire that a call executes, and kills the process at one of them."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.count = 0
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if "/podwire/" not in frame.f_code.co_filename:
-            return None
-        if event == "line":
-            self.count += 1
-            if self.count == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self
 
 
 def traced(cluster: Cluster, at: int) -> int:

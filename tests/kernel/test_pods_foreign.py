@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from podwire.doors import node as doors
 from podwire.errors import LabError
 from podwire.lab import enter, netns, pods
 from podwire.lab.pods import PodsOutcome
+from tests.death import Death
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
 
 NODE = "node-1"
@@ -126,22 +126,6 @@ def test_a_list_given_to_the_module_goes_before_the_intent_s(lab: Cluster, tmp_p
     options = {"conflist": str(path), "plugin_dirs": [GO]}
     enter.call(pid, doors.attach, cluster, NODE, options, False)
     assert enter.call(pid, doors.attach, cluster, NODE, options, True)["changed"] is False
-
-
-class Death:
-    """Counts the lines of podwire that a call executes, and kills the process at one of them."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.count = at, 0
-
-    def __call__(self, frame: Any, event: str, argument: Any) -> Any:
-        if "/podwire/" not in frame.f_code.co_filename:
-            return None
-        if event == "line":
-            self.count += 1
-            if self.count == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self
 
 
 def traced(cluster: Cluster, at: int) -> int:
