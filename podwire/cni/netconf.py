@@ -121,12 +121,6 @@ class NetConf:
             raise self._invalid(key, value, f"a whole number from {low} to {high}", CNI_INVALID_NETWORK_CONFIG)
         return int(value)
 
-    def refuse(self, *keys: str) -> None:
-        """CniError 2 if one of these features, which this plugin does not have, is asked for."""
-        for key in keys:
-            if self.data.get(key):
-                raise CniError(CNI_UNSUPPORTED_FIELD, f"plugin {self.type} does not support {key}: {self.data[key]!r}")
-
     def _value(self, key: str, default: Any, kind: Type[Any], wanted: str) -> Any:
         value = self.data.get(key)
         if value is None:

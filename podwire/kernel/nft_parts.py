@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..model import IPAddress, IPNetwork, MacAddress
 
 NFT_REG_2 = 2
-_META_MARK, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 3, 6, 7, 16
+_META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 6, 7, 16
 _CT_STATE, _CT_STATUS = 0, 2
 _ESTABLISHED_RELATED = 2 | 4
 _IPS_DST_NAT = 0x20
@@ -143,13 +143,6 @@ def answering() -> Part:
 def redirected() -> Part:
     """Packets of connections whose destination was translated."""
     return Part("ct status dnat", _ct(_CT_STATUS, _IPS_DST_NAT))
-
-
-def marked(bit: int) -> Part:
-    """Packets that carry a bit of the mark."""
-    return Part(
-        f"meta mark & {1 << bit:#010x} != 0", _meta(_META_MARK) + _masked(1 << bit) + compare(NFT_CMP_NEQ, bytes(4))
-    )
 
 
 def masquerade() -> Part:
