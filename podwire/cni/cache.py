@@ -6,15 +6,14 @@ configuration in base64 and the result.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from base64 import b64decode, b64encode
 
 from ..errors import CNI_IO_FAILURE, CniError
+from ..files import remove_file, replace_file
 from ..lean import TYPE_CHECKING, NamedTuple
 from .arguments import Arguments
-from .invoke import write_all
 from .netconf import Attachment
 from .netlist import NetConfList
 from .result import Result
@@ -52,7 +51,7 @@ def cached_of_all_networks(cache_dir: str) -> List[Cached]:
     """Everything kept that can be read. Names of files are ambiguous (dashes): what is in them decides."""
     folder = os.path.join(cache_dir, "results")
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # being written
     except FileNotFoundError:
         return []
     return [each for each in (_load(os.path.join(folder, name)) for name in names) if each is not None]
@@ -71,17 +70,11 @@ class Cache:
         errors: Dict[Attachment, CniError] = {}
         if not results:
             return errors
-        temporary = os.path.join(self._folder, ".podwire")  # one is enough: the runtime holds its lock
         for attachment, result in results.items():
             path = self._path(attachment)
             try:
                 os.makedirs(self._folder, 0o700, exist_ok=True)
-                file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-                try:
-                    write_all(file, _dump(origin, attachment, result))
-                finally:
-                    os.close(file)
-                os.rename(temporary, path)
+                replace_file(path, _dump(origin, attachment, result), 0o600, fsync=False)
             except OSError as error:
                 errors[attachment] = CniError(CNI_IO_FAILURE, f"failed to cache a result at {path}: {error.strerror}")
         return errors
@@ -92,8 +85,7 @@ class Cache:
 
     def remove(self, attachment: Attachment) -> None:
         """Forget an attachment."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(attachment))
+        remove_file(self._path(attachment))
 
     def all(self) -> List[Cached]:
         """Everything kept of this network."""

@@ -10,6 +10,7 @@ import os
 import stat
 
 from ..errors import CNI_DECODING_FAILURE, CNI_INVALID_NETWORK_CONFIG, CNI_IO_FAILURE, CNI_TRY_AGAIN_LATER, CniError
+from ..files import write_all
 from ..jsontext import loads
 from ..lean import TYPE_CHECKING
 from .netconf import Attachment
@@ -169,12 +170,6 @@ def _error(path: str, status: int, stdout: bytes, stderr: bytes) -> CniError:
 
 def _content(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
-
-
-def write_all(file: int, content: bytes) -> None:
-    """write(2) until everything is written; OSError if that cannot be, such as on a full disk."""
-    while content:
-        content = content[os.write(file, content) :]
 
 
 def _pass_on(stderr: bytes) -> None:

@@ -155,6 +155,8 @@ def main(plugin_name: str, environ: Mapping[str, str], stdin: BinaryIO, stdout: 
         answer = _version(plugin_name, data) if command == "VERSION" else run(plugin_name, environ, data)
     except Exception as error:
         failure = as_cni_error(error)
+        if not isinstance(error, (PodwireError, OSError)):  # a bug: where, for whoever mends it
+            sys.excepthook(*sys.exc_info())
         _print(stdout, failure_json(failure, _version_of(data)))
         return 1
     if answer is not None:

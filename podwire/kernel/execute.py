@@ -6,6 +6,7 @@ import os
 from itertools import groupby
 
 from ..errors import KernelError
+from ..files import remove_file, replace_file
 from ..lean import TYPE_CHECKING
 from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
@@ -178,37 +179,12 @@ def _write_file(operation: Operation) -> None:
     assert isinstance(file, File)
     try:
         if operation.action == REMOVE:
-            _unlink(file.path)
+            remove_file(file.path)
             return
-        write_atomically(file.path, file.content.encode(), file.mode)
+        os.makedirs(os.path.dirname(file.path), exist_ok=True)
+        replace_file(file.path, file.content.encode(), file.mode)
     except OSError as error:
         raise KernelError(f"failed to write {file.path}: {error.strerror}", error.errno or 0) from error
-
-
-def write_atomically(path: str, content: bytes, mode: int) -> None:
-    """Write a file whole or not at all: temp file beside it, fsync, rename."""
-    import tempfile  # 12 ms, and most processes that come here to join a namespace write no file
-
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fchmod(out.fileno(), mode)
-            os.fsync(out.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        _unlink(temporary)
-        raise
-
-
-def _unlink(path: str) -> None:
-    try:  # noqa: SIM105 - contextlib costs a plugin's start 3 ms
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _apply_nat(namespace: Namespace, operations: Sequence[Operation], table: str) -> None:

@@ -22,9 +22,9 @@ from ..cni.result import Result
 from ..cni.runtime import Operations, Runtime
 from ..converge import Target, converge
 from ..errors import CniError, LabError
+from ..files import replace_file
 from ..ipam.allocator import Reservation
 from ..kernel import Namespace
-from ..kernel.execute import write_atomically
 from ..state import EMPTY, Scope
 from . import conflist, sandbox
 from .sandbox import Sandbox
@@ -213,7 +213,8 @@ class _Run:
         if present != self.network.source:
             self.lines.append(f"{'+' if present is None else '~'} file {path}")
             if not self.check:
-                write_atomically(path, self.network.source.encode(), 0o644)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                replace_file(path, self.network.source.encode(), 0o644)
 
     def _mend(self) -> List[Attachment]:
         """Put right what is kept. Returns what could not be, which is detached then."""

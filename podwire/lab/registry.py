@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import LabError
+from ..files import replace_file
 from .process import Process
 
 RUN = "/run/podwire"
@@ -126,10 +127,7 @@ def locked(cluster_id: str) -> Iterator[None]:
 
 def write_json(path: str, data: Any) -> None:
     """Write a JSON file by temporary file and rename."""
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(data, file)
-    os.rename(temporary, path)
+    replace_file(path, json.dumps(data).encode(), 0o644, fsync=False)
 
 
 def _load(path: str) -> Optional[Dict[str, Any]]:

@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Sequence
 
 from ..errors import KernelError, LabError
+from ..files import replace_file
 from ..kernel.namespace import MS_BIND, mount, umount
 from .process import Process, kill
 from .spawn import spawned
@@ -119,10 +120,7 @@ def _refuse_foreign_names(pods: Sequence[Pod]) -> None:
 def _record(pod: Pod, process: Process) -> Sandbox:
     netns = f"/proc/{process.pid}/ns/net" if pod.host_network else os.path.join(NAMES, pod.name)
     sandbox = Sandbox(pod.name, os.urandom(32).hex(), *process, netns, pod.host_network, pod.port)
-    temporary = f"{_path(pod.name)}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(sandbox._asdict(), file)
-    os.rename(temporary, _path(pod.name))
+    replace_file(_path(pod.name), json.dumps(sandbox._asdict()).encode(), 0o644, fsync=False)
     return sandbox
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podwire.cni import skel
 from podwire.cni.netconf import Attachment, CniRoute, NetConf
 from podwire.cni.netlist import parse_list
 from podwire.cni.plugins import PLUGINS
@@ -17,6 +20,7 @@ from podwire.cni.plugins.common import host_veth
 from podwire.cni.plugins.ptp import Ptp
 from podwire.cni.result import Interface, Result, ResultIp
 from podwire.errors import CniError
+from podwire.files import remove_file, replace_file
 from podwire.ipam.allocator import Reservation
 from podwire.ipam.ranges import IpConfig
 from podwire.model import MacAddress
@@ -177,3 +181,31 @@ def test_a_configuration_is_never_changed_by_reading_it() -> None:
     conf = NetConf("1.0.0", "net", "bridge", {"ipam": IPAM})
     assert conf.ipam is conf.ipam
     assert conf.flag("isGateway") is False and conf.number("mtu", 68, 65535) == 0
+
+
+@pytest.mark.parametrize(("error", "traced"), [(KeyError("x"), True), (CniError(7, "no"), False), (OSError(28), False)])
+def test_a_bug_says_where_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, traced: bool
+) -> None:
+    def add(_: skel.CmdArgs) -> Result:
+        raise error
+
+    monkeypatch.setattr("podwire.cni.plugins.static.add", add)
+    variables = {"COMMAND": "ADD", "CONTAINERID": "c", "NETNS": "/nowhere", "IFNAME": "eth0", "PATH": "/"}
+    stdin, stdout = io.BytesIO(b'{"cniVersion": "1.0.0", "name": "net"}'), io.BytesIO()
+    assert skel.main("static", {f"CNI_{key}": value for key, value in variables.items()}, stdin, stdout) == 1
+    assert json.loads(stdout.getvalue())["cniVersion"] == "1.0.0"
+    assert ("Traceback" in capsys.readouterr().err) is traced
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    replace_file(str(path), b"old", 0o640)
+    assert path.read_bytes() == b"old" and path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(TypeError):
+        replace_file(str(path), "no bytes", 0o600)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    (tmp_path / f".{path.name[-200:]}.new").write_bytes(b"half of what a killed writer had to s")
+    remove_file(str(path))
+    remove_file(str(path))
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import os
 from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_IO_FAILURE, CNI_NOT_AVAILABLE, CniError
+from ...files import remove_file, replace_file
 from ...jsontext import dumps, loads
 from ...lean import TYPE_CHECKING
 from .. import delegated
@@ -37,7 +38,7 @@ def add(call: CmdArgs) -> Result:
     try:
         return delegated.add(_call_with(call, data), data["type"])
     except BaseException:
-        os.unlink(path)
+        remove_file(path)
         raise
 
 
@@ -56,6 +57,7 @@ def delete(call: CmdArgs) -> None:
     path = _path(call)
     content = _read(path)
     if content is None:
+        remove_file(path)
         return
     data = _kept(call)
     if data is None:  # what a crash or a full disk left: as it would be added now
@@ -65,7 +67,7 @@ def delete(call: CmdArgs) -> None:
             data = None
     if data is not None:
         delegated.delete(_call_with(call, data), data["type"])
-    os.unlink(path)
+    remove_file(path)
 
 
 def collect(call: CmdArgs) -> None:
@@ -79,6 +81,8 @@ def collect(call: CmdArgs) -> None:
         data = None  # no lease now, so no delegate to ask; what was kept still tells
     folder = _folder(call)
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if name.startswith("."):  # being written
+            continue
         path = os.path.join(folder, name)
         kept = _parse(_read(path))
         container_id, _, ifname = name.rpartition("_")
@@ -86,7 +90,7 @@ def collect(call: CmdArgs) -> None:
             continue
         gone = call._replace(attachment=call.attachment._replace(container_id=container_id, ifname=ifname))
         delegated.delete(_call_with(gone, kept, CNI_CONTAINERID=container_id, CNI_IFNAME=ifname), kept["type"])
-        os.unlink(path)
+        remove_file(path)
     if data is not None:
         listed = {"cni.dev/valid-attachments": call.conf.data["cni.dev/valid-attachments"]}
         delegated.collect(_call_with(call, {**data, **listed}), data["type"])
@@ -233,11 +237,4 @@ def _read(path: str) -> Optional[bytes]:
 
 def _write(path: str, content: bytes) -> None:
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, content)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    os.rename(temporary, path)
+    replace_file(path, content, 0o600)

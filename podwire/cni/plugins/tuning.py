@@ -17,6 +17,7 @@ from ...errors import (
     CniError,
     KernelError,
 )
+from ...files import remove_file, replace_file
 from ...jsontext import dumps, loads
 from ...kernel import Namespace, execute, link_of
 from ...lean import TYPE_CHECKING, NamedTuple
@@ -108,7 +109,7 @@ def collect(call: CmdArgs) -> None:
         data = _data(os.path.join(folder, name))
         owner = (data.get("containerID"), data.get("ifname"))
         if data.get("network") == call.conf.name and owner not in valid and name == f"{owner[0]}_{owner[1]}.json":
-            os.unlink(os.path.join(folder, name))
+            remove_file(os.path.join(folder, name))
 
 
 def status(call: CmdArgs) -> None:
@@ -241,12 +242,7 @@ def _write(call: CmdArgs, kept: Mapping[str, Any]) -> None:
     data.update((key, _shown(kept[name])) for key, name in _KEYS.items() if name in kept)
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        file = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, dumps(data).encode())
-        finally:
-            os.close(file)
-        os.rename(f"{path}.new", path)
+        replace_file(path, dumps(data).encode(), 0o600, fsync=False)
     except OSError as error:
         raise CniError(CNI_IO_FAILURE, f"failed to write {path}: {error.strerror}") from error
 
@@ -273,7 +269,4 @@ def _data(path: str) -> Dict[str, Any]:
 
 
 def _forget(call: CmdArgs) -> None:
-    try:
-        os.unlink(_path(call))
-    except FileNotFoundError:
-        return
+    remove_file(_path(call))
