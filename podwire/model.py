@@ -246,6 +246,29 @@ class Rule(NamedTuple):
         return f"nftables {self.chain.family} {self.chain.table} {self.chain.name}: {self.text}"
 
 
+class IptablesRule(NamedTuple):
+    """A rule of iptables' nat table; without ``words``, the whole chain, which is empty by then.
+
+    words:   what stands behind ``-A CHAIN``, as iptables-save has it.
+    owner:   the chain of the attachment that it is for; "" if all attachments share it.
+    order:   among rules of its chain. Negative: before those that are there already, else behind them.
+    free:    whether some words are the user's own, which iptables-save may write otherwise.
+    flavour: ``nft`` or ``legacy`` tables; "" for those of the command ``iptables``.
+    """
+
+    version: int
+    chain: str
+    words: tuple[str, ...]
+    owner: str = ""
+    order: int = 0
+    free: bool = False
+    flavour: str = ""
+
+    def __str__(self) -> str:
+        command = {4: "iptables", 6: "ip6tables"}[self.version]
+        return " ".join([f"{command} nat {self.chain}:", *self.words]).rstrip(":")
+
+
 class File(NamedTuple):
     """A file that belongs to the node's network state, written whole by temp file and rename."""
 
@@ -257,4 +280,4 @@ class File(NamedTuple):
         return f"file {self.path} mode {self.mode:04o}"
 
 
-Object = Union[Link, Address, Neighbour, FdbEntry, NextHop, Route, Sysctl, NatRule, Rule, File]
+Object = Union[Link, Address, Neighbour, FdbEntry, NextHop, Route, Sysctl, NatRule, Rule, IptablesRule, File]

@@ -10,7 +10,20 @@ to its new next hop by replacement before the old device goes.
 from __future__ import annotations
 
 from .lean import TYPE_CHECKING, NamedTuple, defaultdict
-from .model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Object, Route, Rule, Sysctl
+from .model import (
+    Address,
+    FdbEntry,
+    File,
+    IptablesRule,
+    Link,
+    NatRule,
+    Neighbour,
+    NextHop,
+    Object,
+    Route,
+    Rule,
+    Sysctl,
+)
 from .state import State
 
 if TYPE_CHECKING:
@@ -20,7 +33,8 @@ if TYPE_CHECKING:
 ADD = "add"
 CHANGE = "change"
 REMOVE = "remove"
-_FIELDS = dict(zip((Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, File), State._fields))
+_KINDS = (Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, IptablesRule, File)
+_FIELDS = dict(zip(_KINDS, State._fields))
 _SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
 
 
@@ -179,6 +193,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "addresses": lambda each: (each.device, each.interface),
     "nat_rules": lambda each: each,
     "rules": lambda each: each,
+    "iptables": lambda each: each,
 }
 _CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, File)
 
@@ -236,6 +251,7 @@ def _route_order(route: Route) -> Any:
 
 
 _ORDERS: dict[type, Callable[[Any], Any]] = {
+    IptablesRule: lambda each: (each.version, each.chain, each.order, each.words),
     Route: _route_order,
     Neighbour: lambda each: (each.device, each.address.version, int(each.address)),
     FdbEntry: lambda each: (each.device, each.mac, int(each.destination)),

@@ -9,7 +9,9 @@ from .model import (
     Chain,
     FdbEntry,
     File,
+    IPAddress,
     IPNetwork,
+    IptablesRule,
     Link,
     NatRule,
     Neighbour,
@@ -37,6 +39,7 @@ class State(NamedTuple):
     routes: frozenset[Route] = frozenset()
     nat_rules: frozenset[NatRule] = frozenset()
     rules: frozenset[Rule] = frozenset()
+    iptables: frozenset[IptablesRule] = frozenset()
     files: frozenset[File] = frozenset()
 
     def __or__(self, other: State) -> State:
@@ -69,6 +72,8 @@ class Scope(NamedTuple):
     nat:       name of the nftables table whose rules are owned; "" for none.
     only_links: whether devices are owned without the addresses, neighbours and routes on them.
     chains:    nftables chains in which the rules of these ``owners`` are owned.
+    iptables:  chains of iptables' nat table that are owned, with the rules that jump to them.
+    iptables_of: addresses: where such a chain also serves others, only the rules of these. None: all.
     """
 
     links: frozenset[str] = frozenset()
@@ -83,6 +88,8 @@ class Scope(NamedTuple):
     neighbours: bool = True
     chains: tuple[Chain, ...] = ()
     owners: frozenset[str] = frozenset()
+    iptables: frozenset[str] = frozenset()
+    iptables_of: frozenset[IPAddress] | None = None
 
 
 def scope_of(

@@ -258,12 +258,12 @@ class Attaching:
             return  # no namespace, or none any more
 
     def _rule_scope(self, call: CmdArgs) -> Scope:
-        chains = self._plugin.chains(call.conf)
-        if not chains:
+        if not self._plugin.chains(call.conf):
             return Scope()
         from .plugins import owned
 
-        return owned.scope(call.conf, call.attachment, chains)
+        known = frozenset(each.address.ip for each in _own_part(call, call.previous).ips) if call.previous else None
+        return owned.scope(call.conf, call.attachment, self._plugin, known or None)
 
     def collect(self, call: CmdArgs) -> None:
         """GC: devices and rules of attachments that are not listed, then IPAM's turn."""
@@ -294,12 +294,11 @@ class Attaching:
                 )
             }
             converge([Target(node, EMPTY, Scope(links=frozenset(names), routes=False))])
-        chains = self._plugin.chains(call.conf)
-        if chains:
+        if self._plugin.chains(call.conf):
             from .plugins import owned
 
-            scope = owned.stale(call.conf, node, valid, chains)
-            if scope.owners:
+            scope = owned.stale(call.conf, node, valid, self._plugin)
+            if scope.owners or scope.iptables:
                 converge([Target(node, EMPTY, scope)])
 
     def status(self, call: CmdArgs) -> None:

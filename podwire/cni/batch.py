@@ -23,18 +23,20 @@ from ..ipam.store import Claim
 from ..kernel import Namespace
 from ..kernel.lock import locked
 from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import Link, Rule, Sysctl
+from ..model import IptablesRule, Link, Rule, Sysctl
 from ..plan import Operation
 from ..state import EMPTY, Scope
 from .namespaces import NODE, Namespaces, union
 from .netconf import Attachment, NetConf
 from .plugin import Plugin, Projection
 from .plugins import owned
+from .plugins.chains import name as name_of_chain
 from .result import Result
 
 if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
+_RULES = (Rule, IptablesRule)
 Operations = tuple[tuple[str, Operation], ...]
 
 
@@ -125,6 +127,7 @@ class Batch:
         errors.update(answers.errors)
         owner = {name: each for each in answers.results for name in self.devices(each)}
         owner.update((owned.owner(self._name, each.container_id, each.ifname), each) for each in answers.results)
+        owner.update((name, each) for each in answers.results for name in self._iptables(each))
         for each in answers.results:
             lacking = [
                 str(operation)
@@ -166,12 +169,17 @@ class Batch:
         return tuple(
             (where, operation)
             for where, operation in answers.operations
-            if where == NODE and not isinstance(operation.object, Rule) and _device_of(operation) not in own
+            if where == NODE and not isinstance(operation.object, _RULES) and _device_of(operation) not in own
         )
 
     def devices(self, attachment: Attachment) -> Set[str]:
         """The node's devices that are the attachment's own."""
         return {name for conf, plugin in self._plugins for name in plugin.devices(conf, attachment)}
+
+    def _iptables(self, attachment: Attachment) -> Set[str]:
+        """The chains of iptables that are the container's own."""
+        kinds = [kind for conf, plugin in self._plugins for kind in plugin.kinds(conf)]
+        return {name_of_chain(kind, self._name, attachment.container_id) for kind in kinds}
 
     def project(
         self, attachment: Attachment, reservation: Reservation, previous: Mapping[Attachment, Result]
@@ -253,8 +261,9 @@ class Batch:
         devices = frozenset(name for each in gone for name in self.devices(each))
         chains = tuple({chain: None for conf, plugin in self._plugins for chain in plugin.chains(conf)})
         owners = frozenset(owned.owner(self._name, each.container_id, each.ifname) for each in gone)
+        iptables = frozenset(name for each in gone for name in self._iptables(each))
         with Namespace.current(NODE) as node:
-            converge([Target(node, EMPTY, Scope(links=devices, chains=chains, owners=owners))])
+            converge([Target(node, EMPTY, Scope(links=devices, chains=chains, owners=owners, iptables=iptables))])
         if self.allocator is not None:
             self.allocator.release(each.claim for each in gone)
 
@@ -271,7 +280,7 @@ def _device_of(operation: Operation) -> str:
     each = operation.object
     if isinstance(each, Link):
         return each.name
-    if isinstance(each, Rule):
+    if isinstance(each, _RULES):
         return each.owner
     if isinstance(each, Sysctl):
         return each.key.split("/")[-2]

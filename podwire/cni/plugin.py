@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
 
     from ..model import Chain
+    from .plugins.chains import Kind
 
 
 class Projection(NamedTuple):
@@ -60,3 +61,6 @@ class Plugin(Protocol):
 
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """nftables chains in which attachments may have rules of their own."""
+
+    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+        """Of which kinds containers may have chains in iptables, by whichever plugin and backend."""

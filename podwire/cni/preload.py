@@ -115,16 +115,21 @@ class _Os(ModuleType):
 def _makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
     """os.makedirs."""
     head, _, tail = name.rstrip("/").rpartition("/")
-    try:
-        posix.mkdir(name, mode)
-    except FileNotFoundError:
-        if not head or not tail:
-            raise
+    if head and tail and not _exists(head):
         _makedirs(head, exist_ok=True)
+    try:
         posix.mkdir(name, mode)
     except FileExistsError:
         if not exist_ok or posix.stat(name).st_mode & 0o170000 != 0o040000:
             raise
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 class _Extensions:

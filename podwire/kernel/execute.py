@@ -8,7 +8,7 @@ from itertools import groupby
 from ..errors import KernelError
 from ..files import remove_file, replace_file
 from ..lean import TYPE_CHECKING
-from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
+from ..model import Address, FdbEntry, File, IptablesRule, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
 from . import rtnl
 from .namespace import Namespace
@@ -48,11 +48,15 @@ def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_tabl
             from .nft_rules import apply_rules
 
             apply_rules(namespace, operations)
+        elif way == "iptables":
+            from .iptables_rules import apply_iptables
+
+            apply_iptables(namespace, operations)
         else:
             _send(namespace, operations, descriptors)
 
 
-_WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat", Rule: "rules"}
+_WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat", Rule: "rules", IptablesRule: "iptables"}
 
 
 def _batch_key(step: Step) -> tuple[int, str, int]:

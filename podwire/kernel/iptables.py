@@ -1,6 +1,7 @@
-"""iptables' filter table, by its own commands: rules of others live there, and only iptables may write between them.
+"""iptables' tables, by its own commands: rules of others live there, and only iptables may write between them.
 
-One ``iptables-save`` to look, one ``iptables-restore --noflush`` to change: a change is one transaction.
+One ``iptables-save`` to look, one ``iptables-restore --noflush`` to change: a change is one transaction. All functions
+are about the network namespace that the caller is in.
 """
 
 from __future__ import annotations
@@ -8,69 +9,115 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, UnsupportedError
-from ..lean import TYPE_CHECKING
+from ..lean import TYPE_CHECKING, NamedTuple
 from .namespace import Namespace
-from .netlink import attributes
+from .netlink import attribute, attributes
 from .nft import GETCHAIN, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE
 
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Sequence
 
-_FAMILY = {4: 2, 6: 10}
+_FAMILY = {4: b"\2\0\0\0", 6: b"\n\0\0\0"}  # struct nfgenmsg
+_INET = 1
 _COMMANDS = {4: "iptables", 6: "ip6tables"}
 _PLACES = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _DROP = bytes(4)
 
 
+class Table(NamedTuple):
+    """A table of one IP version. ``flavour``: ``nft`` or ``legacy``, or "" for that of the command ``iptables``."""
+
+    version: int
+    name: str
+    flavour: str = ""
+
+    def saved(self) -> List[str]:
+        """The lines of ``iptables-save``."""
+        return self._run("save", ["-t", self.name], b"").splitlines()
+
+    def restore(self, lines: Sequence[str]) -> None:
+        """Do all lines (``-A CHAIN ...``, ``-D``, ``-N``, ``-I``, ``-X``), or none."""
+        if lines:
+            text = "\n".join([f"*{self.name}", *lines, "COMMIT", ""])
+            self._run("restore", ["--noflush", "-w", "10"], text.encode())
+
+    def has(self, chain: str, words: Sequence[str]) -> bool:
+        """Whether a rule is there, in whatever words iptables-save has it (``iptables -C``)."""
+        try:
+            self._run("", ["-w", "10", "-t", self.name, "-C", chain, *words], b"")
+        except UnsupportedError:
+            raise
+        except KernelError:
+            return False
+        return True
+
+    def _run(self, word: str, arguments: Sequence[str], stdin: bytes) -> str:
+        plain = "-".join(filter(None, (_COMMANDS[self.version], word)))
+        name = "-".join(filter(None, (_COMMANDS[self.version], self.flavour, word)))
+        path = _find(name) or _find(plain)
+        if path is None:
+            raise UnsupportedError(f"failed to execute {name}: there is none", 2, "install iptables, or use nftables")
+        return _output(name, [path, *arguments], stdin)
+
+
 def forward_drops(namespace: Namespace, version: int) -> bool:
     """Whether iptables' FORWARD chain drops what nothing accepts, as Docker sets it. No other table can allow that."""
-    chains = _chains(namespace, version)
+    chains = _chains(namespace, version, "filter")
     if "FORWARD" in chains:
         return chains["FORWARD"] == _DROP
-    return _is_legacy(version) and any(line.startswith(":FORWARD DROP") for line in saved(version))
+    table = Table(version, "filter", "legacy")
+    return has_legacy(version, "filter") and any(line.startswith(":FORWARD DROP") for line in table.saved())
 
 
-def has_chain(namespace: Namespace, version: int, name: str) -> bool:
-    """Whether the filter table has a chain, without executing anything where iptables was never used."""
-    if name in _chains(namespace, version):
+def has_chain(namespace: Namespace, version: int, table: str, name: str) -> bool:
+    """Whether a table has a chain, without executing anything where iptables was never used."""
+    if has_nft_chain(namespace, version, table, name):
         return True
-    return _is_legacy(version) and any(line.startswith(f":{name} ") for line in saved(version))
+    saved = Table(version, table, "legacy").saved
+    return has_legacy(version, table) and any(line.startswith(f":{name} ") for line in saved())
 
 
-def _chains(namespace: Namespace, version: int) -> Dict[str, bytes]:
-    """Chains of the filter table that iptables-nft made, and their policies."""
-    found: Dict[str, bytes] = {}
+def has_nft_chain(namespace: Namespace, version: int, table: str, name: str) -> bool:
+    """Whether iptables-nft made a chain."""
+    request = attribute(NFTA_CHAIN_TABLE, table.encode() + b"\0") + attribute(NFTA_CHAIN_NAME, name.encode() + b"\0")
     try:
-        socket = namespace.nftables(_FAMILY[version])
-        answers = socket.dump(GETCHAIN, socket.generic)
+        return namespace.nftables(_INET).get(GETCHAIN, _FAMILY[version] + request) is not None
     except KernelError:  # no nf_tables
-        return found
-    for _, payload in answers:
-        values = dict(attributes(payload, 4, len(payload)))
-        if values.get(NFTA_CHAIN_TABLE) == b"filter\0":
-            name = values.get(NFTA_CHAIN_NAME, b"").rstrip(b"\0").decode(errors="replace")
-            found[name] = values.get(NFTA_CHAIN_POLICY, b"\xff")
-    return found
+        return False
 
 
-def _is_legacy(version: int) -> bool:
-    """Whether the kernel's older tables are in use (in the caller's namespace)."""
+def has_legacy(version: int, table: str) -> bool:
+    """Whether the kernel's older tables are in use."""
     try:
         with open(f"/proc/thread-self/net/{'ip' if version == 4 else 'ip6'}_tables_names") as file:
-            return "filter" in file.read().split()
+            return table in file.read().split()
     except OSError:
         return False
 
 
-def saved(version: int) -> List[str]:
-    """The lines of ``iptables-save -t filter``."""
-    return _run(version, "save", ["-t", "filter"], b"").splitlines()
+def flavours(namespace: Namespace, version: int, table: str) -> List[str]:
+    """The flavours in which a table has chains of CNI plugins."""
+    found = []
+    if any(name.startswith("CNI-") for name in _chains(namespace, version, table)):
+        found.append("nft")
+    if has_legacy(version, table):
+        found.append("legacy")
+    return found
 
 
-def restore(version: int, lines: Sequence[str]) -> None:
-    """Do all lines (``-A CHAIN ...``, ``-D``, ``-N``, ``-I``) in the filter table, or none."""
-    if lines:
-        _run(version, "restore", ["--noflush", "-w", "10"], "\n".join(["*filter", *lines, "COMMIT", ""]).encode())
+def _chains(namespace: Namespace, version: int, table: str) -> Dict[str, bytes]:
+    """Chains of a table that iptables-nft made, and their policies."""
+    found: Dict[str, bytes] = {}
+    try:
+        answers = namespace.nftables(_INET).dump(GETCHAIN, _FAMILY[version])
+    except KernelError:  # no nf_tables
+        return found
+    for _, payload in answers:
+        values = dict(attributes(payload, 4, len(payload)))
+        if values.get(NFTA_CHAIN_TABLE) == table.encode() + b"\0":
+            name = values.get(NFTA_CHAIN_NAME, b"").rstrip(b"\0").decode(errors="replace")
+            found[name] = values.get(NFTA_CHAIN_POLICY, b"\xff")
+    return found
 
 
 def _find(name: str) -> Optional[str]:
@@ -81,19 +128,14 @@ def _find(name: str) -> Optional[str]:
     return None
 
 
-def _run(version: int, word: str, arguments: Sequence[str], stdin: bytes) -> str:
-    legacy = "-legacy" if _is_legacy(version) else ""
-    name = f"{_COMMANDS[version]}{legacy}-{word}"
-    path = _find(name) or _find(f"{_COMMANDS[version]}-{word}")
-    if path is None:
-        raise UnsupportedError(f"failed to execute {name}: there is none", 2, "install iptables, or use nftables")
+def _output(name: str, command: List[str], stdin: bytes) -> str:
     files = [os.memfd_create(each, os.MFD_CLOEXEC) for each in ("stdin", "stdout", "stderr")]
     try:
         os.write(files[0], stdin)
         os.lseek(files[0], 0, os.SEEK_SET)
         actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)]
         environ = {**os.environ, "PATH": _PLACES}
-        pid = os.posix_spawn(path, [path, *arguments], environ, file_actions=actions)
+        pid = os.posix_spawn(command[0], command, environ, file_actions=actions)
         status = os.waitpid(pid, 0)[1]
         stdout, stderr = (os.pread(each, os.fstat(each).st_size, 0).decode(errors="replace") for each in files[1:])
     finally:

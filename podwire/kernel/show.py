@@ -81,6 +81,7 @@ class Reader:
             "next_hops": lambda: self._next_hops(owned),
             "nat_rules": self._nat,
             "rules": self._rules,
+            "iptables": self._iptables,
             "files": lambda: _files(self.scope.files),
         }
         state = EMPTY._replace(links=links, **{name: read() for name, read in reads.items() if name in fields})
@@ -297,6 +298,14 @@ class Reader:
         from .nft_rules import show_rules
 
         return show_rules(self.namespace, self.scope.chains, self.scope.owners, self._desired.rules)
+
+    def _iptables(self) -> frozenset[Any]:
+        scope, desired = self.scope, self._desired.iptables
+        if not scope.iptables and not desired:
+            return frozenset()
+        from .iptables_rules import show_iptables
+
+        return show_iptables(self.namespace, scope.iptables, scope.iptables_of, desired)
 
 
 def read_sysctl(key: str) -> str:

@@ -134,7 +134,12 @@ def test_failed_add_leaves_nothing(node: Node, plugins: str) -> None:
         ({"backend": "magic"}, 7, "magic"),
         ({"markMasqBit": 32}, 7, "markMasqBit"),
         ({"markMasqBit": 5, "externalSetMarkChain": "X"}, 7, "both"),
-        ({"conditionsV4": ["-m", "owner"]}, 2, "-m"),
+        ({"conditionsV4": ["-m", "owner"], "backend": "nftables"}, 2, "-m"),
+        ({"conditionsV4": ["ip", "saddr", "10.0.0.0/8"], "backend": "iptables"}, 2, "words of nft"),
+        ({"markMasqBit": 5, "backend": "nftables"}, 2, "markMasqBit 5"),
+        ({"externalSetMarkChain": "MARK", "backend": "nftables"}, 2, "externalSetMarkChain 'MARK'"),
+        ({"externalSetMarkChain": "no chain"}, 7, "no name of a chain"),
+        ({"conditionsV4": ["-s", "10.0.0.0/8\nCOMMIT"]}, 7, "conditionsV4"),
         ({"conditionsV4": ["-s", "fd00::/8"]}, 7, "IPv4"),
     ],
 )

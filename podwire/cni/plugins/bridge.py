@@ -29,6 +29,8 @@ from . import common, masquerade, spoofcheck
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
 
+    from .chains import Kind
+
 
 class Settings(NamedTuple):
     """The keys of a bridge's NetConf."""
@@ -125,10 +127,10 @@ class Bridge:
             for each in ips
             if settings.pin_gateway and bridge.mac and each.gateway
         ]
-        rules = masquerade.rules(conf, attachment, ips) | spoofcheck.rules(conf, attachment, veth, inside.mac)
+        checks = State(rules=spoofcheck.rules(conf, attachment, veth, inside.mac))
         return Projection(
             Result(interfaces, tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
-            node=State(links=frozenset({port}), rules=rules),
+            node=State(links=frozenset({port})) | masquerade.state(conf, attachment, ips) | checks,
             pod=common.pod_state(inside, ips, dad=settings.dad)
             | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
             shared=_bridge_state(
@@ -144,6 +146,10 @@ class Bridge:
         """Where attachments may have rules."""
         masquerading = (masquerade.CHAIN,) if conf.flag("ipMasq") else ()
         return masquerading + ((spoofcheck.CHAIN,) if conf.flag("macspoofchk") else ())
+
+    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+        """ipMasq's."""
+        return masquerade.kinds(conf)
 
     def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
         """The projection for a bridge that exists already: what others put on it stays, and so does its MAC address.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ...ipam.allocator import Reservation
     from ...model import Rule
     from ..netconf import Attachment, NetConf
+    from .chains import Kind
 
 _ACCEPTING = Chain("inet", owned.TABLE, "forward", "filter", 2, 0)
 #: Before the accepting chain of this table and of iptables: whoever drops has the last word.
@@ -103,6 +104,10 @@ class Firewall:
         """Where attachments may have rules."""
         return (_ACCEPTING, _ISOLATING, _ISOLATED)
 
+    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+        """None of the nat table."""
+        return ()
+
 
 _NFTABLES = Attaching(Firewall())
 
@@ -129,7 +134,7 @@ def check(call: CmdArgs) -> None:
     with Namespace.current(NODE) as node:
         for version in _versions(previous):
             if _needs_iptables(call.conf, node, version):
-                present = [_bare(line) for line in iptables.saved(version)]
+                present = [_bare(line) for line in _table(version).saved()]
                 lacking = [line for line in _accepting(call, previous, version) if _bare(line) not in present]
                 if lacking or not any(line.startswith("-A FORWARD ") and f"-j {_FORWARD}" in line for line in present):
                     raise CniError(
@@ -192,6 +197,11 @@ def _needs_iptables(conf: NetConf, node: Namespace, version: int) -> bool:
     return backend == "iptables" or (backend == "" and iptables.forward_drops(node, version))
 
 
+def _table(version: int) -> iptables.Table:
+    """The one that drops: the kernel's older one, if that is in use."""
+    return iptables.Table(version, "filter", "legacy" if iptables.has_legacy(version, "filter") else "")
+
+
 def _admin(conf: NetConf) -> str:
     return conf.text("iptablesAdminChainName") or "CNI-ADMIN"
 
@@ -210,7 +220,7 @@ def _accepting(call: CmdArgs, result: Result, version: int) -> List[str]:
 
 def _open(call: CmdArgs, result: Result, version: int) -> None:
     admin = _admin(call.conf)
-    present = iptables.saved(version)
+    present = _table(version).saved()
     rules = [_bare(line) for line in present]
     lines = [f"-N {chain}" for chain in (admin, _FORWARD) if not any(line.startswith(f":{chain} ") for line in present)]
     for chain, target, said in (
@@ -220,7 +230,7 @@ def _open(call: CmdArgs, result: Result, version: int) -> None:
         if not any(rule.startswith(f"-A {chain} ") and rule.endswith(f"-j {target}") for rule in rules):
             lines.append(f'-I {chain} 1 -m comment --comment "{said}" -j {target}')
     lines += [line for line in _accepting(call, result, version) if _bare(line) not in rules]
-    iptables.restore(version, lines)
+    _table(version).restore(lines)
 
 
 def _close(owners: List[str], kept: Union[Set[str], FrozenSet[str]] = frozenset()) -> None:
@@ -229,10 +239,10 @@ def _close(owners: List[str], kept: Union[Set[str], FrozenSet[str]] = frozenset(
     with Namespace.current(NODE) as node:
         for version in (4, 6):
             try:
-                if iptables.has_chain(node, version, _FORWARD):
+                if iptables.has_chain(node, version, "filter", _FORWARD):
                     with alone_in(node):
-                        mine = [line for line in iptables.saved(version) if _is_of(line, owners, kept)]
-                        iptables.restore(version, ["-D" + line[2:] for line in mine])
+                        mine = [line for line in _table(version).saved() if _is_of(line, owners, kept)]
+                        _table(version).restore(["-D" + line[2:] for line in mine])
             except PodwireError as error:
                 errors.append(error)
     if errors:

@@ -1,8 +1,11 @@
 """ipMasq of bridge and ptp: what leaves the container's network leaves with the node's address.
 
 One nftables rule an address, in our own table: ``ip saddr 10.1.0.2 ip daddr != 10.1.0.0/24 ip daddr != 224.0.0.0/4
-masquerade``. ``ipMasqBackend`` may say ``nftables`` or ``iptables``; NAT of one does not exclude that of the other, so
-both get the same rules.
+masquerade``. Where ``ipMasqBackend`` is ``iptables``, a chain a container, as the reference has it::
+
+    POSTROUTING      -s 10.1.0.2/32 -j CNI-90ab12cd...
+    CNI-90ab12cd...  -d 10.1.0.0/24 -j ACCEPT
+                     ! -d 224.0.0.0/4 -j MASQUERADE
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ from ipaddress import ip_network
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...kernel import nft_parts as nft
 from ...lean import TYPE_CHECKING
-from ...model import Chain
-from . import owned
+from ...model import Chain, IptablesRule
+from ...state import EMPTY, State
+from . import chains, owned
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Iterable
+    from typing import Iterable, Tuple
 
     from ...model import Rule
     from ..netconf import Attachment, NetConf
@@ -26,10 +30,10 @@ CHAIN = Chain("inet", owned.TABLE, "masquerading", "nat", 4, 100)  # postrouting
 _MULTICAST = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
 
 
-def rules(conf: NetConf, attachment: Attachment, ips: Iterable[ResultIp]) -> FrozenSet[Rule]:
-    """None without ipMasq."""
+def state(conf: NetConf, attachment: Attachment, ips: Iterable[ResultIp]) -> State:
+    """The rules; none without ipMasq."""
     if not conf.flag("ipMasq"):
-        return frozenset()
+        return EMPTY
     backend = conf.text("ipMasqBackend")
     if backend not in ("", "nftables", "iptables"):
         raise CniError(
@@ -37,15 +41,34 @@ def rules(conf: NetConf, attachment: Attachment, ips: Iterable[ResultIp]) -> Fro
             f"network {conf.name}: unknown ipMasqBackend {backend!r}",
             "it must be nftables or iptables",
         )
-    found = []
-    for each in ips:
-        version, network = each.address.version, each.address.network
-        parts = (
-            nft.family(version),
-            nft.source(ip_network(each.address.ip)),
-            nft.destination(network, negated=True),
-            nft.destination(_MULTICAST[version], negated=True),
-            nft.masquerade(),
-        )
-        found.append(owned.rule(conf, attachment, CHAIN, *parts))
-    return frozenset(found)
+    if backend == "iptables":
+        return State(iptables=frozenset(rule for each in ips for rule in _iptables(conf, attachment, each)))
+    return State(rules=frozenset(_nftables(conf, attachment, each) for each in ips))
+
+
+def kinds(conf: NetConf) -> Tuple[chains.Kind, ...]:
+    """Of which kinds containers may have chains in iptables."""
+    return (chains.MASQUERADE,) if conf.flag("ipMasq") else ()
+
+
+def _nftables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Rule:
+    version, network = each.address.version, each.address.network
+    parts = (
+        nft.family(version),
+        nft.source(ip_network(each.address.ip)),
+        nft.destination(network, negated=True),
+        nft.destination(_MULTICAST[version], negated=True),
+        nft.masquerade(),
+    )
+    return owned.rule(conf, attachment, CHAIN, *parts)
+
+
+def _iptables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Iterable[IptablesRule]:
+    version, kind = each.address.version, chains.MASQUERADE
+    said = chains.comment(kind, conf, attachment)
+    local = ("-d", str(each.address.network), *said, "-j", "ACCEPT")
+    yield chains.rule(kind, conf, attachment, version, *local, order=-1)
+    others = ("!", "-d", str(_MULTICAST[version]), *said, "-j", "MASQUERADE")
+    yield chains.rule(kind, conf, attachment, version, *others)
+    source = ("-s", str(ip_network(each.address.ip)), *said)
+    yield chains.rule(kind, conf, attachment, version, *source, chain="POSTROUTING")

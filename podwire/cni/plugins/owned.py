@@ -1,4 +1,4 @@
-"""nftables rules of an attachment: whose they are, and how they are found again.
+"""Rules of an attachment: whose they are, and how they are found again. Those of iptables: see chains.
 
 ::
 
@@ -14,13 +14,16 @@ from ...kernel import nft_rules
 from ...lean import TYPE_CHECKING, sha256
 from ...model import Chain, Rule
 from ...state import Scope
+from . import chains
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Tuple
+    from typing import FrozenSet, Optional, Tuple
 
     from ...kernel import Namespace
     from ...kernel.nft_parts import Part
+    from ...model import IPAddress
     from ..netconf import Attachment, NetConf
+    from ..plugin import Plugin
 
 #: Our table, in families inet and bridge.
 TABLE = "podwire-cni"
@@ -48,16 +51,24 @@ def rule(conf: NetConf, attachment: Attachment, chain: Chain, *parts: Part) -> R
     return Rule(chain, name, comment, text, b"".join(part.expressions for part in parts))
 
 
-def scope(conf: NetConf, attachment: Attachment, chains: Tuple[Chain, ...]) -> Scope:
-    """The scope of an attachment's rules in some chains."""
+def scope(conf: NetConf, attachment: Attachment, plugin: Plugin, addresses: Optional[FrozenSet[IPAddress]]) -> Scope:
+    """The scope of an attachment's rules, whichever backend made them. ``addresses``: its own, if they are known."""
     name = owner(conf.name, attachment.container_id, attachment.ifname)
-    return Scope(chains=chains, owners=frozenset({name}))
-
-
-def stale(conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]], chains: Tuple[Chain, ...]) -> Scope:
-    """The scope of this network's rules in some chains that belong to no valid attachment."""
-    kept = {owner(conf.name, *each) for each in valid}
-    found = frozenset(
-        each for each in nft_rules.owners_of(node, chains) if each.startswith(prefix(conf.name)) and each not in kept
+    iptables = {chains.name(kind, conf.name, attachment.container_id) for kind in plugin.kinds(conf)}
+    return Scope(
+        chains=plugin.chains(conf),
+        owners=frozenset({name}),
+        iptables=frozenset(iptables),
+        iptables_of=addresses,
     )
-    return Scope(chains=chains, owners=found)
+
+
+def stale(conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]], plugin: Plugin) -> Scope:
+    """The scope of this network's rules that belong to no valid attachment."""
+    kept = {owner(conf.name, *each) for each in valid}
+    found = nft_rules.owners_of(node, plugin.chains(conf))
+    return Scope(
+        chains=plugin.chains(conf),
+        owners=frozenset(each for each in found if each.startswith(prefix(conf.name)) and each not in kept),
+        iptables=chains.stale(plugin.kinds(conf), conf, node, valid),
+    )

@@ -6,8 +6,10 @@
     hostports-local   output       the same, for the node's own connections
     hostports-source  postrouting  what would find no way back: the container's own network, and 127.0.0.1
 
-Connections from elsewhere keep their source, unless ``masqAll``; with ``snat: false`` all do. The rules are
-nftables' own whatever ``backend`` says: address translation works the same beside iptables.
+Connections from elsewhere keep their source, unless ``masqAll``; with ``snat: false`` all do.
+
+``backend`` chooses between these and iptables' (see portmap_iptables). Without it, what only iptables understands asks
+for that: ``markMasqBit``, ``externalSetMarkChain``, and conditions in iptables' words other than -s, -d and -i.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniErro
 from ...kernel import nft_parts as nft
 from ...lean import TYPE_CHECKING, NamedTuple
 from ...model import Chain, Sysctl
-from ...state import State
+from ...state import EMPTY, State
+from ..netconf import is_name
 from ..plugin import Projection
 from ..result import Result, ResultIp
-from . import owned
+from . import chains, owned, portmap_iptables
 
 if TYPE_CHECKING:
     from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, Union
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from ...ipam.allocator import Reservation
     from ...model import IPAddress, Rule
     from ..netconf import Attachment, NetConf
+    from .chains import Kind
 
 _INCOMING = Chain("inet", owned.TABLE, "hostports", "nat", 0, -100)
 _OUTGOING = Chain("inet", owned.TABLE, "hostports-local", "nat", 3, -100)
@@ -65,17 +69,23 @@ class Portmap:
         snat = conf.data.get("snat") is not False
         if not mappings:
             return Projection(result)
-        rules: Set[Rule] = set()
+        by_iptables = backend_of(conf) == "iptables"
+        node = shared = EMPTY
         devices: List[str] = []
         for ip in _first_ips(result):
             mine = [each for each in mappings if each.host_ip is None or each.host_ip.version == ip.address.version]
-            rules |= _redirecting(conf, attachment, ip, mine)
-            if mine and snat:
-                rules |= _returning(conf, attachment, ip)
-                if ip.address.version == 4:
-                    devices = [each.name for each in result.interfaces if not each.sandbox]
+            if not mine:
+                continue
+            if by_iptables:
+                node |= State(iptables=portmap_iptables.rules(conf, attachment, ip, mine, snat=snat))
+                shared |= State(iptables=portmap_iptables.shared(conf, ip.address.version, snat=snat))
+            else:
+                returning = _returning(conf, attachment, ip) if snat else set()
+                node |= State(rules=frozenset(_redirecting(conf, attachment, ip, mine) | returning))
+            if snat and ip.address.version == 4:
+                devices = _outside(result)
         localnet = frozenset(Sysctl(f"net/ipv4/conf/{name}/route_localnet", "1") for name in devices)
-        return Projection(result, node=State(rules=frozenset(rules)), shared=State(sysctls=localnet))
+        return Projection(result, node=node, shared=shared | State(sysctls=localnet))
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """None: others make them."""
@@ -85,9 +95,19 @@ class Portmap:
         """Where attachments may have rules."""
         return (_INCOMING, _OUTGOING, _SOURCE)
 
+    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+        """Chains of ports."""
+        return (chains.PORTS,)
+
     def flushed(self, conf: NetConf) -> FrozenSet[int]:
-        """UDP ports of the node whose connections are to be forgotten: they would go where they went before."""
-        return frozenset(each.host_port for each in mappings_of(conf) if each.protocol == "udp")
+        """UDP ports of the node whose connections are to be forgotten: they would go where they went before.
+
+        None of a configuration that no ADD takes: its DEL has nothing to do, and must not keep others from theirs.
+        """
+        try:
+            return frozenset(each.host_port for each in mappings_of(conf) if each.protocol == "udp")
+        except CniError:
+            return frozenset()
 
 
 PLUGIN = Portmap()
@@ -98,14 +118,47 @@ def mappings_of(conf: NetConf) -> List[Mapping]:
     backend = conf.text("backend")
     if backend not in ("", "nftables", "iptables"):
         raise _invalid(conf, f"unknown backend {backend!r}")
-    if conf.data.get("markMasqBit") is not None and conf.data.get("externalSetMarkChain"):
+    chain = conf.text("externalSetMarkChain")
+    if conf.data.get("markMasqBit") is not None and chain:
         raise _invalid(conf, "cannot specify both externalSetMarkChain and markMasqBit")
     if not 0 <= _whole(conf.data.get("markMasqBit") or 0) <= 31:
         raise _invalid(conf, "markMasqBit must be between 0 and 31")
+    if chain and not (is_name(chain) and len(chain) <= chains.NAME_LENGTH):
+        raise _invalid(conf, f"externalSetMarkChain {chain!r} is no name of a chain")
     listed = (conf.data.get("runtimeConfig") or {}).get("portMappings") or []
     if not isinstance(listed, list):
         raise _invalid(conf, f"portMappings is {listed!r}")
     return [_mapping(conf, each) for each in listed]
+
+
+def backend_of(conf: NetConf) -> str:
+    """``nftables`` or ``iptables``; CniError 2 for keys that are the other one's."""
+    asked = conf.text("backend")
+    marks = [key for key in ("markMasqBit", "externalSetMarkChain") if conf.data.get(key) not in (None, "")]
+    if asked == "nftables" and marks:
+        why = f"{marks[0]} {conf.data[marks[0]]!r} means nothing to backend nftables, which needs no mark"
+        raise _unsupported(conf, why, f"leave out {marks[0]}, or set backend to iptables")
+    if not asked and (marks or any(_only_iptables_knows(conf, version) for version in (4, 6))):
+        asked = "iptables"
+    for version in (4, 6) if asked == "iptables" else ():
+        words = _words(conf, version)
+        if words and not _of_iptables(words):
+            why = f"conditionsV{version} {words!r} are words of nft"
+            raise _unsupported(conf, why, "use those of iptables, or set backend to nftables")
+    return asked or "nftables"
+
+
+def _of_iptables(words: Sequence[str]) -> bool:
+    return words[0] == "!" or words[0].startswith("-")
+
+
+def _only_iptables_knows(conf: NetConf, version: int) -> bool:
+    words = _words(conf, version)
+    try:
+        _conditions(conf, version)
+    except CniError as error:
+        return error.code == CNI_UNSUPPORTED_FIELD and _of_iptables(words)
+    return False
 
 
 def _mapping(conf: NetConf, data: Any) -> Mapping:
@@ -133,6 +186,10 @@ def _invalid(conf: NetConf, problem: str) -> CniError:
     return CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin portmap: {problem}")
 
 
+def _unsupported(conf: NetConf, problem: str, hint: str) -> CniError:
+    return CniError(CNI_UNSUPPORTED_FIELD, f"network {conf.name}, plugin portmap: {problem}", hint)
+
+
 def _first_ips(result: Result) -> List[ResultIp]:
     """The container's first address of each family."""
     inside = [index for index, each in enumerate(result.interfaces) if each.sandbox]
@@ -141,6 +198,12 @@ def _first_ips(result: Result) -> List[ResultIp]:
         if each.interface is None or each.interface in inside:
             found.setdefault(each.address.version, each)
     return list(found.values())
+
+
+def _outside(result: Result) -> List[str]:
+    """The device by which the node reaches the container: the first of its own, or that of a VLAN on it."""
+    names = [each.name for each in result.interfaces if not each.sandbox]
+    return names[:1] + [each for each in names[1:] if each.startswith(f"{names[0]}.")]
 
 
 def _redirecting(conf: NetConf, attachment: Attachment, ip: ResultIp, mappings: Sequence[Mapping]) -> Set[Rule]:
@@ -174,9 +237,7 @@ def _returning(conf: NetConf, attachment: Attachment, ip: ResultIp) -> Set[Rule]
 
 def _conditions(conf: NetConf, version: int) -> List[nft.Part]:
     """``conditionsV4`` and ``conditionsV6``, as words of iptables or of nft; CniError 2 for other words."""
-    words = conf.data.get(f"conditionsV{version}") or []
-    if not isinstance(words, list) or not all(isinstance(each, str) for each in words):
-        raise _invalid(conf, f"conditionsV{version} is {words!r}")
+    words = _words(conf, version)
     found: List[nft.Part] = []
     rest = [each for each in words if each not in ("ip", "ip6")]
     while rest:
@@ -186,14 +247,18 @@ def _conditions(conf: NetConf, version: int) -> List[nft.Part]:
         if rest and rest[0] in ("!=", "!"):
             negated, rest = True, rest[1:]
         if word not in _CONDITIONS or not rest:
-            raise CniError(
-                CNI_UNSUPPORTED_FIELD,
-                f"network {conf.name}, plugin portmap: conditionsV{version} {words!r}: {word!r} is not supported",
-                "use -s, -d or -i of iptables, or saddr, daddr or iifname of nft",
-            )
+            hint = "use -s, -d or -i of iptables, or saddr, daddr or iifname of nft, or set backend to iptables"
+            raise _unsupported(conf, f"conditionsV{version} {words!r}: {word!r} is not supported", hint)
         found.append(_condition(conf, version, _CONDITIONS[word], rest[0], negated))
         rest = rest[1:]
     return found
+
+
+def _words(conf: NetConf, version: int) -> List[str]:
+    words = conf.data.get(f"conditionsV{version}") or []
+    if not isinstance(words, list) or not all(isinstance(each, str) and each.isprintable() for each in words):
+        raise _invalid(conf, f"conditionsV{version} is {words!r}")
+    return words
 
 
 _CONDITIONS = {

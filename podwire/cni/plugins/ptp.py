@@ -30,6 +30,8 @@ from . import common, masquerade
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
 
+    from .chains import Kind
+
 
 class Ptp:
     """The plugin."""
@@ -60,7 +62,7 @@ class Ptp:
                 ipam.routes,
                 ipam.dns,
             ),
-            node=_node_state(outside, ips) | State(rules=masquerade.rules(conf, attachment, ips)),
+            node=_node_state(outside, ips) | masquerade.state(conf, attachment, ips),
             pod=common.pod_state(inside, ips, prefix_route=False) | State(routes=routes),
             shared=State(sysctls=common.forwarding(each.address.version for each in ips)),
         )
@@ -72,6 +74,10 @@ class Ptp:
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
         return (masquerade.CHAIN,) if conf.flag("ipMasq") else ()
+
+    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+        """ipMasq's."""
+        return masquerade.kinds(conf)
 
 
 PLUGIN = Ptp()
