@@ -74,6 +74,7 @@ class Link(NamedTuple):
     A veth with ``peer`` is created together with its other end; one without is that other end and
     is only configured. ``hairpin`` and ``isolated`` are flags of a bridge port. ``alias`` is
     IFLA_IFALIAS. ``promisc`` and ``allmulti`` are what an administrator set, ``tx_queue`` is in packets.
+    ``vlan_filtering``: whether a bridge heeds the VLANs of its ports (``PortVlans``).
     """
 
     name: str
@@ -90,6 +91,7 @@ class Link(NamedTuple):
     promisc: bool | None = None
     allmulti: bool | None = None
     tx_queue: int | None = None
+    vlan_filtering: bool | None = None
 
     def __str__(self) -> str:
         words = [f"link {self.name} {self.kind}".rstrip()]
@@ -105,9 +107,36 @@ class Link(NamedTuple):
         for key in ("hairpin", "isolated"):
             if getattr(self, key) is not None:
                 words.append(f"{key} {'on' if getattr(self, key) else 'off'}")
-        words += [key for key in ("promisc", "allmulti") if getattr(self, key)]
+        words += [key for key in ("promisc", "allmulti", "vlan_filtering") if getattr(self, key)]
         words.append("up" if self.up else "down")
         return " ".join(words)
+
+
+#: bridge_vlan_info's flags: what comes without tag is of this VLAN; what is of it leaves without tag.
+PVID, UNTAGGED = 2, 4
+
+
+class PortVlans(NamedTuple):
+    """The VLANs of a bridge port: (VLAN id, flags) by id. ``others``: whether it may be in more of them."""
+
+    device: str
+    vlans: tuple[tuple[int, int], ...]
+    others: bool = False
+
+    def __str__(self) -> str:
+        words = {0: "", PVID: " pvid", UNTAGGED: " untagged", PVID | UNTAGGED: " pvid untagged"}
+        vlans = (f"{first}{f'-{last}' if last > first else ''}{words[flags]}" for first, last, flags in self.ranges())
+        return f"vlans {', '.join(vlans) or 'none'} dev {self.device}"
+
+    def ranges(self) -> list[tuple[int, int, int]]:
+        """(first, last, flags) of each run of VLANs that are alike. Only one may be the PVID."""
+        found: list[tuple[int, int, int]] = []
+        for vlan, flags in self.vlans:
+            if found and found[-1][1:] == (vlan - 1, flags) and not flags & PVID:
+                found[-1] = (found[-1][0], vlan, flags)
+            else:
+                found.append((vlan, vlan, flags))
+        return found
 
 
 class Address(NamedTuple):
@@ -280,4 +309,4 @@ class File(NamedTuple):
         return f"file {self.path} mode {self.mode:04o}"
 
 
-Object = Union[Link, Address, Neighbour, FdbEntry, NextHop, Route, Sysctl, NatRule, Rule, IptablesRule, File]
+Object = Union[Link, Address, Neighbour, FdbEntry, PortVlans, NextHop, Route, Sysctl, NatRule, Rule, IptablesRule, File]

@@ -20,6 +20,7 @@ from .model import (
     Neighbour,
     NextHop,
     Object,
+    PortVlans,
     Route,
     Rule,
     Sysctl,
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 ADD = "add"
 CHANGE = "change"
 REMOVE = "remove"
-_KINDS = (Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, IptablesRule, File)
+_KINDS = (Link, Sysctl, Address, Neighbour, FdbEntry, PortVlans, NextHop, Route, NatRule, Rule, IptablesRule, File)
 _FIELDS = dict(zip(_KINDS, State._fields))
+_ATTRIBUTES = ("mtu", "mac", "up", "hairpin", "isolated", "alias", "promisc", "allmulti", "tx_queue", "vlan_filtering")
 _SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
 
 
@@ -105,7 +107,18 @@ def link_recreation(desired: Link, current: Link) -> str:
 def link_differences(desired: Link, current: Link) -> list[str]:
     """What has to change on a device that can stay, each as ``mtu 1400 -> 1450``."""
     found = []
-    for name in ("mtu", "mac", "up", "hairpin", "isolated", "alias", "promisc", "allmulti", "tx_queue"):
+    for name in (
+        "mtu",
+        "mac",
+        "up",
+        "hairpin",
+        "isolated",
+        "alias",
+        "promisc",
+        "allmulti",
+        "tx_queue",
+        "vlan_filtering",
+    ):
         new, old = getattr(desired, name), getattr(current, name)
         if new is not None and new != old:
             found.append(f"{name} {old} -> {new}")
@@ -153,7 +166,7 @@ def _standing_on(state: State, devices: frozenset[str]) -> frozenset[Object]:
     hops = {hop.id for hop in state.next_hops if hop.device in devices}
     found: set[Object] = {each for each in state.sysctls if _sysctl_device(each) in devices}
     found |= {each for each in state.routes if each.device in devices or each.next_hop in hops}
-    for field in (state.addresses, state.neighbours, state.fdb, state.next_hops):
+    for field in (state.addresses, state.neighbours, state.fdb, state.vlans, state.next_hops):
         found |= {each for each in field if each.device in devices}
     return frozenset(found)
 
@@ -187,6 +200,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "sysctls": lambda each: each.key,
     "neighbours": lambda each: (each.device, each.address),
     "fdb": lambda each: (each.device, each.mac),
+    "vlans": lambda each: each.device,
     "next_hops": lambda each: each.id,
     "routes": lambda each: (each.destination, each.table, each.metric),
     "files": lambda each: each.path,
@@ -195,7 +209,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "rules": lambda each: each,
     "iptables": lambda each: each,
 }
-_CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, NextHop, File)
+_CHANGE_IN_PLACE = (Sysctl, Neighbour, FdbEntry, PortVlans, NextHop, File)
 
 
 def _plan_field(

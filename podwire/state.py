@@ -17,6 +17,7 @@ from .model import (
     Neighbour,
     NextHop,
     Object,
+    PortVlans,
     Route,
     Rule,
     Sysctl,
@@ -35,6 +36,7 @@ class State(NamedTuple):
     addresses: frozenset[Address] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
+    vlans: frozenset[PortVlans] = frozenset()
     next_hops: frozenset[NextHop] = frozenset()
     routes: frozenset[Route] = frozenset()
     nat_rules: frozenset[NatRule] = frozenset()

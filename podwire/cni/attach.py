@@ -17,10 +17,12 @@ from ..errors import (
     CNI_INVALID_NETNS,
     CNI_INVALID_NETWORK_CONFIG,
     CNI_KERNEL_FAILURE,
+    CNI_UNSUPPORTED_FIELD,
     CniError,
     ConflictError,
     KernelError,
     PodwireError,
+    UnsupportedError,
 )
 from ..kernel import Namespace, Reader, execute, link_of
 from ..kernel.announce import announce, known_elsewhere, wait_for_detection
@@ -29,7 +31,7 @@ from ..model import Link, Route
 from ..plan import REMOVE, Operation
 from ..state import EMPTY, Scope, State
 from . import delegated
-from .plugin import Plugin, Projection
+from .plugin import NODE, Plugin, Projection
 from .result import Result, ResultIp
 from .skel import CmdArgs
 
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 _NONE = -1
 #: Any addresses, for a look at a configuration.
 _SAMPLE = Result((), (ResultIp(ip_interface("192.0.2.2/24"), ip_address("192.0.2.1")),))
-#: What the node's namespace is called in messages.
-NODE = "the node"
 
 
 class Attaching:
@@ -110,6 +110,8 @@ class Attaching:
             projection = self._adopt(call, projection, node)
             try:
                 converge(_targets(projection, node, pod))
+            except UnsupportedError as error:
+                raise self._unsupported(call, error) from error
             except (ConflictError, KernelError) as error:
                 without = _without_rivals(projection, pod)
                 if without == projection:
@@ -121,6 +123,16 @@ class Attaching:
             self._remove(call, node)
             raise
         return projection.result
+
+    def _unsupported(self, call: CmdArgs, error: UnsupportedError) -> PodwireError:
+        """What the kernel lacks, in the words of whoever asked for it."""
+        special: Any = getattr(self._plugin, "special", None)
+        words = special(call.conf) if special else ""
+        if not words:
+            return error
+        conf = call.conf
+        message = f"network {conf.name}, plugin {conf.type}: {words} is not supported: {error.message}"
+        return CniError(CNI_UNSUPPORTED_FIELD, message, error.hint)
 
     def project(self, call: CmdArgs, given: Optional[Result]) -> Projection:
         """The plugin's projection, with what only executables are told (CNI_ARGS)."""

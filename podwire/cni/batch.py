@@ -26,9 +26,9 @@ from ..lean import TYPE_CHECKING, NamedTuple
 from ..model import IptablesRule, Link, Rule, Sysctl
 from ..plan import Operation
 from ..state import EMPTY, Scope
-from .namespaces import NODE, Namespaces, union
+from .namespaces import Namespaces, union
 from .netconf import Attachment, NetConf
-from .plugin import Plugin, Projection
+from .plugin import NODE, Plugin, Projection
 from .plugins import owned
 from .plugins.chains import name as name_of_chain
 from .result import Result

@@ -12,13 +12,10 @@ from ..kernel.announce import announce, known_elsewhere
 from ..lean import TYPE_CHECKING
 from ..state import EMPTY, State, scope_of
 from .netconf import Attachment
-from .plugin import Projection
+from .plugin import NODE, Projection
 
 if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Mapping, Sequence
-
-#: What the node's namespace is called in messages; no container's name has a space.
-NODE = "the node"
 
 
 class Namespaces:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from .plugins.chains import Kind
 
 
+#: What the node's namespace is called, in messages and as the place of a veth's other end; no container's name has
+#: a space.
+NODE = "the node"
+
+
 class Projection(NamedTuple):
     """What an attachment should look like.
 

@@ -8,7 +8,20 @@ from itertools import groupby
 from ..errors import KernelError
 from ..files import remove_file, replace_file
 from ..lean import TYPE_CHECKING
-from ..model import Address, FdbEntry, File, IptablesRule, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
+from ..model import (
+    Address,
+    FdbEntry,
+    File,
+    IptablesRule,
+    Link,
+    NatRule,
+    Neighbour,
+    NextHop,
+    PortVlans,
+    Route,
+    Rule,
+    Sysctl,
+)
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
 from . import rtnl
 from .namespace import Namespace
@@ -105,6 +118,8 @@ def _messages(operation: Operation, index: _Index, descriptors: Mapping[str, int
         return (rtnl.next_hop_message(kind, each, index, action == CHANGE),)
     if isinstance(each, Address):
         return (rtnl.address_message(rtnl.RTM_DELADDR if action == REMOVE else rtnl.RTM_NEWADDR, each, index),)
+    if isinstance(each, PortVlans):
+        return rtnl.vlan_messages(each._replace(vlans=(), others=False) if gone else each, index)
     assert isinstance(each, Link)
     if action == REMOVE:
         return (rtnl.link_remove(each),)
@@ -153,7 +168,10 @@ _VERBS = {ADD: "add", CHANGE: "change", REMOVE: "remove"}
 
 def _refuse(namespace: Namespace, operation: Operation, refusal: Refusal) -> NoReturn:
     doing = f"{_VERBS[operation.action]} {operation.object} on {namespace.name}"
-    missing = rtnl.feature_missing(refusal.errno, doing)
+    each = operation.object
+    filtering = isinstance(each, PortVlans) or (isinstance(each, Link) and each.vlan_filtering)
+    feature = "VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)" if filtering else "the feature"
+    missing = rtnl.feature_missing(refusal.errno, doing, feature)
     raise missing or KernelError(f"failed to {doing}: {os.strerror(refusal.errno)}{refusal.text}", refusal.errno)
 
 

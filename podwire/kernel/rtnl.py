@@ -13,6 +13,8 @@ from ..errors import UnsupportedError
 from ..lean import TYPE_CHECKING, Callable
 from ..model import (
     MAIN_TABLE,
+    PVID,
+    UNTAGGED,
     Address,
     FdbEntry,
     IPAddress,
@@ -21,6 +23,7 @@ from ..model import (
     MacAddress,
     Neighbour,
     NextHop,
+    PortVlans,
     Route,
     Vxlan,
 )
@@ -29,7 +32,7 @@ from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, attribute
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
@@ -62,6 +65,7 @@ _NDMSG = struct.Struct("=BxxxiHBB")
 _NHMSG = struct.Struct("=BBBxI")
 _IFADDR = struct.Struct("=BBBBI")
 _U32 = struct.Struct("=I")
+_VLAN = struct.Struct("=HH")
 _ATTRIBUTE = struct.Struct("=HH").unpack_from
 _FAMILY = {4: AF_INET, 6: AF_INET6}
 
@@ -109,6 +113,8 @@ def _link_data(link: Link, index: Index, namespaces: Mapping[str, int]) -> bytes
     if link.peer is not None:
         inner = _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, link.peer.name)
         return attribute(1, inner + _u32(28, namespaces[link.peer.namespace]))
+    if link.vlan_filtering is not None:
+        return attribute(7, bytes([link.vlan_filtering]))
     if link.vxlan is not None:
         settings = link.vxlan
         local = attribute(4 if settings.local.version == 4 else 17, settings.local.packed)
@@ -163,7 +169,35 @@ def _port_and_alias(link: Link, previous: Link | None) -> list[Message]:
     if port:
         info = attribute(4, b"bridge") + attribute(5, port)
         messages.append((RTM_NEWLINK, 0, name + attribute(18, info)))
+    if link.vlan_filtering is not None and previous and previous.vlan_filtering != link.vlan_filtering:
+        info = attribute(1, b"bridge") + attribute(2, attribute(7, bytes([link.vlan_filtering])))
+        messages.append((RTM_NEWLINK, 0, name + attribute(18, info)))
     return messages
+
+
+def vlan_messages(port: PortVlans, index: Index) -> list[Message]:
+    """RTM_SETLINK of a port's VLANs, then RTM_DELLINK of all others (net/bridge/br_netlink.c, br_afspec)."""
+    head = _IFINFO.pack(AF_BRIDGE, 0, index(port.device), 0, 0)
+    wanted = b"".join(_vlan_range(*each) for each in port.ranges())
+    messages = [(RTM_SETLINK, 0, head + attribute(26, wanted))] if wanted else []
+    if not port.others:
+        kept = {vlan for vlan, _ in port.vlans}
+        rest = port._replace(vlans=tuple((vlan, 0) for vlan in range(1, 4095) if vlan not in kept))
+        surplus = b"".join(_vlan_range(*each) for each in rest.ranges())
+        messages.append((RTM_DELLINK, 0, head + attribute(26, surplus)))
+    return messages
+
+
+def _vlan_range(first: int, last: int, flags: int) -> bytes:
+    """IFLA_BRIDGE_VLAN_INFO of one VLAN, or the two of a range (BRIDGE_VLAN_INFO_RANGE_BEGIN, _END)."""
+    if first == last:
+        return attribute(2, _VLAN.pack(flags, first))
+    return attribute(2, _VLAN.pack(flags | 8, first)) + attribute(2, _VLAN.pack(flags | 16, last))
+
+
+def vlan_request() -> bytes:
+    """Payload of a dump of all bridge ports with their VLANs (RTEXT_FILTER_BRVLAN); there is none for one port."""
+    return _IFINFO.pack(AF_BRIDGE, 0, 0, 0, 0) + _u32(29, 2)
 
 
 def link_request(name: str) -> bytes:
@@ -400,6 +434,7 @@ def read_link(payload: bytes, names: Mapping[int, str]) -> Link:
         promisc=bool(flags & IFF_PROMISC),
         allmulti=bool(flags & IFF_ALLMULTI),
         tx_queue=_U32.unpack(found[13])[0] if 13 in found else None,
+        vlan_filtering=bool(data[7][0]) if kind == "bridge" and 7 in data else None,
     )
 
 
@@ -413,6 +448,17 @@ def _read_vxlan(data: Mapping[int, bytes], names: Mapping[int, str]) -> Vxlan:
         device=names.get(parent, ""),
         learning=bool(data.get(7, b"\1")[0]),
     )
+
+
+def read_vlans(payload: bytes) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """(ifindex, VLANs) of a bridge port's RTM_NEWLINK."""
+    found = []
+    for kind, value in attributes(payload, 16, len(payload)):
+        for inner, info in attributes(value, 0, len(value)) if kind == 26 else ():
+            if inner == 2:
+                flags, vlan = _VLAN.unpack(info)
+                found.append((vlan, flags & (PVID | UNTAGGED)))
+    return _IFINFO.unpack_from(payload)[2], tuple(sorted(found))
 
 
 def read_address(payload: bytes, names: Mapping[int, str]) -> Address | None:
@@ -517,8 +563,8 @@ def read_route(payload: bytes, names: Mapping[int, str]) -> Route:
     )
 
 
-def feature_missing(errno: int, what: str) -> UnsupportedError | None:
+def feature_missing(errno: int, what: str, feature: str = "the feature") -> UnsupportedError | None:
     """The error for a device kind or object that this kernel was built without, else None."""
     if errno in (95, 93):  # EOPNOTSUPP, EPROTONOSUPPORT
-        return UnsupportedError(f"failed to {what}: this kernel lacks the feature", errno, "load or build the module")
+        return UnsupportedError(f"failed to {what}: this kernel lacks {feature}", errno, "load or build the module")
     return None

@@ -7,7 +7,7 @@ import struct
 
 from ..errors import KernelError
 from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import MAIN_TABLE, Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
+from ..model import MAIN_TABLE, Address, FdbEntry, File, Link, Neighbour, NextHop, PortVlans, Route, Sysctl
 from ..plan import REMOVE, Operation, link_differences, link_recreation
 from ..state import EMPTY, Scope, State
 from . import rtnl
@@ -78,6 +78,7 @@ class Reader:
             "addresses": lambda: self._addresses(owned),
             "neighbours": lambda: self._neighbours(owned) if self.scope.neighbours else frozenset(),
             "fdb": lambda: self._fdb(links),
+            "vlans": self._vlans,
             "next_hops": lambda: self._next_hops(owned),
             "nat_rules": self._nat,
             "rules": self._rules,
@@ -227,6 +228,18 @@ class Reader:
                     entry = known(payload[:FDB_BYTES]) or rtnl.read_fdb(payload, self._names)
                     if entry is not None:
                         found.add(entry)
+        return frozenset(found)
+
+    def _vlans(self) -> frozenset[PortVlans]:
+        """Of the ports whose VLANs are desired: as desired, if they are."""
+        wanted = {each.device: each for each in self._desired.vlans}
+        found = set()
+        dump = self.namespace.socket.dump(rtnl.RTM_GETLINK, rtnl.vlan_request()) if wanted else []
+        for index, vlans in (rtnl.read_vlans(payload) for _, payload in dump):
+            each = wanted.get(self._names.get(index, ""))
+            if each is not None:
+                enough = set(each.vlans) <= set(vlans) if each.others else each.vlans == vlans
+                found.add(each if enough else each._replace(vlans=vlans, others=False))
         return frozenset(found)
 
     def _next_hops(self, owned: frozenset[str]) -> frozenset[NextHop]:

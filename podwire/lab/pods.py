@@ -14,9 +14,9 @@ from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optiona
 
 from ..cluster import Cluster, Pod
 from ..cni.cache import CACHE_DIR, Cached, cached_of_all_networks
-from ..cni.namespaces import NODE
 from ..cni.netconf import Attachment
 from ..cni.netlist import NetConfList, parse_list
+from ..cni.plugin import NODE
 from ..cni.plugins import PLUGINS
 from ..cni.result import Result
 from ..cni.runtime import Operations, Runtime

@@ -112,7 +112,6 @@ def test_layer_2(node: Node, plugins: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"vlan": 100}, "VLAN filtering"),
         ({"hairpinMode": True, "promiscMode": True}, "hairpin"),
         ({"bridge": "../x"}, "device name"),
         ({"mtu": 7}, "mtu"),

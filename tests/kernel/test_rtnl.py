@@ -15,7 +15,20 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from podwire.errors import KernelError
 from podwire.kernel import Namespace, execute, rtnl, show
-from podwire.model import Address, FdbEntry, Link, MacAddress, Neighbour, NextHop, Route, VethPeer, Vxlan
+from podwire.model import (
+    PVID,
+    UNTAGGED,
+    Address,
+    FdbEntry,
+    Link,
+    MacAddress,
+    Neighbour,
+    NextHop,
+    PortVlans,
+    Route,
+    VethPeer,
+    Vxlan,
+)
 from podwire.plan import ADD, REMOVE, Operation
 from podwire.state import Scope
 
@@ -35,6 +48,19 @@ def oracle(kind: type, fields: dict[str, Any], attrs: list[tuple[str, Any]]) -> 
     message["attrs"] = attrs
     message.encode()
     return bytes(message.data[16:])
+
+
+def _vlans(*each: tuple[Any, ...]) -> tuple[str, Any]:
+    """IFLA_AF_SPEC of a bridge port: (flag ..., VLAN id) each."""
+    bits = {"pvid": 2, "untagged": 4, "range_begin": 8, "range_end": 16}
+    listed = [("IFLA_BRIDGE_VLAN_INFO", {"flags": sum(bits[word] for word in words), "vid": id}) for *words, id in each]
+    return "IFLA_AF_SPEC", {"attrs": listed}
+
+
+def _filtering(fields: dict[str, Any]) -> bytes:
+    data = {"attrs": [("IFLA_BR_VLAN_FILTERING", 1)]}
+    info = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]}
+    return oracle(ifinfmsg, fields, [("IFLA_IFNAME", "cni0"), ("IFLA_LINKINFO", info)])
 
 
 @pytest.mark.parametrize(
@@ -118,8 +144,41 @@ def oracle(kind: type, fields: dict[str, Any], attrs: list[tuple[str, Any]]) -> 
                 ],
             ),
         ),
+        (
+            rtnl.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[0][2],
+            oracle(ifinfmsg, {"family": 7, "index": 7}, [_vlans(("pvid", "untagged", 100))]),
+        ),
+        (
+            rtnl.vlan_messages(PortVlans("d", ((5, 0), (100, 0), (101, 0), (102, 0))), index)[0][2],
+            oracle(ifinfmsg, {"family": 7, "index": 7}, [_vlans((5,), ("range_begin", 100), ("range_end", 102))]),
+        ),
+        (
+            rtnl.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[1][2],
+            oracle(
+                ifinfmsg,
+                {"family": 7, "index": 7},
+                [_vlans(("range_begin", 1), ("range_end", 99), ("range_begin", 101), ("range_end", 4094))],
+            ),
+        ),
+        (
+            rtnl.link_add(Link("cni0", "bridge", vlan_filtering=True), index, {})[0][2],
+            _filtering({"flags": 1, "change": 1}),
+        ),
+        (
+            rtnl.link_change(
+                Link("cni0", "bridge", vlan_filtering=True), Link("cni0", "bridge", vlan_filtering=False), index
+            )[1][2],
+            _filtering({}),
+        ),
+        (
+            rtnl.vlan_request(),
+            oracle(ifinfmsg, {"family": 7}, [("IFLA_EXT_MASK", 2)]),
+        ),
     ],
-    ids=["neighbour4", "neighbour6", "fdb", "address6", "route4", "vxlan"],
+    ids=[
+        *("neighbour4", "neighbour6", "fdb", "address6", "route4", "vxlan"),
+        *("vlan", "trunk", "other vlans", "filtering bridge", "filtering", "dump of vlans"),
+    ],
 )
 def test_messages_are_pyroute2s_messages(ours: bytes, theirs: bytes) -> None:
     assert _normal(ours) == _normal(theirs)
@@ -127,7 +186,8 @@ def test_messages_are_pyroute2s_messages(ours: bytes, theirs: bytes) -> None:
 
 def _normal(data: bytes) -> bytes:
     """Without what the kernel ignores: the terminating zero of IFLA_INFO_KIND, which pyroute2 sends."""
-    return data.replace(b"\x0a\0\1\0vxlan\0\0\0", b"\x09\0\1\0vxlan\0\0\0")
+    data = data.replace(b"\x0a\0\1\0vxlan\0\0\0", b"\x09\0\1\0vxlan\0\0\0")
+    return data.replace(b"\x0b\0\1\0bridge\0\0", b"\x0a\0\1\0bridge\0\0")
 
 
 def run(*words: str) -> Any:

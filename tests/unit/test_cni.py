@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from podwire.cni import skel
 from podwire.cni.netconf import Attachment, CniRoute, NetConf
 from podwire.cni.netlist import parse_list
+from podwire.cni.plugin import Projection
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.plugins.common import host_veth
 from podwire.cni.plugins.ptp import Ptp
@@ -23,7 +24,7 @@ from podwire.errors import CniError
 from podwire.files import remove_file, replace_file
 from podwire.ipam.allocator import Reservation
 from podwire.ipam.ranges import IpConfig
-from podwire.model import MacAddress
+from podwire.model import PVID, UNTAGGED, MacAddress, PortVlans, VethPeer
 
 IPAM = {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
 POD = Attachment("c1", "eth0", "/run/netns/a")
@@ -67,7 +68,15 @@ def test_a_list_that_cannot_be(text: str, code: int, why: str) -> None:
         ({"mtu": True, "ipam": IPAM}, 7, "mtu is True"),
         ({"mtu": 1, "ipam": IPAM}, 7, "mtu is 1"),
         ({"bridge": "a/b", "ipam": IPAM}, 7, "no device name"),
-        ({"vlan": 5, "ipam": IPAM}, 2, "vlan 5"),
+        ({"vlan": 4095, "ipam": IPAM}, 7, "vlan is 4095"),
+        ({"vlan": 5, "vlanTrunk": [{"id": 6}]}, 7, "vlan and vlanTrunk"),
+        ({"vlanTrunk": {"id": 5}}, 7, "vlanTrunk is"),
+        ({"vlanTrunk": [5]}, 7, "vlanTrunk has 5"),
+        ({"vlanTrunk": [{"id": 0}]}, 7, "from 1 to 4094"),
+        ({"vlanTrunk": [{"id": True}]}, 7, "from 1 to 4094"),
+        ({"vlanTrunk": [{"minID": 5}]}, 7, "come together"),
+        ({"vlanTrunk": [{"minID": 6, "maxID": 5}]}, 7, "in this order"),
+        ({"bridge": "b" * 13, "vlan": 100, "isGateway": True, "ipam": IPAM}, 7, "15 bytes at most"),
         ({"hairpinMode": True, "promiscMode": True, "ipam": IPAM}, 7, "hairpin mode and promiscuous mode"),
         ({"disableContainerInterface": True, "ipam": IPAM}, 7, "disableContainerInterface"),
         ({"ipam": {"type": "dhcp"}}, 2, "ipam.type is 'dhcp'"),
@@ -140,6 +149,38 @@ def test_veth_names_are_fixed_and_differ(ids: list[str]) -> None:
     assert len(set(names)) == len(names)
     assert names == [host_veth(Attachment(each, ifname, "/x")) for each in ids for ifname in ("eth0", "net1")]
     assert all(len(name) == 12 for name in names)
+
+
+def bridged(**keys: Any) -> Projection:
+    conf = parse_list(network({"type": "bridge", "ipam": IPAM, **keys})).plugins[0]
+    return PLUGINS["bridge"].project(conf, POD, HELD, None)
+
+
+def test_a_vlan_has_a_gateway_of_its_own() -> None:
+    made = bridged(vlan=100, isGateway=True, preserveDefaultVlan=False)
+    port = host_veth(POD)
+    assert made.node.vlans == {PortVlans(port, ((100, PVID | UNTAGGED),))}
+    assert [each.name for each in made.result.interfaces] == ["cni0", port, "eth0", "cni0.100"]
+    assert all(each.interface == 2 for each in made.result.ips)
+    assert {each.device for each in made.shared.addresses} == {"cni0.100"}
+    links = {each.name: each for each in made.shared.links}
+    (gateway_port,) = (each for each in links.values() if each.master == "cni0")
+    assert links["cni0"].vlan_filtering and gateway_port.peer == VethPeer("the node", "cni0.100")
+    assert made.shared.vlans == {PortVlans(gateway_port.name, ((100, PVID | UNTAGGED),))}
+    assert links["cni0.100"].mac == made.result.interfaces[3].mac != links["cni0"].mac
+    without = bridged(vlan=100)
+    assert len(without.result.interfaces) == 3 and not without.shared.vlans
+    assert next(iter(without.node.vlans)).others, "preserveDefaultVlan is true by default, as in the reference"
+
+
+def test_a_trunk_is_tagged_only() -> None:
+    made = bridged(vlanTrunk=[{"minID": 200, "maxID": 202}, {"id": 101}, {"id": 201, "minID": 7, "maxID": 7}])
+    (vlans,) = made.node.vlans
+    assert vlans.vlans == ((7, 0), (101, 0), (200, 0), (201, 0), (202, 0))
+    assert str(vlans) == f"vlans 7, 101, 200-202 dev {host_veth(POD)}"
+    assert not bridged().node.vlans and bridged().shared.links == {*bridged(vlan=0).shared.links}
+    (bridge,) = bridged(vlanTrunk=[]).shared.links
+    assert bridge.vlan_filtering and not bridged(vlanTrunk=[]).node.vlans
 
 
 results = st.builds(

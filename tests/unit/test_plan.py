@@ -13,11 +13,13 @@ from podwire.model import (
     Chain,
     FdbEntry,
     File,
+    IptablesRule,
     Link,
     MacAddress,
     NatRule,
     Neighbour,
     NextHop,
+    PortVlans,
     Route,
     Rule,
     Sysctl,
@@ -72,12 +74,14 @@ states = st.builds(
     ),
     neighbours=unique(made(Neighbour, devices, addresses, macs), lambda n: (n.device, n.address)),
     fdb=unique(made(FdbEntry, devices, macs, addresses), lambda e: (e.device, e.mac)),
+    vlans=unique(made(PortVlans, devices, st.integers(1, 3).map(lambda n: ((n, 0),))), lambda v: v.device),
     next_hops=unique(made(NextHop, st.integers(1, 4), addresses, devices), lambda h: h.id),
     routes=unique(made(Route, networks, addresses, devices), lambda r: (r.destination, r.table, r.metric)),
     nat_rules=sets(made(NatRule, networks, st.tuples(networks))),
     rules=sets(
         st.builds(Rule, st.just(Chain("inet", "t", "c")), st.sampled_from("ab"), st.just(""), st.just(""), st.just(b""))
     ),
+    iptables=sets(made(IptablesRule, st.sampled_from((4, 6)), st.just("CNI-X"), st.sampled_from((("-j", "A"), ())))),
     files=unique(made(File, st.sampled_from(("/a", "/b")), st.sampled_from("xy")), lambda f: f.path),
 )
 
@@ -111,13 +115,16 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "addresses": lambda a: (a.device, a.interface),
     "neighbours": lambda n: (n.device, n.address),
     "fdb": lambda e: (e.device, e.mac),
+    "vlans": lambda v: v.device,
     "next_hops": lambda h: h.id,
     "routes": lambda r: (r.destination, r.table, r.metric),
     "nat_rules": lambda n: n,
     "rules": lambda r: r,
+    "iptables": lambda r: r,
     "files": lambda f: f.path,
 }
-_types = dict(zip(State._fields, (Link, Sysctl, Address, Neighbour, FdbEntry, NextHop, Route, NatRule, Rule, File)))
+_KINDS = (Link, Sysctl, Address, Neighbour, FdbEntry, PortVlans, NextHop, Route, NatRule, Rule, IptablesRule, File)
+_types = dict(zip(State._fields, _KINDS))
 
 
 def without_device(state: State, device: str) -> State:
@@ -126,7 +133,7 @@ def without_device(state: State, device: str) -> State:
         sysctls=frozenset(s for s in state.sysctls if f"/{device}/" not in s.key),
         **{
             name: frozenset(each for each in getattr(state, name) if each.device != device)
-            for name in ("addresses", "neighbours", "fdb", "next_hops")
+            for name in ("addresses", "neighbours", "fdb", "vlans", "next_hops")
         },
         routes=frozenset(r for r in state.routes if r.device != device and r.next_hop not in hops),
     )

@@ -24,7 +24,7 @@ from ...kernel.shaping import Bucket
 from ...lean import TYPE_CHECKING, NamedTuple, sha256
 from ...model import Link
 from ...plan import ADD, REMOVE, Operation
-from ..attach import NODE
+from ..plugin import NODE
 from ..result import Interface, Result
 from ..skel import CmdArgs
 

@@ -15,16 +15,16 @@ kernel counts learnt entries over all namespaces of a machine (gc_thresh3, 1,024
 
 from __future__ import annotations
 
-from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniError
+from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING, NamedTuple, lru_cache
 from ...model import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
-from ..plugin import Projection
+from ..plugin import NODE, Projection
 from ..result import Result, ResultIp
-from . import common, masquerade, spoofcheck
+from . import common, masquerade, spoofcheck, vlan
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
@@ -46,6 +46,7 @@ class Settings(NamedTuple):
     dad: bool
     plain: bool
     pin_gateway: bool
+    vlans: vlan.Vlans
 
 
 def settings_of(conf: NetConf) -> Settings:
@@ -67,6 +68,7 @@ def settings_of(conf: NetConf) -> Settings:
         conf.flag("enabledad"),
         conf.flag("disableContainerInterface"),
         conf.flag("pinGateway"),
+        vlan.parse(conf),
     )
 
 
@@ -75,13 +77,6 @@ def _refuse_nonsense(conf: NetConf) -> None:
         raise _invalid(conf, "cannot set hairpin mode and promiscuous mode at the same time")
     if conf.flag("disableContainerInterface") and conf.data.get("ipam"):
         raise _invalid(conf, "cannot use IPAM when disableContainerInterface is set")
-    if conf.number("vlan", 1, 4094) or conf.data.get("vlanTrunk"):
-        raise CniError(
-            CNI_UNSUPPORTED_FIELD,
-            f"network {conf.name}, plugin bridge: vlan {conf.data.get('vlan')!r} and vlanTrunk "
-            f"{conf.data.get('vlanTrunk')!r} need VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)",
-            "use a bridge a VLAN",
-        )
 
 
 def _invalid(conf: NetConf, problem: str) -> CniError:
@@ -116,25 +111,27 @@ class Bridge:
             hairpin=settings.hairpin,
             isolated=settings.isolated,
         )
-        bridge = Link(
-            settings.bridge, "bridge", mtu, _bridge_mac(settings.bridge, ips), promisc=settings.promisc or None
-        )
+        gateway = _gateway(conf, settings, ips)
+        bridge = _bridge(settings, gateway, ips)
         own = common.mac_of(ips[0].address.ip) if ips else common.mac_of_veth(f"{veth} {ifname}")
         inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or own, up=not settings.plain)
-        interfaces = (common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns))
-        pinned = [
-            Neighbour(ifname, each.gateway, bridge.mac)
-            for each in ips
-            if settings.pin_gateway and bridge.mac and each.gateway
-        ]
-        checks = State(rules=spoofcheck.rules(conf, attachment, veth, inside.mac))
+        interfaces = [common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns)]
+        if gateway:
+            interfaces.append(common.interface(gateway))
+        mac = (gateway or bridge).mac
+        pinned = [Neighbour(ifname, each.gateway, mac) for each in ips if settings.pin_gateway and mac and each.gateway]
+        checks = spoofcheck.rules(conf, attachment, veth, inside.mac)
+        node = State(links=frozenset({port}), vlans=settings.vlans.of_port(veth), rules=checks)
         return Projection(
-            Result(interfaces, tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
-            node=State(links=frozenset({port})) | masquerade.state(conf, attachment, ips) | checks,
+            Result(tuple(interfaces), tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
+            node=node | masquerade.state(conf, attachment, ips),
             pod=common.pod_state(inside, ips, dad=settings.dad)
             | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
             shared=_bridge_state(
-                settings, bridge, tuple((each.gateway, each.address.network.prefixlen) for each in ips if each.gateway)
+                settings,
+                bridge,
+                gateway,
+                tuple((each.gateway, each.address.network.prefixlen) for each in ips if each.gateway),
             ),
         )
 
@@ -152,17 +149,20 @@ class Bridge:
         return masquerade.kinds(conf)
 
     def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
-        """The projection for a bridge that exists already: what others put on it stays, and so does its MAC address.
+        """The projection for a device that exists already: what others put on it stays, and so does its MAC address.
 
         CniError 101 if it has another address in the gateway's subnet, unless ``forceAddress`` replaces that.
         """
         settings = settings_of(conf)
-        wanted = projection.shared.addresses
+        device = next((each.name for each in found.links), "")
+        if device == f"{settings.bridge}.{settings.vlans.access}":  # maybe on another's port, which is as good
+            projection = projection._replace(shared=_without_port(projection.shared, settings.bridge, device))
+        wanted = frozenset(each for each in projection.shared.addresses if each.device == device)
         clashing = {old for old in found.addresses - wanted for new in wanted if _overlap(old, new)}
         if clashing and not settings.force_address:
             raise CniError(
                 CNI_CONFLICT,
-                f"bridge {settings.bridge} already has {', '.join(sorted(str(each.interface) for each in clashing))} "
+                f"bridge {device} already has {', '.join(sorted(str(each.interface) for each in clashing))} "
                 f"instead of {', '.join(sorted(str(each.interface) for each in wanted))}",
                 "remove it, or set forceAddress",
             )
@@ -170,6 +170,11 @@ class Bridge:
         return projection._replace(
             shared=projection.shared | State(addresses=kept.addresses, neighbours=kept.neighbours)
         )
+
+    def special(self, conf: NetConf) -> str:
+        """The keys, with their values, that not every kernel can do."""
+        vlans = settings_of(conf).vlans
+        return str(vlans) if vlans.filter else ""
 
 
 PLUGIN = Bridge()
@@ -179,18 +184,51 @@ def _overlap(old: Address, new: Address) -> bool:
     return old.interface.version == new.interface.version and old.interface.network.overlaps(new.interface.network)
 
 
-def _bridge_mac(name: str, ips: Tuple[ResultIp, ...]) -> MacAddress:
+def _gateway(conf: NetConf, settings: Settings, ips: Tuple[ResultIp, ...]) -> Optional[Link]:
+    """The device with the gateway's addresses, where that is not the bridge itself."""
+    if not settings.vlans.access or not settings.is_gateway or not ips:
+        return None
+    name = vlan.gateway_name(conf, settings.bridge, settings.vlans.access)
+    return Link(name, "veth", mac=_gateway_mac(name, ips))
+
+
+def _bridge(settings: Settings, gateway: Optional[Link], ips: Tuple[ResultIp, ...]) -> Link:
+    name = settings.bridge
+    return Link(
+        name,
+        "bridge",
+        settings.mtu,
+        common.mac_of_veth(name) if gateway else _gateway_mac(name, ips),
+        promisc=settings.promisc or None,
+        vlan_filtering=settings.vlans.filter or None,
+    )
+
+
+def _gateway_mac(name: str, ips: Tuple[ResultIp, ...]) -> MacAddress:
     gateway = next((each.gateway for each in ips if each.gateway is not None), None)
     return common.mac_of(gateway) if gateway is not None else common.mac_of_veth(name)
 
 
+def _without_port(shared: State, bridge: str, device: str) -> State:
+    port = common.host_veth(Attachment(bridge, device))
+    return shared._replace(
+        links=frozenset(each for each in shared.links if each.name != port),
+        vlans=frozenset(each for each in shared.vlans if each.device != port),
+    )
+
+
 @lru_cache(maxsize=8)
-def _bridge_state(settings: Settings, bridge: Link, gateways: Tuple[Tuple[IPAddress, int], ...]) -> State:
+def _bridge_state(
+    settings: Settings, bridge: Link, gateway: Optional[Link], gateways: Tuple[Tuple[IPAddress, int], ...]
+) -> State:
     """The bridge, with its gateway addresses and what makes the node a gateway: one for all attachments."""
     state = State(links=frozenset({bridge}), sysctls=frozenset({common.no_router(bridge.name)}))
     if not settings.is_gateway:
         return state
-    addresses = (Address(bridge.name, with_prefix(ip, length), nodad=ip.version == 6) for ip, length in gateways)
+    if gateway:
+        state |= vlan.gateway(bridge.name, gateway.name, NODE, settings.vlans, gateway.mac)
+    device = (gateway or bridge).name
+    addresses = (Address(device, with_prefix(ip, length), nodad=ip.version == 6) for ip, length in gateways)
     return state._replace(
         addresses=frozenset(addresses), sysctls=state.sysctls | common.forwarding(ip.version for ip, _ in gateways)
     )

@@ -27,9 +27,9 @@ from ...kernel import nft_parts as nft
 from ...lean import TYPE_CHECKING
 from ...model import Chain
 from ...state import State
-from ..attach import NODE, Attaching, alone_in
+from ..attach import Attaching, alone_in
 from ..netconf import is_name
-from ..plugin import Projection
+from ..plugin import NODE, Projection
 from ..result import Result
 from ..skel import CmdArgs
 from . import owned
