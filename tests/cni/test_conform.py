@@ -58,6 +58,8 @@ KNOWN: Dict[str, Tuple[str, ...]] = {
     "masquerade.gone.empty": _NEITHER,
     "masquerade.gone.gone": _NEITHER,
     "masquerade.check": _NEITHER,
+    # Its chain is the container's, and the rules of both interfaces are in it.
+    "masquerade.twice": ("bridge",),
     # https://github.com/containernetworking/plugins/issues/498
     "host-local.empty": ("host-local",),
     "ranges.invalid.code.tiny": ("host-local",),

@@ -179,12 +179,50 @@ def trunk(t: Trial) -> None:
 
 
 @case(
+    "bridge.vlan.gateway",
+    "the gateway of a VLAN is reached from it, and from no other",
+    _KEYS,
+    SHOULD,
+    plugins=_BRIDGE,
+    needs=["vlan-filtering"],
+)
+def vlan_gateway(t: Trial) -> None:
+    container = t.add(config=t.config(vlan=100, isGateway=True))
+    own = gateways(container.result)[0]
+    shown = ip("address show dev cni0.100")
+    t.expect(any(f" {own}/" in line for line in shown), f"{own} on cni0.100", shown)
+    names = [each["name"] for each in container.result["interfaces"]]  # type: ignore[attr-defined]
+    t.expect("cni0.100" in names, "cni0.100 among the interfaces of the result", names)
+    t.expect(reach(container.namespace, t.node, own, 80), f"a connection to {own}", "none")
+    other = t.add(config={**t.config(vlan=200, preserveDefaultVlan=False), "isGateway": False})
+    t.expect(not reach(other.namespace, t.node, own, 80, within=0.5), f"none from VLAN 200 to {own}", "one")
+
+
+@case(
+    "bridge.vlan.default",
+    "preserveDefaultVlan decides whether the port stays in the bridge's default VLAN",
+    _KEYS,
+    SHOULD,
+    plugins=_BRIDGE,
+    needs=["vlan-filtering"],
+    each=("kept", "left"),
+    since="1.1.0",
+)
+def default_vlan(t: Trial) -> None:
+    config = {**t.config(vlan=100, preserveDefaultVlan=t.parameter == "kept"), "isGateway": False}
+    container = t.add(config=config)
+    shown = run("bridge", "vlan", "show", "dev", _veth(container)).splitlines()
+    there = any(line.split()[-3:] == ["1", "Egress", "Untagged"] for line in shown)
+    t.expect(there == (t.parameter == "kept"), f"VLAN 1 {t.parameter}", shown)
+
+
+@case(
     "bridge.vlan.invalid",
     "VLANs out of range are an error, and nothing is left",
     _KEYS,
     SHOULD,
     plugins=_BRIDGE,
-    each=("vlan", "trunk-id", "trunk-range"),
+    each=("vlan", "trunk-id", "trunk-range", "both"),
 )
 def bad_vlan(t: Trial) -> None:
     t.warm()
@@ -192,6 +230,7 @@ def bad_vlan(t: Trial) -> None:
         "vlan": {"vlan": 4095},
         "trunk-id": {"vlanTrunk": [{"id": 5000}]},
         "trunk-range": {"vlanTrunk": [{"minID": 20, "maxID": 10}]},
+        "both": {"vlan": 5, "vlanTrunk": [{"id": 6}]},
     }
     if t.parameter != "vlan":
         t.need("1.1.0")

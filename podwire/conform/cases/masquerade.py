@@ -140,3 +140,51 @@ def flushed(t: Trial) -> None:
     t.control(container, _config(t))
     run("nft", "flush", "ruleset")
     t.check(container, _config(t)).refused()
+
+
+@case(
+    "masquerade.iptables",
+    "ipMasqBackend iptables masquerades by rules of iptables, and leaves none",
+    "Plugin documentation: bridge, ptp (ipMasqBackend)",
+    SHOULD,
+    plugins=_PLUGINS,
+    needs=["iptables"],
+    each=("4", "6"),
+)
+def by_iptables(t: Trial) -> None:
+    config = t.dual_stack(ipMasq=True, ipMasqBackend="iptables")
+    command = "iptables-save" if t.parameter == "4" else "ip6tables-save"
+    outside = t.outside()
+    container = t.add(config=config)
+    address, uplink = (OUTSIDE, UPLINK) if t.parameter == "4" else (OUTSIDE6, UPLINK6)
+    source = reach(container.namespace, outside, address, 80)
+    t.expect(source == uplink, f"a connection that comes from {uplink}", source or "none")
+    own = next(each for each in bare(container.result) if (":" in each) == (t.parameter == "6"))
+    shown = run(command, "-t", "nat")
+    t.expect(f"-s {own}/" in shown, f"a rule for {own} in the nat table", shown)
+    t.delete(container, config)
+    shown = run(command, "-t", "nat")
+    t.expect(f"-s {own}/" not in shown, f"no rule for {own}", shown)
+
+
+@case(
+    "masquerade.twice",
+    "DEL of one of a container's two interfaces in a network leaves the other's rules",
+    _MASQ,
+    QUALITY,
+    plugins=["bridge"],
+    needs=["iptables"],
+)
+def twice(t: Trial) -> None:
+    config = t.with_ipam(routes=None)
+    config = {**config, "ipMasq": True}
+    outside = t.outside()
+    container = t.add(config=config)
+    first = container.result
+    t.add(container, config, CNI_IFNAME="net1")
+    second, container.result = container.result, first
+    t.delete(container, config)
+    own = bare(second)[0]
+    container.ip("route replace default via 10.22.0.1 dev net1")
+    source = reach(container.namespace, outside, OUTSIDE, 80)
+    t.expect(source == UPLINK, f"a connection of {own} that comes from {UPLINK}", source or "none")

@@ -236,3 +236,51 @@ def source(t: Trial) -> None:
     container = t.add(config=_config(t, snat=t.parameter == "on"))
     seen = _reach(t, container)
     t.expect(seen == OUTSIDE, f"a connection that comes from {OUTSIDE}", seen or "none")
+
+
+@case(
+    "portmap.iptables",
+    "backend iptables maps ports by rules of iptables, and leaves none for the container",
+    _KEYS,
+    SHOULD,
+    plugins=_PORTMAP,
+    needs=_NEEDS,
+)
+def by_iptables(t: Trial) -> None:
+    listed = ({"hostPort": 8000 + n, "containerPort": 80, "protocol": "tcp"} for n in range(16))
+    config = _config(t, *listed, backend="iptables")
+    container = t.add(config=config)
+    own = bare(container.result)[0]
+    for port in (8000, 8015):
+        t.expect(_reach(t, container, port=port), f"a connection to port {port}", "none")
+    shown = run("iptables-save", "-t", "nat")
+    t.expect(f"--to-destination {own}:80" in shown, f"rules that translate to {own}:80 in the nat table", shown)
+    t.delete(container, config)
+    shown = run("iptables-save", "-t", "nat")
+    t.expect(own not in shown and "dports" not in shown, "no rule for the container", shown)
+
+
+@case(
+    "portmap.mark",
+    "markMasqBit and externalSetMarkChain choose how what needs masquerading is marked",
+    _KEYS,
+    SHOULD,
+    plugins=_PORTMAP,
+    needs=_NEEDS,
+    each=("bit", "chain", "both"),
+)
+def mark(t: Trial) -> None:
+    run("iptables", "-t", "nat", "-N", "OTHERS-MARK")
+    changes: Dict[str, Dict[str, Any]] = {
+        "bit": {"markMasqBit": 5},
+        "chain": {"externalSetMarkChain": "OTHERS-MARK"},
+        "both": {"markMasqBit": 5, "externalSetMarkChain": "OTHERS-MARK"},
+    }
+    config = _config(t, backend="iptables", **changes[t.parameter])
+    if t.parameter == "both":
+        t.run("ADD", t.container(), config).refused()
+        return
+    t.add(config=config)
+    shown = run("iptables-save", "-t", "nat")
+    wanted = "0x20/0x20" if t.parameter == "bit" else "-j OTHERS-MARK"
+    t.expect(wanted in shown and "0x2000" not in shown, f"rules with {wanted}, and none with the default bit", shown)
