@@ -15,7 +15,7 @@ from .netlink import attribute, attributes
 from .nft import GETCHAIN, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE
 
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence
+    from typing import Dict, FrozenSet, List, Optional, Sequence
 
 _FAMILY = {4: b"\2\0\0\0", 6: b"\n\0\0\0"}  # struct nfgenmsg
 _INET = 1
@@ -37,9 +37,16 @@ class Table(NamedTuple):
 
     def restore(self, lines: Sequence[str]) -> None:
         """Do all lines (``-A CHAIN ...``, ``-D``, ``-N``, ``-I``, ``-X``), or none."""
-        if lines:
-            text = "\n".join([f"*{self.name}", *lines, "COMMIT", ""])
-            self._run("restore", ["--noflush", "-w", "10"], text.encode())
+        if not lines:
+            return
+        text = [f"*{self.name}", *lines, "COMMIT", ""]
+        try:
+            self._run("restore", ["--noflush", "-w", "10"], "\n".join(text).encode())
+        except KernelError as error:
+            number = _line_of(error.message)
+            if 1 <= number <= len(lines) + 1:  # not COMMIT, which is refused as a whole
+                error.hint = error.hint or f"it refuses: {text[number - 1]}"
+            raise
 
     def has(self, chain: str, words: Sequence[str]) -> bool:
         """Whether a rule is there, in whatever words iptables-save has it (``iptables -C``)."""
@@ -105,6 +112,14 @@ def flavours(namespace: Namespace, version: int, table: str) -> List[str]:
     return found
 
 
+def flavours_of(namespace: Namespace, version: int, table: str, chains: FrozenSet[str]) -> List[str]:
+    """The flavours in which a table may have some of these chains. Cheap where it has none, as in most DELs."""
+    if not chains:
+        return []
+    found = ["nft"] if any(has_nft_chain(namespace, version, table, chain) for chain in chains) else []
+    return found + (["legacy"] if has_legacy(version, table) else [])
+
+
 def _chains(namespace: Namespace, version: int, table: str) -> Dict[str, bytes]:
     """Chains of a table that iptables-nft made, and their policies."""
     found: Dict[str, bytes] = {}
@@ -118,6 +133,12 @@ def _chains(namespace: Namespace, version: int, table: str) -> Dict[str, bytes]:
             name = values.get(NFTA_CHAIN_NAME, b"").rstrip(b"\0").decode(errors="replace")
             found[name] = values.get(NFTA_CHAIN_POLICY, b"\xff")
     return found
+
+
+def _line_of(message: str) -> int:
+    """The number of the line that iptables-restore complains of, 0 if it names none."""
+    words = message.replace(":", " ").split()
+    return next((int(word) for before, word in zip(words, words[1:]) if before == "line" and word.isdigit()), 0)
 
 
 def _find(name: str) -> Optional[str]:

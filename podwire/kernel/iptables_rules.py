@@ -12,11 +12,11 @@ from ..errors import KernelError
 from ..lean import TYPE_CHECKING
 from ..model import IptablesRule
 from ..plan import REMOVE, Operation
-from .iptables import Table, flavours, has_legacy, has_nft_chain
+from .iptables import Table, flavours, flavours_of
 from .namespace import Namespace
 
 if TYPE_CHECKING:
-    from typing import AbstractSet, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
+    from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
 
     from ..model import IPAddress
 
@@ -72,7 +72,7 @@ def show_iptables(
                 table = Table(version, _NAT)
                 saved = Saved(table.saved())
                 found.update(each for each in wanted if saved.has(table, each))
-            for flavour in _flavours_of(namespace, version, chains):
+            for flavour in flavours_of(namespace, version, _NAT, chains):
                 saved = Saved(Table(version, _NAT, flavour).saved())
                 for chain in chains & saved.rules.keys():
                     found.update(_of_chain(saved, version, flavour, chain, addresses))
@@ -144,14 +144,6 @@ def _emptied(
     free = {each.chain for each in removing if each.free}  # there may be more of those than words tell
     candidates = {each.chain: None for each in removed if each.chain not in _BUILT_IN | targets | free}
     return [chain for chain in candidates if left.get(chain) == []]
-
-
-def _flavours_of(namespace: Namespace, version: int, chains: AbstractSet[str]) -> List[str]:
-    """The flavours in which some of these chains may be."""
-    if not chains:
-        return []
-    found = ["nft"] if any(has_nft_chain(namespace, version, _NAT, chain) for chain in chains) else []
-    return found + (["legacy"] if has_legacy(version, _NAT) else [])
 
 
 def _of_chain(

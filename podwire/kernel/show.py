@@ -316,6 +316,12 @@ class Reader:
         scope, desired = self.scope, self._desired.iptables
         if not scope.iptables and not desired:
             return frozenset()
+        if not desired:
+            from .iptables import flavours_of
+
+            with self.namespace.entered():
+                if not any(flavours_of(self.namespace, version, "nat", scope.iptables) for version in (4, 6)):
+                    return frozenset()
         from .iptables_rules import show_iptables
 
         return show_iptables(self.namespace, scope.iptables, scope.iptables_of, desired)

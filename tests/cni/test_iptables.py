@@ -141,7 +141,7 @@ def test_a_failed_add_leaves_nothing(node: Node, plugins: str) -> None:
     broken = {**chained, "conditionsV6": ["-m", "nosuchmatch"]}
     before = saved(node), saved(node, "ip6tables")
     error = call(node, f"{plugins}/portmap", "ADD", broken, netns=netns, status=1)
-    assert error["code"] == 100 and "nosuchmatch" in error["msg"]
+    assert error["code"] == 100 and "nosuchmatch" in error["msg"] and "-A CNI-HOSTPORT-DNAT" in error["details"]
     after = saved(node), saved(node, "ip6tables")
     assert [line for lines in after for line in lines if "CNI" in line] == [], before
     external = {**chained, "externalSetMarkChain": "NOT-THERE"}
