@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -49,9 +50,13 @@ CONFIGURATIONS: Dict[str, Dict[str, Any]] = {
 }
 
 
-def configuration(plugin: str) -> Dict[str, Any]:
+#: The same where rules are iptables'.
+IPTABLES: Dict[str, Dict[str, Any]] = {"bridge": {"ipMasqBackend": "iptables"}, "portmap": {"backend": "iptables"}}
+
+
+def configuration(plugin: str, **changes: Any) -> Dict[str, Any]:
     """A valid configuration."""
-    return {"cniVersion": "1.1.0", "name": "net", **CONFIGURATIONS[plugin], "type": plugin}
+    return {"cniVersion": "1.1.0", "name": "net", **CONFIGURATIONS[plugin], "type": plugin, **changes}
 
 
 def environ(command: str = "ADD") -> Dict[str, str]:
@@ -131,11 +136,13 @@ def error_of(answer: Answer) -> Dict[str, Any]:
 
 def attached(state: Mapping[str, Any]) -> List[str]:
     """What an attachment has left, if anything: leases, other files of its own, devices, rules."""
-    found = [path for path in state["files"] if path.rpartition("/")[2].startswith(("10.", "c1"))]
+    found = [path for path in state["files"] if path.rpartition("/")[2].startswith(("10.", "c1", ".10.", ".c1"))]
     found += [each for each in state["devices"] if each.startswith(("veth", "bwp"))]
-    found += [line.strip() for line in state["rules"].splitlines() if "10.1.0." in line or "id: c1" in line]
+    found += [line.strip() for line in state["rules"].splitlines() if any(each in line for each in _MARKS)]
     found += [path for path, digest in state["files"].items() if digest == _EMPTY and not path.endswith("lock")]
     return found
 
 
+#: What the rules of the attachment have in them: its address, its comment, its chain of iptables.
+_MARKS = ("10.1.0.", "id: c1", "CNI-DN-", f"CNI-{hashlib.sha512(b'netc1').hexdigest()[:8]}")
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing

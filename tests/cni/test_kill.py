@@ -4,12 +4,12 @@ done again."""
 from __future__ import annotations
 
 import json
-from typing import Iterator
+from typing import Any, Dict, Iterator
 
 import pytest
 
 from podwire.cni.install import NAMES
-from tests.cni.calls import Worker, attached, configuration, environ
+from tests.cni.calls import IPTABLES, Worker, attached, configuration, environ
 from tests.cni.nodes import start_node
 
 POINTS = 25
@@ -25,9 +25,12 @@ def worker(tmp_path_factory: pytest.TempPathFactory, plugins: str) -> Iterator[W
     node.end()
 
 
-@pytest.mark.parametrize("plugin", [name for name in NAMES if name not in ("bandwidth", "tuning")])
-def test_a_kill_in_add(worker: Worker, plugin: str) -> None:
-    conf = json.dumps(configuration(plugin)).encode()
+@pytest.mark.parametrize(
+    ("plugin", "changes"),
+    [*((name, {}) for name in NAMES if name not in ("bandwidth", "tuning")), *IPTABLES.items()],
+)
+def test_a_kill_in_add(worker: Worker, plugin: str, changes: Dict[str, Any]) -> None:
+    conf = json.dumps(configuration(plugin, **changes)).encode()
     first = worker(plugin, conf, environ("ADD"), kill=0)
     assert first.status == 0, first.stdout
     assert worker(plugin, conf, environ("DEL")).status == 0

@@ -136,6 +136,7 @@ def test_failed_add_leaves_nothing(node: Node, plugins: str) -> None:
         ({"markMasqBit": 5, "externalSetMarkChain": "X"}, 7, "both"),
         ({"conditionsV4": ["-m", "owner"], "backend": "nftables"}, 2, "-m"),
         ({"conditionsV4": ["ip", "saddr", "10.0.0.0/8"], "backend": "iptables"}, 2, "words of nft"),
+        ({"conditionsV4": ["--modp=/bin/sh", "-m", "x"]}, 2, "--modprobe"),
         ({"markMasqBit": 5, "backend": "nftables"}, 2, "markMasqBit 5"),
         ({"externalSetMarkChain": "MARK", "backend": "nftables"}, 2, "externalSetMarkChain 'MARK'"),
         ({"externalSetMarkChain": "no chain"}, 7, "no name of a chain"),

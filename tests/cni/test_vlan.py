@@ -55,7 +55,7 @@ def test_an_access_port(node: Node, plugins: str, preserved: bool) -> None:
     results: List[Any] = []
     for name in ("c1", "c2"):
         results.append(call(node, f"{plugins}/bridge", "ADD", conf(**keys), name, netns=node.container(name)))
-    assert vlans(node, PORT) == {"100 untagged pvid"} | ({"1 untagged"} if preserved else set())
+    assert vlans(node, PORT) == {"100 pvid untagged"} | ({"1 untagged"} if preserved else set())
     assert [each["name"] for each in results[0]["interfaces"]] == ["cni0", PORT, "eth0", "cni0.100"]
     assert "10.1.0.1/24" in node.run("ip", "addr", "show", "cni0.100").stdout
     assert node.reaches("c1", "10.1.0.3") and node.reaches("c2", "10.1.0.1")

@@ -145,6 +145,8 @@ def backend_of(conf: NetConf) -> str:
         if words and not _of_iptables(words):
             why = f"conditionsV{version} {words!r} are words of nft"
             raise _unsupported(conf, why, "use those of iptables, or set backend to nftables")
+        if any(each.startswith(("-M", "--mo")) for each in words):  # the one word by which iptables executes a path
+            raise _unsupported(conf, f"conditionsV{version} {words!r}: --modprobe is not supported", "leave it out")
     return asked or "nftables"
 
 
