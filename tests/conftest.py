@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+#: No example may fail for being slow: the machine may be busy.
+settings.register_profile("podwire", deadline=None)
+settings.load_profile("podwire")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
