@@ -22,7 +22,8 @@ _EXAMPLES = """examples:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one verb. Returns the exit status: of the command for ``exec``, 1 for an error."""
     before, command = _split(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(before)
+    parser = _parser()
+    options = parser.parse_args(before)
     try:
         if options.verb == "inspect":
             if command is not None:
@@ -34,6 +35,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if options.verb == "cni":
             from .cni import cni
 
+            if not options.netns and options.command in ("add", "check", "del"):
+                parser.error(f"cni {options.command} needs NETNS, the path of a network namespace")
             return cni(options.command, options.network, options.netns, options.timeout)
         if options.verb == "cni-install":
             from .cni_install import cni_install
@@ -108,7 +111,7 @@ def _add_cni(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     cni.add_argument("command", choices=("add", "check", "del", "gc", "status"))
     cni.add_argument("network", metavar="NETWORK", help="the name in its configuration")
-    cni.add_argument("netns", metavar="NETNS", help="path of the network namespace")
+    cni.add_argument("netns", metavar="NETNS", nargs="?", default="", help="its path; gc and status need none")
     cni.add_argument("--timeout", metavar="SECONDS", type=float, help="kill a plugin that takes longer")
 
 

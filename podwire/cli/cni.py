@@ -2,7 +2,7 @@
 
 ============  =============================================================================
 NETCONFPATH   directory of network configurations; /etc/cni/net.d if unset
-CNI_PATH      directories of plugins; where it is unset, podwire's own plugins are used
+CNI_PATH      directories of plugins, and then of all; where it is unset, podwire's own plugins are used
 CNI_ARGS      ``K=V;K=V``, for all plugins
 CAP_ARGS      JSON object of values for capabilities
 CNI_IFNAME    name of the container's interface; eth0 if unset
@@ -15,12 +15,12 @@ import json
 import os
 import sys
 from hashlib import sha512
-from typing import Iterable, Optional
+from typing import Iterable, Optional, Sequence
 
 from ..cni.arguments import Arguments, parse_pairs
-from ..cni.invoke import search_path
+from ..cni.invoke import find, missing, search_path
 from ..cni.netconf import Attachment, parse_object
-from ..cni.netlist import load
+from ..cni.netlist import NetConfList, load
 from ..cni.plugins import PLUGINS
 from ..cni.runtime import Runtime
 from ..errors import CniError
@@ -31,17 +31,26 @@ CONF_DIR = "/etc/cni/net.d"
 def cni(command: str, network: str, netns: str, timeout: Optional[float] = None) -> int:
     """Run one command for the namespace at the path ``netns``; the result of ``add`` goes to stdout.
 
-    ``gc`` collects everything, and ``status`` looks at no namespace. Raises CniError.
+    ``gc`` collects everything, and ``status`` looks at no namespace: both do without one. Raises CniError.
     """
     environ = os.environ
     capabilities = environ.get("CAP_ARGS") or "{}"
+    declared = load(environ.get("NETCONFPATH") or CONF_DIR, network)
+    directories = search_path(environ.get("CNI_PATH", ""))
+    _require_all(declared, directories)
     runtime = Runtime(
-        load(environ.get("NETCONFPATH") or CONF_DIR, network),
+        declared,
         PLUGINS,
-        plugin_dirs=search_path(environ.get("CNI_PATH", "")),
+        plugin_dirs=directories,
         arguments=Arguments(parse_pairs(environ.get("CNI_ARGS", "")), parse_object(capabilities, "CAP_ARGS")),
         timeout=timeout,
     )
+    if command == "gc":
+        _raise_first(runtime.collect([]))
+        return 0
+    if command == "status":
+        runtime.status()
+        return 0
     attachment = attachment_of(netns)
     if command == "add":
         answers = runtime.add([attachment])
@@ -49,13 +58,19 @@ def cni(command: str, network: str, netns: str, timeout: Optional[float] = None)
         print(json.dumps(answers.results[attachment].to_json(runtime.network.cni_version), indent=4))
     elif command == "check":
         _raise_first(runtime.check([attachment]).values())
-    elif command == "del":
-        _raise_first(runtime.delete([attachment]).values())
-    elif command == "gc":
-        _raise_first(runtime.collect([]))
     else:
-        runtime.status()
+        _raise_first(runtime.delete([attachment]).values())
     return 0
+
+
+def _require_all(network: NetConfList, directories: Sequence[str]) -> None:
+    """With CNI_PATH a plugin that is not there is missing, as any runtime would find: ours do not step in for it."""
+    for conf in network.plugins if directories else ():
+        ipam = conf.data.get("ipam")
+        kinds = [conf.type, ipam.get("type") if isinstance(ipam, dict) else None]
+        for kind in kinds:
+            if isinstance(kind, str) and kind and find(kind, directories) is None:
+                raise missing(kind, directories)
 
 
 def attachment_of(netns: str) -> Attachment:

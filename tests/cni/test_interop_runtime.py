@@ -95,6 +95,17 @@ def test_a_failed_add_leaves_nothing(node: Node, network: Callable[[str], Dict[s
     assert node.leases("net") == {} and node.files(CACHE) == {}
 
 
+def test_what_cni_path_lacks_is_missing(node: Node, network: Callable[[str], Dict[str, str]], plugins: str) -> None:
+    environ = network(conflist(bridge()))
+    path = node.container("a")
+    empty = str(node.home / "empty")
+    failed = node.podwire("cni", "add", "net", path, status=1, **{**environ, "CNI_PATH": empty})
+    assert f"failed to find plugin \"bridge\" in path ['{empty}']" in failed.stderr
+    assert node.links() == []
+    node.podwire("cni", "add", "net", path, **{**environ, "CNI_PATH": plugins})
+    node.podwire("cni", "del", "net", path, **{**environ, "CNI_PATH": plugins})
+
+
 def test_a_chain_hands_on_results_and_undoes_in_reverse(node: Node, network: Callable[[str], Dict[str, str]]) -> None:
     script(node.home, "one", ECHO)
     plugins = script(node.home, "two", f"echo from two >&2; {ECHO.replace('10.9.0.2', '10.9.0.3')}")
@@ -151,7 +162,7 @@ def test_gc_dels_stale_attachments_and_then_goes_forward(node: Node, network: Ca
     plugins = script(node.home, "two", ECHO)
     environ = {**network(conflist({"type": "one"}, {"type": "two"}, version="1.1.0")), "CNI_PATH": plugins}
     node.podwire("cni", "add", "net", node.container("a"), **environ)
-    node.podwire("cni", "gc", "net", "/run/netns/a", **environ)
+    node.podwire("cni", "gc", "net", **environ)
     for name in ("one", "two"):
         (add, _), (delete, _), (collect, conf) = calls(plugins, name)
         assert (add, delete, collect) == ("ADD", "DEL", "GC")
