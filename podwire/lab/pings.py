@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Optional, Tuple
 
 TAG = b"podwire"
-_NONCE_LENGTH = 8
+NONCE_LENGTH = 8
 _ECHO_HEADER = 8
 _REMEMBERED = 1 << 15  # nonces, the oldest forgotten first
 _AT_ONCE = 1024  # packets heard before others get their turn
@@ -54,7 +54,7 @@ class Pings:
             header = (packet[0] & 15) * 4 if ear.family == socket.AF_INET else 0
             at = header + _ECHO_HEADER
             if packet[at : at + len(TAG)] == TAG:
-                nonce = packet[at + len(TAG) : at + len(TAG) + _NONCE_LENGTH]
+                nonce = packet[at + len(TAG) : at + len(TAG) + NONCE_LENGTH]
                 self._sources[nonce] = address[0].partition("%")[0]
                 if len(self._sources) > _REMEMBERED:
                     self._sources.popitem(last=False)

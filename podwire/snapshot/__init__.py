@@ -5,7 +5,7 @@
     {"node": "node-1",
      "namespace":    {...},                       the node's own, see namespace.py
      "sandboxes":    {"pod-a": {"netns": "/run/netns/pod-a", "container": "4f…", "known_by": "podwire",
-                                "inode": 4026532000, "pids": [7], "namespace": {...}}},
+                                "inode": 4026532000, "pids": [7], "nsid": 3, "namespace": {...}}},
      "conflists":    [{"file": "10-podwire.conflist", "name": "podwire", "plugins": [...]}],
      "reservations": {"podwire": {"10.244.0.2": ["<container id>", "eth0"]}},
      "attachments":  [{"network": ..., "container": ..., "ifname": ..., "netns": ..., "pod": ..., "ips": [...]}],
@@ -20,52 +20,54 @@ intent and with the other nodes' snapshots.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Collection, Dict, Mapping, Optional, Sequence
 
 from ..errors import KernelError
 from ..kernel import Namespace
 from . import files
-from .namespace import nsid, read
+from .namespace import counters, links, nsid, read
 from .sandboxes import Found, find
 
-__all__ = ["Found", "find", "read", "take"]
+__all__ = ["Found", "Snapshot", "counters", "find", "read", "take"]
 
 Snapshot = Mapping[str, Any]
 
 
-def take(node: str, sandboxes: Optional[Sequence[Found]] = None) -> Dict[str, Any]:
+def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collection[str] = ()) -> Dict[str, Any]:
     """The snapshot of the node that this process runs in; of ``sandboxes`` if they are known already.
 
+    A namespace that only exists on the same machine is none of the node's: it counts if a runtime has recorded
+    it, or a device leads from one to the other, other than by the ``uplinks``, which lead to other nodes.
     KernelError where the kernel refuses. A sandbox that goes away meanwhile is left out.
     """
     began = time.monotonic()
-    found = find() if sandboxes is None else sandboxes
     taken: Dict[str, Any] = {}
-    numbers: Dict[int, str] = {}
-    with ExitStack() as stack:
-        here = stack.enter_context(Namespace.current(node))
-        for each in found:
+    with Namespace.current(node) as here:
+        own = read(here)
+        behind = {
+            each["link_netnsid"] for each in own["links"] if "link_netnsid" in each and each["name"] not in uplinks
+        }
+        known = set()
+        for each in find() if sandboxes is None else sandboxes:
             try:
                 with Namespace.open(each.netns, each.name) as inside:
-                    taken[each.name] = {**each._asdict(), "namespace": read(inside)}
-                    number = nsid(here, inside.fd)
+                    number, back = nsid(here, inside.fd), nsid(inside, here.fd)
+                    known.add(number)
+                    recorded = each.known_by in ("podwire", "libcni")
+                    if recorded or number in behind or (back is not None and _leads_to(inside, back)):
+                        taken[each.name] = {**each._asdict(), "nsid": number, "namespace": read(inside)}
             except KernelError:
                 continue
-            if number is not None:
-                numbers[number] = each.name
-        own = read(here)
     return {
         "node": node,
         "namespace": own,
         "sandboxes": taken,
-        "unnamed": _unnamed(own["links"], numbers),
+        "unnamed": sorted(behind - known),
         **files.read(),
         "seconds": round(time.monotonic() - began, 4),
     }
 
 
-def _unnamed(links: Sequence[Mapping[str, Any]], known: Mapping[int, str]) -> List[int]:
-    """nsids of veth pairs' other ends in namespaces that were not found: orphans that something keeps alive."""
-    veths = (link for link in links if link["kind"] == "veth" and "link_netnsid" in link)
-    return sorted({link["link_netnsid"] for link in veths} - set(known))
+def _leads_to(namespace: Namespace, number: int) -> bool:
+    """Whether a device stands on one of another namespace, as macvlan and ipvlan do on the node's."""
+    return any(link.get("link_netnsid") == number and link["kind"] != "veth" for link in links(namespace))

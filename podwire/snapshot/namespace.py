@@ -48,19 +48,13 @@ Row = Dict[str, Any]
 
 def read(namespace: Namespace) -> Dict[str, Any]:
     """Links, addresses, routes, rules, neighbours, FDB, next hops, sysctls and counters."""
-    links = _dump(namespace, rtnl.RTM_GETLINK, bytes(16), {}, _link)
-    names = {link["ifindex"]: link["name"] for link in links}
-    for link in links:
-        for key in ("master", "link"):
-            if key in link and not (key == "link" and "link_netnsid" in link):
-                link[key] = names.get(link[key], str(link[key]))
-        if "vxlan" in link:
-            link["vxlan"]["device"] = names.get(link["vxlan"]["device"], "")
+    devices = links(namespace)
+    names = {link["ifindex"]: link["name"] for link in devices}
     with namespace.entered():
-        sysctls = _sysctls([link["name"] for link in links])
-        counters = _counters()
+        sysctls = _sysctls([link["name"] for link in devices])
+        numbers = counters()
     return {
-        "links": links,
+        "links": devices,
         "addresses": _dump(namespace, rtnl.RTM_GETADDR, bytes(8), names, _address),
         "routes": _dump(namespace, rtnl.RTM_GETROUTE, bytes(12), names, _route),
         "rules": _dump(namespace, RTM_GETRULE, bytes(12), names, _rule),
@@ -68,8 +62,21 @@ def read(namespace: Namespace) -> Dict[str, Any]:
         "fdb": _dump(namespace, rtnl.RTM_GETNEIGH, bytes([rtnl.AF_BRIDGE]) + bytes(11), names, _fdb),
         "next_hops": _dump(namespace, rtnl.RTM_GETNEXTHOP, bytes(8), names, _next_hop),
         "sysctls": sysctls,
-        "counters": counters,
+        "counters": numbers,
     }
+
+
+def links(namespace: Namespace) -> List[Row]:
+    """The devices. A veth's ``link`` is its peer's ifindex in the namespace of number ``link_netnsid``."""
+    found = _dump(namespace, rtnl.RTM_GETLINK, bytes(16), {}, _link)
+    names = {link["ifindex"]: link["name"] for link in found}
+    for link in found:
+        for key in ("master", "link"):
+            if key in link and not (key == "link" and "link_netnsid" in link):
+                link[key] = names.get(link[key], str(link[key]))
+        if "vxlan" in link:
+            link["vxlan"]["device"] = names.get(link["vxlan"]["device"], "")
+    return found
 
 
 def nsid(namespace: Namespace, descriptor: int) -> Optional[int]:
@@ -306,7 +313,7 @@ def _sysctls(devices: Iterable[str]) -> Dict[str, str]:
     return found
 
 
-def _counters() -> Dict[str, int]:
+def counters() -> Dict[str, int]:
     """Everything of /proc/net/snmp, netstat and snmp6 that is not zero, as ``Ip.FragCreates``, ``Ip6.…``."""
     found: Dict[str, int] = {}
     for path in ("/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"):
