@@ -30,6 +30,13 @@ options:
     description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
     type: path
     required: true
+  pairs:
+    description:
+      - Which pairs of pods are probed. V(classes) are one pair for each two nodes, and for each pod one away and one
+        back; what a failed one stands for is probed then. V(auto) is V(all) up to 10,000 pairs.
+    type: str
+    choices: [auto, all, classes]
+    default: auto
   addresses:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
     type: dict
@@ -57,6 +64,7 @@ ARGUMENTS = {
     "intent": {"type": "path", "required": True},
     "node": {"type": "str"},
     "results": {"type": "path", "required": True},
+    "pairs": {"type": "str", "choices": ["auto", "all", "classes"], "default": "auto"},
     "addresses": {"type": "dict"},
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
 from ..cluster_id import cluster_id
@@ -72,14 +72,41 @@ def remove(source: str, check: bool) -> Answer:
     return differs(netns.absent(identity, check=check).lines, f"lab {identity}")
 
 
-def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
-    """Run a stage inside a netns node."""
+def visit(
+    cluster: Cluster, stage: str, node: str, options: Options, check: bool, hear: Optional[Callable[..., None]] = None
+) -> Answer:
+    """Run a stage inside a netns node. ``hear`` is called with how far a long one is: checks started, of how many."""
     pid = node_pid(cluster.id, node)
     if pid is not None:
-        return enter.call(pid, STAGES[stage], cluster, node, options, check)
+        return enter.call(pid, _stage, stage, cluster, node, options, check, hear=hear or _deaf)
     if check:
         return imagine(stage, cluster, node)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+
+
+def _stage(
+    stage: str, cluster: Cluster, node: str, options: Options, check: bool, tell: Callable[..., None]
+) -> Answer:
+    return STAGES[stage](cluster, node, {**options, "tell": Seldom(tell)}, check)
+
+
+def _deaf(*_: object) -> None:
+    """For who does not want to hear how far it is."""
+
+
+class Seldom:
+    """Calls on at most every ``EVERY`` seconds, and not in the first ones: most runs are over by then."""
+
+    EVERY = 3.0
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._next = time.monotonic() + self.EVERY
+
+    def __call__(self, *told: Any) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.EVERY
+            self._tell(*told)
 
 
 def keep(answered: Answer, results: str, node: str) -> Answer:

@@ -47,7 +47,8 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
     from ..prove import prober
 
-    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"])}
+    chosen = prober.Options(options.get("pairs") or "auto", options.get("tell"))
+    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"], chosen)}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:

@@ -23,7 +23,9 @@ def declared(cluster: Cluster) -> Answer:
     return {"changed": False, "text": f"\n{table(cluster)}\n\nnot proven in check mode\n"}
 
 
-def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float) -> Answer:
+def verdict(
+    cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float, colour: bool = False
+) -> Answer:
     """Judge the observations of ``hosts`` that were kept in ``results``, and run the tests on them.
 
     ``source`` is the inventory, ``began`` the time of the run's start (Unix time).
@@ -36,7 +38,7 @@ def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, b
     whole = len(only) == len(cluster.nodes)
     tests = _test(source, results) if whole else Tests(True, "not run under --limit")
     near = os.path.relpath(source) if os.path.exists(source) else source
-    lines = ["", table(cluster), "", render(judged), "", f"tests    {tests.text.splitlines()[-1]}"]
+    lines = ["", table(cluster), "", render(judged, colour), "", f"tests    {tests.text.splitlines()[-1]}"]
     lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, near)]
     answered = {"changed": False, "text": "\n".join([*lines, ""]), "verdict": os.path.join(results, "verdict.json")}
     # Under --limit the other nodes may not be there yet: what could not be tried is shown, and is no failure.

@@ -19,7 +19,7 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequenc
 
 from ..cluster import Cluster, Node
 
-#: Up to so many ordered pairs are probed one by one, and with all protocols; beyond, every class is.
+#: Up to so many ordered pairs are probed one by one, each by all protocols. Beyond, classes of pairs are.
 ALL_PAIRS = 10_000
 #: Up to so many, every one of them gets its path MTU measured; beyond, every class.
 MEASURED_PAIRS = 1000

@@ -20,7 +20,7 @@ from .guarantee import really_has
 from .owners import second_owners, strangers
 from .pathmtu import PathMtu
 from .reach import Progress, Reach
-from .sockets import ALL, ICMP, UDP, Check, Problem, Sockets, Source
+from .sockets import ALL, ICMP, Check, Problem, Sockets, Source
 
 #: Failing pairs listed one by one, per node and kind of check; the rest is counted.
 LISTED = 1000
@@ -168,7 +168,7 @@ class _Probing:
             pairs = [pair for pair in expect.pairs_from(self.node, self.ends) if self._possible(pair)]
         every = len(pairs) == len(classes) or expect.count_pairs(self.ends) <= expect.ALL_PAIRS
         chosen = set(() if every else classes)
-        checks = [self._check(pair, ALL if every or pair in chosen else ICMP | UDP) for pair in pairs]
+        checks = [self._check(pair, ALL if every or pair in chosen else ICMP) for pair in pairs]
         agents = [end for end in expect.agent_targets(self.node, self.ends) if end.address]
         checks += [Check(0, end.version, end.address, end.port, end.pod, None) for end in agents]
         nodes = [(end, ip) for end, ip in expect.node_targets(self.cluster, self.node, self.ends) if self._here(end)]
@@ -196,7 +196,7 @@ class _Probing:
         }
         members = _summary([(pair.source.pod, pair.target) for pair in extra], more)
         failures = [*told["pairs"]["failures"], *members["failures"]]
-        told["pairs"].update(mode=mode, tcp_for_all=every, members=members["towards"], failures=_fairly(failures))
+        told["pairs"].update(mode=mode, all_protocols=every, members=members["towards"], failures=_fairly(failures))
         return told
 
     def _here(self, end: expect.Endpoint) -> bool:

@@ -52,7 +52,11 @@ class Reach:
         self._poll = sockets.poll
         self._checks = checks
         self._tell = tell
-        self._templates = {version: wire.EchoTemplate(version, wire.REACH, sockets.run) for version in (4, 6)}
+        self._templates = {
+            (version, purpose): wire.EchoTemplate(version, purpose, sockets.run)
+            for version in (4, 6)
+            for purpose in (wire.REACH, wire.PASS)
+        }
         self._most = _open_files() - 5 * len(sockets.sources)
         self._window = min(WINDOW, self._most)
         if self._window < 16:
@@ -121,7 +125,9 @@ class Reach:
         for protocol in (ICMP, UDP):
             if flying & protocol:
                 if protocol == ICMP:
-                    packet: Any = self._templates[check.version].packet(number)
+                    # Nobody will ask the server who sent an echo that goes alone.
+                    purpose = wire.REACH if flying & ~ICMP else wire.PASS
+                    packet: Any = self._templates[check.version, purpose].packet(number)
                 else:
                     packet = wire.datagram(self._sockets.run, number)
                 refused = self._sockets.send(check, packet, protocol)
@@ -151,7 +157,7 @@ class Reach:
                 self._advance(fd, connection, what)
                 continue
             for answer, sender in self._sockets.received(fd) or ():
-                if answer.purpose == wire.REACH:
+                if answer.purpose in (wire.REACH, wire.PASS):
                     self._note(ICMP, answer, sender)
                 elif answer.purpose == wire.DATAGRAM:
                     self._note(UDP, answer, sender)

@@ -173,8 +173,8 @@ def _pairs(
         notes.append(
             f"probed: {sum(expected.values())} classes that stand for {total} pairs (-e pairs=all probes each)"
         )
-    elif not all(each.get("tcp_for_all", True) for each in told):
-        notes.append("probed: every pair by ICMP and UDP, one of each class by TCP too")
+    elif not all(each.get("all_protocols", True) for each in told):
+        notes.append("probed: every pair by ICMP, those that stand for all by UDP and TCP too")
     if any(pod.host_network for pod in cluster.pods):
         notes.append("for hostNetwork pods an address of the node counts as the pod's own")
     without = sorted({end.pod for end in ends if not end.address})

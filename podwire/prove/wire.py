@@ -3,7 +3,7 @@
 An echo's payload is a tag of 7 bytes and a nonce of 8, then zeros. The nonce is the prober's run (4
 bytes) and the number of the check (4 bytes), so an answer, or the copy of our packet inside an ICMP
 error, leads straight to its check without a table. Pods' servers remember who sent ``podwire`` echoes;
-echoes that measure sizes carry another tag, so that they are not remembered.
+echoes that need no memory carry another tag, so that servers are not even woken.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ECHO_HEADER = 8
 SMALLEST = _ENOUGH
 
 #: What an echo is for; stands in its identifier field.
-REACH, FITS, EXCEEDS, DATAGRAM = 1, 2, 3, 4
+REACH, FITS, EXCEEDS, DATAGRAM, PASS = 1, 2, 3, 4, 5
 
 # linux/in.h, linux/in6.h, linux/icmp.h, linux/icmpv6.h: not in the socket module of Python 3.9.
 IP_MTU_DISCOVER = 10
