@@ -40,6 +40,9 @@ options:
   addresses:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
     type: dict
+  found:
+    description: What M(podwire_find) found, by node. Default is what it stored in O(results).
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -66,6 +69,7 @@ ARGUMENTS = {
     "results": {"type": "path", "required": True},
     "pairs": {"type": "str", "choices": ["auto", "all", "classes"], "default": "auto"},
     "addresses": {"type": "dict"},
+    "found": {"type": "dict"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Run a stage on a node. podwire_attach and podwire_probe are symbolic links to this file.
+"""Run a stage on a node. podwire_attach, podwire_find and podwire_probe are symbolic links to this file.
 
 A netns node is entered from this very process: that costs 0.03 s a node, a module 0.4 s. Every
 other node gets the module of the same name, and the intent as a file beside it.
@@ -30,6 +30,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
+            if cluster.discovered:
+                options["found"] = controller.kept("found", str(options["results"]), cluster)
         if cluster.node(name).kind == "netns":
             check = bool(self._task.check_mode)
             result = answer(controller.visit, cluster, stage, name, options, check, progress(name))

@@ -29,7 +29,8 @@ def declare(
     """Read the intent and remember what it gave each node.
 
     Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
-    directory for what the run finds out), ``began`` (Unix time) and ``only_netns`` (whether all nodes are).
+    directory for what the run finds out), ``began`` (Unix time), ``only_netns`` (whether all nodes are) and
+    ``discovered`` (whether the pods are).
     IntentError; LabError without root.
     """
     began = time.time()
@@ -51,6 +52,7 @@ def declare(
     results = os.path.join(directory, "results")
     only_netns = all(node.kind == "netns" for node in cluster.nodes)
     told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
+    told["discovered"] = cluster.discovered
     return {**differs(lines, f"subnet leases of {cluster.id}"), **told}
 
 
@@ -84,9 +86,7 @@ def visit(
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
 
 
-def _stage(
-    stage: str, cluster: Cluster, node: str, options: Options, check: bool, tell: Callable[..., None]
-) -> Answer:
+def _stage(stage: str, cluster: Cluster, node: str, options: Options, check: bool, tell: Callable[..., None]) -> Answer:
     return STAGES[stage](cluster, node, {**options, "tell": Seldom(tell)}, check)
 
 
@@ -112,7 +112,7 @@ class Seldom:
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
     too much for Ansible to carry about. Gives the answer to pass on."""
-    for kind in ("pods", "observations"):
+    for kind in ("pods", "found", "observations"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -10,6 +10,7 @@ from typing import List, Mapping, NamedTuple, Sequence
 
 from ..cluster import Cluster
 from ..lab.registry import write_json
+from ..prove.foreign import infer
 from ..prove.text import render, table
 from ..prove.verdict import judge, to_json
 from . import Answer
@@ -32,11 +33,17 @@ def verdict(
     Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
     addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
+    notes: Sequence[str] = ()
+    if cluster.discovered:
+        cluster, addresses, _, notes = infer(cluster, kept("found", results, cluster))
     only = set(hosts) & {node.name for node in cluster.nodes}
-    judged = judge(cluster, addresses, kept("observations", results, cluster), only)
+    judged = judge(cluster, addresses, kept("observations", results, cluster), only)._replace(inferred=tuple(notes))
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
-    tests = _test(source, results) if whole else Tests(True, "not run under --limit")
+    if not whole or cluster.discovered:
+        tests = Tests(True, "not run on pods of others" if cluster.discovered else "not run under --limit")
+    else:
+        tests = _test(source, results)
     near = os.path.relpath(source) if os.path.exists(source) else source
     lines = ["", table(cluster), "", render(judged, colour), "", f"tests    {tests.text.splitlines()[-1]}"]
     lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, near)]
@@ -75,6 +82,8 @@ def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: 
     """Commands to look around with, in this run's own names."""
     command = ".venv/bin/podwire"
     lines = [f"look     {command} inspect -i {source}"]
+    if cluster.discovered:  # podwire exec knows no way into them
+        return []
     pods = [pod for pod in cluster.pods if not pod.host_network and addresses.get(pod.name)]
     far = next((pod for pod in pods if pod.node != pods[0].node), None)
     if far:

@@ -93,7 +93,7 @@ def ranges(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[s
     ran = 0
     failures: List[Failure] = []
     told = {name: each["snapshot"] for name, each in seen.items() if "snapshot" in each}
-    blocks = {name: dict(_blocks(snapshot)) for name, snapshot in told.items()}
+    blocks = {name: dict(blocks_of(snapshot)) for name, snapshot in told.items()}
     declared = [("the pods' range", cidr) for cidr in cluster.cluster_cidrs]
     declared += [("the Services' range", cidr) for cidr in cluster.service_cidrs]
     for node in nodes:
@@ -156,7 +156,7 @@ def _networks(snapshot: Mapping[str, Any], cluster: Cluster) -> Iterator[Tuple[I
         yield ip_network((each["address"], each["prefix"]), strict=False), each["device"]
 
 
-def _blocks(snapshot: Mapping[str, Any]) -> Iterator[Tuple[IPNetwork, str]]:
+def blocks_of(snapshot: Mapping[str, Any]) -> Iterator[Tuple[IPNetwork, str]]:
     """The blocks that a node's pods get their addresses from, and where that is written."""
     for file, ipam in _ipams(snapshot):
         sets = ipam.get("ranges") or [[ipam]]

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Op
 from .. import snapshot
 from ..cluster import Cluster
 from ..kernel import Namespace
-from . import expect
+from . import expect, own
 from .bulk import bulk
 from .guarantee import really_has
 from .owners import second_owners, strangers
@@ -35,10 +35,12 @@ class Running(NamedTuple):
 
 
 class Options(NamedTuple):
-    """``mode``: see ``expect.MODES``; ``tell`` is called with how far the pairs are."""
+    """``mode``: see ``expect.MODES``; ``tell`` is called with how far the pairs are. ``netns`` are the paths of
+    the pods' network namespaces where somebody else made them."""
 
     mode: str = "auto"
     tell: Optional[Progress] = None
+    netns: Optional[Mapping[str, str]] = None
 
 
 def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Options = Options()) -> Dict[str, Any]:  # noqa: B008
@@ -48,7 +50,10 @@ def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Opt
     """
     from ..lab import sandbox
 
-    running = {name: Running(each.netns, each.host_network) for name, each in sandbox.running().items()}
+    if options.netns is not None:
+        running = {name: Running(path, False) for name, path in options.netns.items()}
+    else:
+        running = {name: Running(each.netns, each.host_network) for name, each in sandbox.running().items()}
     return observe(cluster, node, addresses, running, options)
 
 
@@ -96,9 +101,9 @@ def observe(
             "snapshot": taken,
         }
         observations.update(_Probing(cluster, node, ends, sources, options).run())
-        own = [end.address for end in ends if end.node == node and end.address and not end.host_network]
+        pods = [end.address for end in ends if end.node == node and end.address and not end.host_network]
         bridge = cluster.cni.bridge if cluster.cni.type == "bridge" else ""
-        observations["second_owners"] = second_owners(sources[0].namespace, bridge, own)
+        observations["second_owners"] = second_owners(sources[0].namespace, bridge, pods)
         observations["strangers"] = strangers(sources[0].namespace, bridge, taken, cluster.node(node).pod_cidrs)
     observations["seconds"] = round(time.monotonic() - began, 3)
     return observations
@@ -135,6 +140,10 @@ class _Probing:
             found["path_mtu"] = self._timed("mtu", lambda: self._path_mtu(sockets))
             found["bulk"] = self._timed("bulk", lambda: self._bulk(sockets))
             found["fragments"] = self._fragments() - before
+            if self.cluster.checks:
+                began = time.monotonic()
+                found["checks"], found["controls"] = own.run(self.cluster, self.node, self.ends, sockets)
+                self.took["checks"] = round(time.monotonic() - began, 3)
         return {**found, "took": self.took}
 
     def _timed(self, key: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:

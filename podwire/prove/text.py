@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 from ..cluster import Cluster
 from .guarantee import Guarantee
@@ -16,7 +16,8 @@ _PLAIN = "\033[0m"
 
 def render(verdict: Verdict, colour: bool = False) -> str:
     """One line a guarantee; below a failed one what its failures share, and the failures."""
-    lines: List[str] = []
+    lines = [f"inferred: {each}" for each in verdict.inferred]
+    lines += [""] if lines else []
     width = max(len(each.title) for each in verdict.guarantees)
     counts = max(len(_counts(each)) for each in verdict.guarantees)
     for each in verdict.guarantees:

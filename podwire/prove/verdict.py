@@ -23,7 +23,7 @@ from typing import (
 )
 
 from ..cluster import Cluster
-from . import expect
+from . import expect, own
 from .consistency import consistency
 from .groups import Cells, describe
 from .guarantee import LISTED, Failure, Guarantee, Observations, by_cause, guarantee, really_has
@@ -33,12 +33,14 @@ __all__ = ["Failure", "Guarantee", "Verdict", "from_json", "judge", "to_json"]
 
 
 class Verdict(NamedTuple):
-    """All guarantees. ``nodes`` were asked for, ``missing`` of them did not report."""
+    """All guarantees. ``nodes`` were asked for, ``missing`` of them did not report; ``inferred`` says from what
+    intent was taken where it was not declared."""
 
     guarantees: Tuple[Guarantee, ...]
     nodes: Tuple[str, ...]
     missing: Tuple[str, ...]
     seconds: float
+    inferred: Tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -72,6 +74,8 @@ def judge(
         leases(cluster, addresses, seen, nodes),
         consistency(cluster, seen, nodes),
     ]
+    if cluster.checks:
+        found.append(own.judge(cluster, seen, nodes))
     return Verdict(
         guarantees=tuple(found),
         nodes=nodes,
@@ -106,6 +110,8 @@ def _unique(
             if wrong:
                 failures.append(Failure("", pod.name, address, *wrong))
     others = list(_strangers(cluster, addresses, seen))
+    if cluster.discovered and not cluster.pods:
+        not_run += 1  # where nothing was found nothing is proven
     shared = sum(pod.host_network for pod in cluster.pods if pod.node in nodes)
     notes = (f"{_count(shared, 'hostNetwork pod')} with the node's address not counted",) if shared else ()
     title = "every pod has its own cluster-wide IP address"
@@ -313,6 +319,7 @@ def to_json(verdict: Verdict) -> Dict[str, Any]:
         "nodes": list(verdict.nodes),
         "missing": list(verdict.missing),
         "seconds": verdict.seconds,
+        "inferred": list(verdict.inferred),
         "guarantees": [
             {**each._asdict(), "ok": each.ok, "failures": [failure._asdict() for failure in each.failures]}
             for each in verdict.guarantees
@@ -330,4 +337,10 @@ def from_json(data: Mapping[str, Any]) -> Verdict:
         fields["notes"] = tuple(each["notes"])
         fields["seconds"] = float(each.get("seconds", 0))
         guarantees.append(Guarantee(**fields))
-    return Verdict(tuple(guarantees), tuple(data["nodes"]), tuple(data["missing"]), data["seconds"])
+    return Verdict(
+        tuple(guarantees),
+        tuple(data["nodes"]),
+        tuple(data["missing"]),
+        data["seconds"],
+        tuple(data.get("inferred", ())),
+    )

@@ -91,7 +91,9 @@ def prove(path: str, mode: str) -> None:
     probed = time.monotonic() - began
     verdict = judge(intent, addresses, {each["node"]: each for each, _ in told})
     for each in verdict.guarantees:
-        print(each.key, each.passed, each.failed, each.not_run, each.seconds, each.shared[:3], each.notes, file=sys.stderr)
+        print(
+            each.key, each.passed, each.failed, each.not_run, each.seconds, each.shared[:3], each.notes, file=sys.stderr
+        )
     pairs = next(each for each in verdict.guarantees if each.key == "pods")
     memory = max(memory for _, memory in told)
     print(json.dumps({"ok": verdict.ok, "pairs": pairs.passed, "probed": probed, "memory": memory}))
@@ -110,7 +112,15 @@ def _probe(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
     gc.disable()
     found = prober.probe(intent, name, addresses, prober.Options(mode))
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(name, usage.ru_utime, usage.ru_stime, found["took"], found["seconds"], found["snapshot"]["seconds"], file=sys.stderr)
+    print(
+        name,
+        usage.ru_utime,
+        usage.ru_stime,
+        found["took"],
+        found["seconds"],
+        found["snapshot"]["seconds"],
+        file=sys.stderr,
+    )
     return found, usage.ru_maxrss / 1024
 
 
