@@ -26,7 +26,8 @@ def leases(
             not_run += len(pods)
             continue
         snapshot = seen[node]["snapshot"]
-        if not reserves(snapshot):
+        # Pods that others made need not come from the network that is configured.
+        if not (any(snapshot["reservations"].values()) if cluster.discovered else reserves(snapshot)):
             continue
         reserving = True
         held = {_plain(ip): claim for network in snapshot["reservations"].values() for ip, claim in network.items()}
