@@ -6,13 +6,16 @@ permanent ones do not count, so that is what pods and nodes get for each other.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Dict, List
+from ipaddress import ip_address
+from typing import Any, Dict, List, Mapping
 
 from podwire.cluster import Cluster, CniSettings, Pod
 from podwire.doors.node import node as converge_node
@@ -20,6 +23,7 @@ from podwire.intent_json import cluster_to_json
 from podwire.kernel import Namespace
 from podwire.kernel.rtnl import RTM_NEWNEIGH, neighbour_message
 from podwire.lab import enter, netns, pods, registry, sandbox
+from podwire.lab.process import pids_inside
 from podwire.model import MacAddress, Neighbour
 from podwire.prove import prober
 from podwire.prove.verdict import judge
@@ -58,30 +62,26 @@ def _furnish(intent: Cluster, name: str) -> Dict[str, List[str]]:
     converge_node(intent, name, {}, False)
     found = pods.reconcile(intent, name).results
     with Namespace.current(name) as here:
-        ends = {(each["link_netnsid"], each["link"]): each for each in links(here) if "link_netnsid" in each}
-        by_index = {each["link"]: each for _, each in ends.items() if each["kind"] == "veth"}
+        outside_by_index = {each["ifindex"]: each for each in links(here)}
         for pod, each in sandbox.running().items():
             with Namespace.open(each.netns, pod) as inside:
                 own = next(link for link in links(inside) if link["name"] == "eth0")
-                outside = next(link for link in links(here) if link["ifindex"] == own["link"])
-                _permanent(here, outside["name"], found[pod][0], own["mac"])
-                gateway = str(intent.node(name).pod_cidrs[0][1])
-                _permanent(inside, "eth0", gateway, outside["mac"])
-    del by_index
+                outside = outside_by_index[own["link"]]
+                _permanent(here, outside, found[pod][0], own["mac"])
+                _permanent(inside, own, str(intent.node(name).pod_cidrs[0][1]), outside["mac"])
     return found
 
 
-def _permanent(namespace: Namespace, device: str, address: str, mac: str) -> None:
-    from ipaddress import ip_address
-
-    entry = Neighbour(device, ip_address(address), MacAddress.parse(mac))
-    index = next(link["ifindex"] for link in links(namespace) if link["name"] == device)
+def _permanent(namespace: Namespace, device: Mapping[str, Any], address: str, mac: str) -> None:
+    entry = Neighbour(device["name"], ip_address(address), MacAddress.parse(mac))
+    index: int = device["ifindex"]
     refused = namespace.socket.batch([neighbour_message(RTM_NEWNEIGH, entry, lambda _: index)])
     assert not refused, refused
 
 
 def prove(path: str, mode: str) -> None:
-    """Probe from all nodes at once and judge; prints seconds, the verdict's counts and the largest prober in MB."""
+    """Probe from all nodes at once and judge. Writes ``PATH.MODE``: seconds, pairs, the largest prober's MB, and
+    the seconds a sandbox takes in a snapshot."""
     intent = load(path)
     with open(f"{path}.addresses") as file:
         addresses = json.load(file)
@@ -106,9 +106,6 @@ def _visit(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
 
 
 def _probe(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
-    import gc
-    import resource
-
     gc.disable()
     found = prober.probe(intent, name, addresses, prober.Options(mode))
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -124,10 +121,25 @@ def _probe(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
     return found, usage.ru_maxrss / 1024
 
 
+def sandboxes(path: str, number: int) -> List[int]:
+    """Process ids, as they are here, of one sandbox on each of the first nodes."""
+    intent = load(path)
+    found = []
+    for node in intent.nodes[:number]:
+        pid = registry.node_pid(intent.id, node.name)
+        assert pid is not None
+        running = enter.call(pid, sandbox.running)
+        here = pids_inside([pid])[pid]
+        found.append(here[next(iter(running.values())).pid])
+    return found
+
+
 def main(verb: str, path: str, *words: str) -> None:
-    """``build PATH NODES PODS`` or ``prove PATH MODE``."""
+    """``build PATH NODES PODS``, ``prove PATH MODE``, or ``sandboxes PATH NUMBER`` to print processes in some."""
     if verb == "build":
         build(path, *map(int, words))
+    elif verb == "sandboxes":
+        print(json.dumps(sandboxes(path, int(words[0]))))
     else:
         prove(path, *words)
 
