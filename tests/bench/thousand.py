@@ -90,13 +90,16 @@ def prove(path: str, mode: str) -> None:
         told = list(pool.map(lambda node: _visit(intent, node.name, addresses, mode), intent.nodes))
     probed = time.monotonic() - began
     verdict = judge(intent, addresses, {each["node"]: each for each, _ in told})
-    for each in verdict.guarantees:
-        print(
-            each.key, each.passed, each.failed, each.not_run, each.seconds, each.shared[:3], each.notes, file=sys.stderr
-        )
-    pairs = next(each for each in verdict.guarantees if each.key == "pods")
-    memory = max(memory for _, memory in told)
-    print(json.dumps({"ok": verdict.ok, "pairs": pairs.passed, "probed": probed, "memory": memory}))
+    sandboxes = sum(len(each["snapshot"]["sandboxes"]) for each, _ in told)
+    found = {
+        "failed": [each.key for each in verdict.guarantees if not each.ok],
+        "pairs": next(each.passed for each in verdict.guarantees if each.key == "pods"),
+        "probed": probed,
+        "memory": max(memory for _, memory in told),
+        "snapshot": sum(each["snapshot"]["seconds"] for each, _ in told) / sandboxes,
+    }
+    with open(f"{path}.{mode}", "w") as file:
+        json.dump(found, file)
 
 
 def _visit(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
@@ -108,17 +111,7 @@ def _visit(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
 def _probe(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
     gc.disable()
     found = prober.probe(intent, name, addresses, prober.Options(mode))
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(
-        name,
-        usage.ru_utime,
-        usage.ru_stime,
-        found["took"],
-        found["seconds"],
-        found["snapshot"]["seconds"],
-        file=sys.stderr,
-    )
-    return found, usage.ru_maxrss / 1024
+    return found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def sandboxes(path: str, number: int) -> List[int]:
