@@ -30,6 +30,10 @@ options:
     description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
     type: path
     required: true
+  throughput:
+    description: Whether the node and one of its pods swallow what is sent to measure throughput.
+    type: bool
+    default: false
   state:
     description: Whether to find pods, or to end what answers in them.
     type: str
@@ -59,6 +63,7 @@ ARGUMENTS = {
     "intent": {"type": "path", "required": True},
     "node": {"type": "str"},
     "results": {"type": "path", "required": True},
+    "throughput": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

@@ -37,6 +37,10 @@ options:
     type: str
     choices: [auto, all, classes]
     default: auto
+  throughput:
+    description: Whether to measure throughput, from the first node that M(podwire_find) prepared.
+    type: bool
+    default: false
   addresses:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
     type: dict
@@ -68,6 +72,7 @@ ARGUMENTS = {
     "node": {"type": "str"},
     "results": {"type": "path", "required": True},
     "pairs": {"type": "str", "choices": ["auto", "all", "classes"], "default": "auto"},
+    "throughput": {"type": "bool", "default": False},
     "addresses": {"type": "dict"},
     "found": {"type": "dict"},
 }

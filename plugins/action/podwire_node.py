@@ -30,7 +30,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
-            if cluster.discovered:
+            if cluster.discovered or options.get("throughput"):
                 options["found"] = controller.kept("found", str(options["results"]), cluster)
         if cluster.node(name).kind == "netns":
             check = bool(self._task.check_mode)

@@ -57,18 +57,20 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
         cluster, options = inferred.cluster, {**options, "addresses": inferred.addresses}
         here = {pod.name for pod in cluster.pods_of(name)}
         netns = {pod: path for pod, path in inferred.netns.items() if pod in here}
-    chosen = prober.Options(mode, options.get("tell"), netns)
+    told = options.get("found") or {}
+    sinks = {node: each["sinks"] for node, each in told.items()} if options.get("throughput") else None
+    chosen = prober.Options(mode, options.get("tell"), netns, sinks)
     return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"], chosen)}
 
 
 def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """Find the pods that somebody else made and have them answer, or with ``state: absent`` leave them as they were."""
+    """Prepare what pods have no server for (see ``foreign.find``), or with ``state: absent`` take it away."""
     from ..prove import foreign
 
     if options.get("state") == "absent":
         foreign.leave()
         return {"changed": False}
-    return {"changed": False, "found": foreign.find(cluster, name)}
+    return {"changed": False, "found": foreign.find(cluster, name, bool(options.get("throughput")))}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:

@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tup
 
 from .. import snapshot
 from ..cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from ..lab import sandbox
 from ..model import IPAddress, IPNetwork
 from . import responders
 from .guarantee import really_has
@@ -30,22 +31,36 @@ class Inferred(NamedTuple):
     notes: Tuple[str, ...]
 
 
-def find(cluster: Cluster, node: str) -> Dict[str, Any]:
-    """Find the sandboxes of the node this process runs in, and have them answer until ``leave``.
+def find(cluster: Cluster, node: str, throughput: bool = False) -> Dict[str, Any]:
+    """Prepare the node this process runs in until ``leave``: pods of others answer, and where ``throughput`` is
+    to be measured the node and one of its pods swallow what they are sent.
 
-    Gives ``snapshot`` and ``pods``: name -> netns, addresses, port (0 where no server of ours could listen).
+    Gives ``pods`` (name -> netns, addresses, port, which is 0 where no server of ours could listen) and ``snapshot``
+    where the pods are to be found, and ``sinks`` (name -> port).
     """
-    here = cluster.node(node)
-    taken = snapshot.take(node, uplinks={here.interface, *(port.device for port in here.ports)})
     pods: Dict[str, Any] = {}
-    for name, each in taken["sandboxes"].items():
-        has = really_has(each["namespace"])["addresses"]
-        if has:
-            pods[f"{node}/{re.sub(r'[^A-Za-z0-9._-]', '-', name)}"] = {"netns": each["netns"], "addresses": has}
-    ports = responders.start(node, {name: each["netns"] for name, each in pods.items()})
-    for name, each in pods.items():
-        each["port"] = ports.get(name, 0)
-    return {"snapshot": taken, "pods": pods}
+    told: Dict[str, Any] = {}
+    if cluster.discovered:
+        here = cluster.node(node)
+        told["snapshot"] = snapshot.take(node, uplinks={here.interface, *(port.device for port in here.ports)})
+        for name, each in told["snapshot"]["sandboxes"].items():
+            has = really_has(each["namespace"])["addresses"]
+            if has:
+                pods[f"{node}/{re.sub(r'[^A-Za-z0-9._-]', '-', name)}"] = {"netns": each["netns"], "addresses": has}
+    else:
+        running = sandbox.running().values()
+        pods.update({each.pod: {"netns": each.netns} for each in running if not each.host_network})
+    sinks = {node: "/proc/self/ns/net"} if throughput else {}
+    if throughput and pods:
+        last = list(pods)[-1]  # the first one sends
+        sinks[last] = pods[last]["netns"]
+    answering = {name: each["netns"] for name, each in pods.items()} if cluster.discovered else {}
+    started = responders.start(node, answering, sinks)
+    if cluster.discovered:
+        for name, each in pods.items():
+            each["port"] = started.servers.get(name, 0)
+        told["pods"] = pods
+    return {**told, "sinks": started.sinks}
 
 
 def leave() -> None:

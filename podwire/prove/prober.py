@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Op
 from .. import snapshot
 from ..cluster import Cluster
 from ..kernel import Namespace
-from . import expect, own
+from . import expect, own, throughput
 from .bulk import bulk
 from .guarantee import really_has
 from .owners import second_owners, strangers
@@ -36,11 +36,13 @@ class Running(NamedTuple):
 
 class Options(NamedTuple):
     """``mode``: see ``expect.MODES``; ``tell`` is called with how far the pairs are. ``netns`` are the paths of
-    the pods' network namespaces where somebody else made them."""
+    the pods' network namespaces where somebody else made them; ``sinks`` swallow what is sent to measure
+    throughput: node -> pod or node -> port."""
 
     mode: str = "auto"
     tell: Optional[Progress] = None
     netns: Optional[Mapping[str, str]] = None
+    sinks: Optional[Mapping[str, Mapping[str, int]]] = None
 
 
 def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Options = Options()) -> Dict[str, Any]:  # noqa: B008
@@ -104,6 +106,9 @@ def observe(
         pods = [end.address for end in ends if end.node == node and end.address and not end.host_network]
         bridge = cluster.cni.bridge if cluster.cni.type == "bridge" else ""
         observations["second_owners"] = second_owners(sources[0].namespace, bridge, pods)
+        if options.sinks is not None:
+            spaces = {source.name: source.namespace for source in sources}
+            observations["throughput"] = throughput.measure(cluster, node, ends, spaces, options.sinks, taken)
         observations["strangers"] = strangers(sources[0].namespace, bridge, taken, cluster.node(node).pod_cidrs)
     observations["seconds"] = round(time.monotonic() - began, 3)
     return observations

@@ -1,7 +1,8 @@
 """Servers in sandboxes that have none of ours: one process a node, for as long as the cluster is being probed.
 
 It enters each sandbox's network namespace to open the sockets, which stay there, and answers as the server of a
-lab's pods does. It ends when it is told to, or with its time: nothing stays behind in the sandboxes.
+lab's pods does. Where throughput is measured it also swallows what is sent to it. It ends when it is told to, or
+with its time: nothing stays behind in the sandboxes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import select
 import socket
 import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 from ..errors import KernelError
 from ..kernel import Namespace
@@ -25,26 +26,42 @@ RECORD = "/run/podwire/responders.json"
 LIFETIME = 900
 #: Ports that are tried; the first that is free in a sandbox is its server's.
 _PORTS = range(41112, 41132)
+_SINK_PORTS = range(41132, 41152)
+_SWALLOWED = 1 << 20  # bytes at once
 
 
-def start(node: str, sandboxes: Mapping[str, str]) -> Dict[str, int]:
-    """Start answering in sandboxes (name -> path of the namespace); the ports of those where that works."""
+class Started(NamedTuple):
+    """Ports of servers and of sinks by name, of those where that works."""
+
+    servers: Dict[str, int]
+    sinks: Dict[str, int]
+
+
+def start(node: str, sandboxes: Mapping[str, str], sinks: Mapping[str, str]) -> Started:
+    """Start answering in sandboxes and swallowing in others (name -> path of the namespace)."""
     stop()
-    ports: Dict[str, int] = {}
-    for name, path in sandboxes.items():
-        with suppress(KernelError), Namespace.open(path, name) as inside, inside.entered():
-            port = _free_port()
-            if port:
-                ports[name] = port
-    if not ports:
-        return {}
-    pods = [[name, sandboxes[name], port] for name, port in ports.items()]
+    started = Started(_ports(sandboxes, _PORTS), _ports(sinks, _SINK_PORTS))
+    if not any(started):
+        return started
+    pods = [[name, sandboxes[name], port] for name, port in started.servers.items()]
+    swallowing = [[name, sinks[name], port] for name, port in started.sinks.items()]
     os.makedirs(os.path.dirname(RECORD), exist_ok=True)
-    request = {"node": node, "pods": pods}
+    request = {"node": node, "pods": pods, "sinks": swallowing}
     spawned = spawn.spawned("podwire.prove.responders", f"responders of {node}", [request])
     with spawned as pids, open(RECORD, "w", encoding="utf-8") as file:
         json.dump(Process.of(pids[0]), file)
-    return ports
+    return started
+
+
+def _ports(places: Mapping[str, str], candidates: Sequence[int]) -> Dict[str, int]:
+    """A free port in each namespace that can be entered and has one."""
+    found: Dict[str, int] = {}
+    for name, path in places.items():
+        with suppress(KernelError), Namespace.open(path, name) as inside, inside.entered():
+            port = _free_port(candidates)
+            if port:
+                found[name] = port
+    return found
 
 
 def stop() -> None:
@@ -60,8 +77,8 @@ def stop() -> None:
         os.rmdir(os.path.dirname(RECORD))
 
 
-def _free_port() -> int:
-    for port in _PORTS:
+def _free_port(candidates: Sequence[int]) -> int:
+    for port in candidates:
         opened: List[socket.socket] = []
         try:
             opened = [listen(port), listen(port, socket.SOCK_DGRAM)]
@@ -82,9 +99,49 @@ def main() -> None:
 
 
 def prepare(request: Mapping[str, Any]) -> Callable[[], None]:
-    """Open all servers' sockets."""
-    servers = [_open(request["node"], each) for each in request["pods"]]
-    return lambda: serve(servers)
+    """Open all servers' and sinks' sockets."""
+    loops: List[Union[Server, Sink]] = [_open(request["node"], each) for each in request["pods"]]
+    for name, path, port in request["sinks"]:
+        with Namespace.open(path, name) as inside, inside.entered():
+            loops.append(Sink(listen(port)))
+    return lambda: serve(loops)
+
+
+class Sink:
+    """Takes connections, and throws away what comes by them."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._poll = select.epoll()
+        self._poll.register(listener, select.EPOLLIN)
+        self._clients: Dict[int, socket.socket] = {}
+        self._nowhere = bytearray(_SWALLOWED)
+
+    def fileno(self) -> int:
+        """The descriptor of its epoll."""
+        return self._poll.fileno()
+
+    def step(self, timeout: float) -> None:
+        """Handle what is there."""
+        for descriptor, _ in self._poll.poll(timeout):
+            client = self._clients.get(descriptor)
+            if client is None:
+                with suppress(OSError):
+                    opened = self._listener.accept()[0]
+                    opened.setblocking(False)
+                    self._clients[opened.fileno()] = opened
+                    self._poll.register(opened, select.EPOLLIN)
+                continue
+            try:
+                # With MSG_TRUNC TCP drops the data without copying it, tcp(7).
+                alive = client.recv_into(self._nowhere, _SWALLOWED, socket.MSG_TRUNC) > 0
+            except BlockingIOError:
+                continue
+            except OSError:
+                alive = False
+            if not alive:
+                del self._clients[descriptor]
+                client.close()
 
 
 def _open(node: str, pod: Sequence[Any]) -> Server:
@@ -93,7 +150,7 @@ def _open(node: str, pod: Sequence[Any]) -> Server:
         return Server(name, node, listen(port), listen(port, socket.SOCK_DGRAM))
 
 
-def serve(servers: Sequence[Server], lifetime: float = LIFETIME) -> None:
+def serve(servers: Sequence[Union[Server, Sink]], lifetime: float = LIFETIME) -> None:
     """One loop around the loops of all servers: an epoll in an epoll, epoll(7)."""
     ends = time.monotonic() + lifetime
     by_fd = {server.fileno(): server for server in servers}

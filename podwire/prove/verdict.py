@@ -23,7 +23,7 @@ from typing import (
 )
 
 from ..cluster import Cluster
-from . import expect, own
+from . import expect, own, throughput
 from .consistency import consistency
 from .groups import Cells, describe
 from .guarantee import LISTED, Failure, Guarantee, Observations, by_cause, guarantee, really_has
@@ -76,6 +76,8 @@ def judge(
     ]
     if cluster.checks:
         found.append(own.judge(cluster, seen, nodes))
+    if any("throughput" in observed for observed in seen.values()):
+        found.append(throughput.judge(cluster, seen))
     return Verdict(
         guarantees=tuple(found),
         nodes=nodes,

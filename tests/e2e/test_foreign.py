@@ -83,8 +83,9 @@ def test_pods_wired_by_hand(lab: Playbooks) -> None:
         pods = "".join(POD_BY_HAND.format(n=number, i=i) for i in (2, 3))
         inside(lab, node, BY_HAND.format(n=number) + pods)
     try:
-        run = lab.run("playbooks/verify.yml", "-e", "pods=discover")
+        run = lab.run("playbooks/verify.yml", "-e", "pods=discover", "-e", "throughput=true")
         assert "30 of 30 pairs" in run.output and "\nFAILED" not in run.output
+        assert "6 of 6 measurements" in run.output and "of the underlay)" in run.output
         assert "inferred: 6 pods found by their network namespaces on 3 nodes" in run.output
         assert left_behind(lab) == []
         inside(lab, "node-2", "ip link set v3 mtu 1400; ip -n hand-3 link set eth0 mtu 1400")

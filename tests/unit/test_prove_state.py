@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from podwire.prove import throughput
 from podwire.prove.consistency import consistency
 from podwire.prove.foreign import infer
 from podwire.prove.guarantee import Guarantee
@@ -201,3 +202,18 @@ def test_intent_is_inferred_from_what_nodes_have() -> None:
     cluster, *_, notes = infer(INTENT, bare)
     assert "pod CIDRs from the pods' addresses" in notes
     assert [str(node.pod_cidrs[0]) for node in cluster.nodes] == ["10.244.1.2/31", "10.244.2.2/31"]
+
+
+def test_throughput_is_told_as_ratio_and_a_missing_measurement_is_no_success() -> None:
+    rows = [
+        {"kind": "vxlan", "source": "a", "target": "b", "streams": 1, "bits": 3e9},
+        {"kind": "underlay", "source": "node-1", "target": "node-2", "streams": 1, "bits": 6e9},
+        {"kind": "vxlan", "source": "a", "target": "b", "streams": 4, "bits": None},
+    ]
+    found = throughput.judge(INTENT, {"node-1": {"throughput": rows}, "node-2": {"throughput": []}})
+    assert (found.passed, found.failed, found.not_run) == (2, 1, 0)
+    assert found.notes == (
+        "vxlan a -> b: 1 stream 3.00 Gbit/s (0.50 of the underlay)",
+        "underlay node-1 -> node-2: 1 stream 6.00 Gbit/s",
+    )
+    assert throughput.judge(INTENT, {"node-1": {"throughput": []}}).not_run == 1
