@@ -21,10 +21,11 @@ from podwire.cluster import BackendSettings, Check, Cluster, CniSettings, Node, 
 from podwire.converge import Target, converge
 from podwire.kernel.namespace import Namespace
 from podwire.model import Address, Link, MacAddress, Route, Sysctl, VethPeer
-from podwire.prove import sockets
+from podwire.prove import expect, sockets
 from podwire.prove.prober import Options, Running, observe
 from podwire.prove.text import render
 from podwire.prove.verdict import Guarantee, Verdict, judge
+from podwire.prove.watch import text, watch
 from podwire.state import State, scope_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -470,3 +471,43 @@ def test_fragments_of_outer_packets_are_counted(lab: Lab) -> None:
     verdict = lab.judge()
     found = failures(verdict, "fragments")
     assert len(found) == 2 and "FragCreates" in found[0], verdict
+
+
+def test_a_running_probe_tells_what_is_lost_and_for_how_long(lab: Lab) -> None:
+    """A route flaps: the pair behind it has a gap, the pair within the node has none, a source that goes is away."""
+    ends = {(end.pod, end.version): end for end in expect.endpoints(lab.cluster, ADDRESSES)}
+    pairs = [expect.Pair(ends[one, 4], ends[other, 4]) for one, other in (("pod-a", "pod-c"), ("pod-a", "pod-b"))]
+    steps = iter(range(1000))
+
+    def done() -> bool:
+        """Called before each packet: that is the clock of this test."""
+        step = next(steps)
+        if step == 100:
+            lab.run("node-1", "ip", "route", "add", "blackhole", "10.244.2.2/32")
+        if step == 150:
+            lab.run("node-1", "ip", "route", "delete", "blackhole", "10.244.2.2/32")
+        return step == 300
+
+    found = watch(pairs, lambda pod: f"/proc/self/fd/{lab.space(pod).fd}", done)
+    print(text(found))
+    flapped, steady = found
+    assert flapped.pair.target.pod == "pod-c" and steady.pair.target.pod == "pod-b"
+    assert flapped.sent == steady.sent == 300
+    assert flapped.lost == 50 and steady.lost == 0
+    assert flapped.gap > steady.gap
+    assert "pod-a -> pod-c (node-1 -> node-2): 50 of 300 lost, longest gap " in text(found)
+
+
+def test_time_without_a_source_is_no_loss(lab: Lab) -> None:
+    ends = {(end.pod, end.version): end for end in expect.endpoints(lab.cluster, ADDRESSES)}
+    steps = iter(range(1000))
+    path = f"/proc/self/fd/{lab.space('pod-a').fd}"
+    place = {"now": path}
+
+    def done() -> bool:
+        step = next(steps)
+        place["now"] = path if step < 50 or step > 100 else ""
+        return step == 200
+
+    (found,) = watch([expect.Pair(ends["pod-a", 4], ends["pod-b", 4])], lambda _: place["now"] or None, done)
+    assert found.lost == 0 and 100 < found.sent < 200 and found.away > 0.2
