@@ -119,8 +119,33 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A test of the inventory's own.
+
+    source:    the pod or node that it starts from.
+    target:    a pod's name, or an address.
+    protocol:  ``tcp``, ``udp`` or ``icmp``; ``port`` is 0 for the last.
+    expect:    ``reachable``, ``denied`` (silence) or ``refused``.
+    mtu:       bytes that must pass, and one more must not; 0: not asked.
+    within:    seconds until which it is tried again.
+    """
+
+    name: str
+    source: str
+    target: str
+    protocol: str = "tcp"
+    port: int = 0
+    expect: str = "reachable"
+    mtu: int = 0
+    within: int = 5
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py)."""
+    """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py).
+
+    ``discovered``: the pods are those that are found on the nodes, whoever made them.
+    """
 
     id: str
     cluster_cidrs: tuple[IPNetwork, ...]
@@ -132,6 +157,8 @@ class Cluster:
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]
     underlay: Underlay = Underlay()
+    checks: tuple[Check, ...] = ()
+    discovered: bool = False
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

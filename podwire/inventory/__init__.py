@@ -1,7 +1,7 @@
 """Read an inventory: variables per host in, a valid Cluster out, or every problem at once.
 
 docs/INVENTORY.md describes the variables. One file here reads one part of them: ``settings`` (the
-cluster), ``underlay``, ``nodes`` (one host), ``pods``; ``addressing`` and ``podwire.lease`` give what
+cluster), ``underlay``, ``nodes`` (one host), ``pods``, ``own_checks``; ``addressing`` and ``podwire.lease`` give what
 is not declared; ``checks`` combines. ``field`` reads single values and collects problems.
 """
 
@@ -18,7 +18,8 @@ from .addressing import place
 from .checks import check
 from .field import ALL, Field, Problems
 from .nodes import NodeIntent, read_node
-from .pods import DEFAULT_COUNT, read_pods
+from .own_checks import read_checks
+from .pods import DEFAULT_COUNT, DISCOVER, read_pods
 from .settings import Settings, read_settings, shared
 
 __all__ = ["Record", "cluster_id", "read", "record_of"]
@@ -55,6 +56,8 @@ def read(
     declared = settings.pods or Field(problems, ALL, "pods", DEFAULT_COUNT)
     pods = read_pods(declared, intents, reserved)
     blocks = _leases(settings, intents, record, problems)
+    discovered = declared.value == DISCOVER
+    nodes = tuple(_node(intent, ports.get(intent.name, ()), blocks) for intent in intents)
     cluster = Cluster(
         id=cluster_id(source),
         cluster_cidrs=tuple(settings.cluster_cidrs),
@@ -63,9 +66,11 @@ def read(
         backend=settings.backend,
         cni=settings.cni,
         masquerade=settings.masquerade,
-        nodes=tuple(_node(intent, ports.get(intent.name, ()), blocks) for intent in intents),
+        nodes=nodes,
         pods=pods,
         underlay=_underlay(settings, routers, intents),
+        checks=read_checks(settings.checks, pods, nodes, known=not discovered),
+        discovered=discovered,
     )
     check(cluster, intents, fields, problems)
     found = list(problems)

@@ -16,6 +16,7 @@ CLUSTER_VARIABLES = (
     "cni",
     "pods",
     "underlay",
+    "checks",
 )
 #: Variables that describe one host.
 NODE_VARIABLES = (
