@@ -34,8 +34,13 @@ class Failure(NamedTuple):
         return f"{arrow} ({self.address}): {self.reason}" if self.address else f"{arrow}: {self.reason}"
 
 
+#: Checks from a node's pods to another's: source's node, target's node, passed, failed, not run.
+Class = Tuple[str, str, int, int, int]
+
+
 class Guarantee(NamedTuple):
-    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common."""
+    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common;
+    ``classes`` are the counts by pair of nodes, none where a check concerns no pair."""
 
     key: str
     title: str
@@ -46,6 +51,7 @@ class Guarantee(NamedTuple):
     failures: Tuple[Failure, ...] = ()
     shared: Tuple[str, ...] = ()
     notes: Tuple[str, ...] = ()
+    classes: Tuple[Class, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -224,16 +230,19 @@ def _from_cells(
     passed = failed = not_run = 0
     failing: Cells = {}
     failures: List[Failure] = []
+    classes: List[Class] = []
     for (node, target), total in expected.items():
         good, bad = seen[node][field]["towards"].get(target, (0, 0)) if node in seen else (0, 0)
         passed, failed = passed + good, failed + bad
         not_run += max(0, total - good - bad)
+        classes.append((node, target, good, bad, max(0, total - good - bad)))
         if bad:
             failing[node, target] = bad
     for observed in seen.values():
         failures += [Failure(*each) for each in observed[field]["failures"]]
     shared = describe(expected, failing, failures, ends) if failed else ()
-    return Guarantee(key, title, unit, passed, failed, not_run, tuple(failures[:LISTED]), tuple(shared), notes)
+    listed = tuple(failures[:LISTED])
+    return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, tuple(classes))
 
 
 def _absent(seen: Mapping[str, Observations]) -> Tuple[str, ...]:
@@ -267,5 +276,6 @@ def from_json(data: Mapping[str, Any]) -> Verdict:
         fields["failures"] = tuple(Failure(**failure) for failure in each["failures"])
         fields["shared"] = tuple(each["shared"])
         fields["notes"] = tuple(each["notes"])
+        fields["classes"] = tuple(map(tuple, each["classes"]))
         guarantees.append(Guarantee(**fields))
     return Verdict(tuple(guarantees), tuple(data["nodes"]), tuple(data["missing"]), data["seconds"])
