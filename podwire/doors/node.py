@@ -46,8 +46,10 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
     from ..prove import prober
+    from ..report import seen
 
-    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"])}
+    observed = prober.probe(cluster, name, options["addresses"])
+    return {"changed": False, "observations": {**observed, "network": seen.describe(cluster, name)}}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
