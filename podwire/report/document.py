@@ -127,7 +127,7 @@ def _node(cluster: Cluster, node: Node, origins: Origins) -> Dict[str, Any]:
         "networks": [str(each.network) for each in node.addresses],
         "public_ips": _texts(node.public_ips),
         "pod_cidrs": _texts(node.pod_cidrs),
-        "segments": [port.segment for port in node.ports],
+        "ports": [_port(port) for port in node.ports],
         "vteps": vteps,
         "origin": origins.node(node.name),
     }

@@ -1,0 +1,122 @@
+"""Documents of runs that never were: clusters of any size, and what their nodes would have observed.
+
+The intent goes through the inventory's own reader, the verdict through the judge: only the observations are made up.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Collection, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+from podwire.backend import desired
+from podwire.cluster import Cluster
+from podwire.inventory import read
+from podwire.prove import expect
+from podwire.prove.verdict import judge
+from podwire.report.document import Run, build
+from podwire.report.origins import Origins
+from podwire.report.seen import compare
+from podwire.state import State
+
+Pair = Tuple[str, str]
+
+
+def cluster(nodes: int, pods: int, **variables: Any) -> Cluster:
+    """``pods`` on each of so many nodes; ``variables`` as in an inventory."""
+    hosts = {f"node-{number}": {"pods": pods, **variables} for number in range(1, nodes + 1)}
+    return read(hosts, source="inventories/made-up")
+
+
+def racks() -> Cluster:
+    """Two segments with a router between, two nodes on each, as inventories/racks."""
+    segments = {f"rack-{name}": {"cidrs": [f"172.30.{i}.0/24"]} for i, name in ((1, "a"), (2, "b"))}
+    underlay = {"segments": segments, "routers": {"spine": {"segments": ["rack-a", "rack-b"]}}}
+    common = {"underlay": underlay, "backend": {"type": "vxlan", "direct_routing": True}, "pods": 2}
+    return read(
+        {f"node-{rack}{i}": {**common, "node_segment": f"rack-{rack}"} for rack in "ab" for i in (1, 2)},
+        source="inventories/made-up",
+    )
+
+
+def document(
+    intent: Cluster,
+    *,
+    broken: Collection[Pair] = (),
+    missing: Collection[str] = (),
+    lost: Mapping[str, str] = {},
+    causes: Sequence[Mapping[str, Any]] = (),
+) -> Dict[str, Any]:
+    """``broken``: (source, target) of nodes or pods between which no packet passes; ``missing``: nodes that told
+    nothing; ``lost``: node -> peer whose FDB entry it lacks."""
+    addresses = _addresses(intent)
+    ends = expect.endpoints(intent, addresses)
+    observed = {
+        node.name: _observed(intent, node.name, ends, addresses, set(broken), lost.get(node.name, ""))
+        for node in intent.nodes
+        if node.name not in missing
+    }
+    run = Run("inventories/made-up", 1_700_000_000.0, 1_700_000_012.5, "0.1.0", "6.12.0")
+    places = Origins(
+        {node.name: f"inventories/made-up/hosts.yml:{line}" for line, node in enumerate(intent.nodes, 4)},
+        {},
+        {"backend": "inventories/made-up/group_vars/all.yml:7", "pods": "inventories/made-up/group_vars/all.yml:12"},
+    )
+    return build(intent, judge(intent, addresses, observed), addresses, observed, run, places, causes)
+
+
+def _addresses(intent: Cluster) -> Dict[str, List[str]]:
+    return {
+        pod.name: [f"{block[2 + number]}/{block.prefixlen}" for block in node.pod_cidrs]
+        for node in intent.nodes
+        for number, pod in enumerate(intent.pods_of(node.name))
+        if not pod.host_network
+    }
+
+
+def _observed(
+    intent: Cluster,
+    node: str,
+    ends: Sequence[expect.Endpoint],
+    addresses: Mapping[str, Sequence[str]],
+    broken: Collection[Pair],
+    lost: str,
+) -> Dict[str, Any]:
+    def fails(source: str, source_node: str, target: expect.Endpoint) -> bool:
+        pairs = ((source, target.pod), (source_node, target.node), (source, target.node), (source_node, target.pod))
+        return any(pair in broken for pair in pairs)
+
+    def pairs_of(found: Iterator[expect.Pair], reason: str) -> Dict[str, Any]:
+        return _summary(((p.source.pod, p.target, fails(p.source.pod, node, p.target)) for p in found), reason)
+
+    state = desired(intent, node)
+    ip = next((str(intent.node(lost).public_ips[0]) for _ in [0] if lost), "")
+    have = state._replace(fdb=frozenset(each for each in state.fdb if str(each.destination) != ip))
+    pods = [pod.name for pod in intent.pods_of(node) if pod.name in addresses]
+    plain = {pod: [text.partition("/")[0] for text in addresses[pod]] for pod in pods}
+    targets = expect.agent_targets(node, ends)
+    return {
+        "node": node,
+        "mtu": intent.mtu,
+        "mtu_mode": "all" if expect.measures_all(ends) else "classes",
+        "pods": {pod: {"addresses": plain[pod], "mtu": intent.mtu} for pod in pods},
+        "absent": [],
+        "second_owners": {},
+        "seconds": 0.4,
+        "pairs": pairs_of(expect.pairs_from(node, ends), "no answer (ICMP, TCP)"),
+        "agents": _summary(((node, end, (node, end.pod) in broken) for end in targets), "no answer (ICMP, TCP)"),
+        "path_mtu": pairs_of(expect.mtu_pairs_from(node, ends), "no answer at any size"),
+        "network": {
+            "objects": compare(state, State._make(have)),
+            "unlisted": 0,
+            "reservations": [(ip, f"{number:064x}", "eth0", pod) for number, pod in enumerate(pods) for ip in plain[pod]],
+        },
+    }
+
+
+def _summary(ran: Iterator[Tuple[str, expect.Endpoint, bool]], reason: str) -> Dict[str, Any]:
+    towards: Dict[str, List[int]] = {}
+    failures: List[Tuple[str, str, str, str, str]] = []
+    for source, target, failed in ran:
+        towards.setdefault(target.node, [0, 0])[failed] += 1
+        if failed:
+            failures.append((source, target.pod, target.address, "timeout", reason))
+    return {"towards": towards, "failures": failures[:1000]}
