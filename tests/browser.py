@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-extensions --hide-scrollbars --remote-debugging-pipe"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
 #: Seconds after which a browser that does not answer counts as broken.
 _PATIENCE = 60
 #: Key -> virtual key code, for those that a page tells apart by name.
@@ -136,10 +145,9 @@ class Browser:
 
     def click(self, selector: str, x: float = 0.5, y: float = 0.5) -> None:
         """A mouse click on an element, at fractions of its width and height."""
-        box = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-            " const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()"
-        )
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{found}.scrollIntoView({{block: 'center'}})")
+        box = self.run(f"(r => [r.left, r.top, r.width, r.height])({found}.getBoundingClientRect())")
         at = {"x": box[0] + box[2] * x, "y": box[1] + box[3] * y}
         self.call("Input.dispatchMouseEvent", type="mouseMoved", **at)
         for kind in ("mousePressed", "mouseReleased"):

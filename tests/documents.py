@@ -107,7 +107,9 @@ def _observed(
         "network": {
             "objects": compare(state, State._make(have)),
             "unlisted": 0,
-            "reservations": [(ip, f"{number:064x}", "eth0", pod) for number, pod in enumerate(pods) for ip in plain[pod]],
+            "reservations": [
+                (ip, f"{number:064x}", "eth0", pod) for number, pod in enumerate(pods) for ip in plain[pod]
+            ],
         },
     }
 

@@ -69,6 +69,7 @@ def places(values: Mapping[str, Any], lists: Set[str]) -> Iterator[Tuple[str, st
         from ansible._internal._datatag._tags import Origin
     except ImportError:
         return
+
     def place(*tagged: Any) -> str:
         origin = next(filter(None, map(Origin.get_tag, tagged)), None)
         if origin is None or not origin.path:

@@ -1,12 +1,13 @@
 """Two documents held against each other: what broke and what was mended. Pure.
 
 Listed checks are compared one by one. Where a document counted more failures than it lists, pairs of nodes are
-compared by their counts, so that nothing that broke goes unsaid.
+compared by their counts instead, so that nothing that broke goes unsaid.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Set, Tuple
+import time
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 #: Lines for each guarantee and kind of change.
 SHOWN = 10
@@ -14,7 +15,7 @@ _Check = Tuple[str, str, str]
 
 
 class Change(NamedTuple):
-    """``kind`` is ``broke``, ``mended``, ``came`` or ``left``; the last two are for what is declared, and neither good nor bad."""
+    """``kind`` is ``broke`` or ``mended``; or ``came`` or ``left``, of what is declared, which is neither."""
 
     kind: str
     what: str
@@ -24,8 +25,10 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
     """Everything that differs, by guarantee in the order of ``new``."""
     changes: List[Change] = []
     before = {each["key"]: each for each in old["guarantees"]}
+    node_of = {node["name"]: node["name"] for node in new["cluster"]["nodes"]}
+    node_of.update({pod["name"]: pod["node"] for pod in new["cluster"]["pods"]})
     for guarantee in new["guarantees"]:
-        changes += _guarantee(before.pop(guarantee["key"], None), guarantee)
+        changes += _guarantee(before.pop(guarantee["key"], None), guarantee, node_of)
     changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
     for kind in ("nodes", "pods"):
         was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))
@@ -51,43 +54,66 @@ def text(old: Mapping[str, Any], new: Mapping[str, Any], changes: List[Change]) 
 
 
 def _when(document: Mapping[str, Any]) -> str:
-    import time
-
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(document["run"]["finished"]))
 
 
-def _guarantee(old: Any, new: Mapping[str, Any]) -> List[Change]:
-    title = new["title"]
+def _guarantee(old: Any, new: Mapping[str, Any], node_of: Mapping[str, str]) -> List[Change]:
+    title, unit, total = new["title"], new["unit"], new["passed"] + new["failed"] + new["not_run"]
     if old is None:
-        return [Change("broke", f"{title}: new, {new['failed']} of {_total(new)} {new['unit']} failed")] if new["failed"] else []
-    was, now = _listed(old), _listed(new)
-    changes = _some("broke", title, [now[each] for each in now if each not in was and _complete(old)])
-    changes += _some("mended", title, [was[each] for each in was if each not in now and _complete(new)])
-    if not (_complete(old) and _complete(new)):
-        changes += _classes(title, old, new)
-    if new["not_run"] > old["not_run"]:
-        changes.append(Change("broke", f"{title}: {new['not_run']} of {_total(new)} {new['unit']} not run, before {old['not_run']}"))
-    elif new["not_run"] < old["not_run"] and new["state"] != "failed":
-        changes.append(Change("mended", f"{title}: {new['not_run']} of {_total(new)} {new['unit']} not run, before {old['not_run']}"))
+        return [Change("broke", f"{title}: new, {new['failed']} of {total} {unit} failed")] if new["failed"] else []
+    both = _complete(old) and _complete(new)
+    changes = _checks(title, old, new, node_of) if both else _classes(title, old, new)
+    if new["not_run"] != old["not_run"]:
+        kind = "broke" if new["not_run"] > old["not_run"] else "mended"
+        changes.append(Change(kind, f"{title}: {new['not_run']} of {total} {unit} not run, before {old['not_run']}"))
     return changes
 
 
-def _total(guarantee: Mapping[str, Any]) -> int:
-    total: int = guarantee["passed"] + guarantee["failed"] + guarantee["not_run"]
-    return total
-
-
 def _complete(guarantee: Mapping[str, Any]) -> bool:
-    return len(guarantee["failures"]) >= guarantee["failed"]
+    listed: int = len(guarantee["failures"])
+    return listed >= int(guarantee["failed"])
+
+
+def _checks(title: str, old: Mapping[str, Any], new: Mapping[str, Any], node_of: Mapping[str, str]) -> List[Change]:
+    """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
+    unknown = {(source, target) for source, target, _, _, not_run in new["classes"] if not_run}
+    whole = not new["classes"] and new["not_run"]
+
+    def ran(check: _Check) -> bool:
+        source, target, _ = check
+        if target not in node_of or (source and source not in node_of):
+            return False
+        return not whole and (node_of.get(source, ""), node_of[target]) not in unknown
+
+    was, now = _listed(old), _listed(new)
+    return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
+        "mended", title, [was[each] for each in was if each not in now and ran(each)]
+    )
 
 
 def _listed(guarantee: Mapping[str, Any]) -> Dict[_Check, str]:
-    """Failing checks by who and to whom, and in words. The address's family is part of it, the address not."""
+    """Failing checks by who, to whom and which family, in words."""
     found: Dict[_Check, str] = {}
     for each in guarantee["failures"]:
         ends = f"{each['source']} -> {each['target']}" if each["source"] else each["target"]
-        found[each["source"], each["target"], "6" if ":" in each["address"] else "4"] = f"{ends}: {each['reason']}"
+        family = "IPv6" if ":" in each["address"] else "IPv4"
+        found[each["source"], each["target"], family] = f"{ends}: {each['reason']}"
     return found
+
+
+def _classes(title: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
+    """By pair of nodes: more failing than before broke, fewer was mended, unless they did not run."""
+    was = {(source, target): failed for source, target, _, failed, _ in old["classes"]}
+    worse: List[str] = []
+    better: List[str] = []
+    for source, target, _, after, not_run in new["classes"]:
+        before = was.get((source, target), 0)
+        line = f"{source} to {target}: {after} {new['unit']} failed, before {before}"
+        if after > before:
+            worse.append(line)
+        elif after < before and not not_run:
+            better.append(line)
+    return _some("broke", title, worse) + _some("mended", title, better)
 
 
 def _some(kind: str, title: str, lines: List[str]) -> List[Change]:
@@ -95,18 +121,3 @@ def _some(kind: str, title: str, lines: List[str]) -> List[Change]:
     if len(lines) > SHOWN:
         changes.append(Change(kind, f"{title}: and {len(lines) - SHOWN} more"))
     return changes
-
-
-def _classes(title: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
-    """By pair of nodes: more failing than before broke, fewer was mended."""
-    was = {(each[0], each[1]): each[3] for each in old["classes"]}
-    now = {(each[0], each[1]): each[3] for each in new["classes"]}
-    worse: List[str] = []
-    better: List[str] = []
-    cells: Set[Tuple[str, str]] = was.keys() | now.keys()
-    for cell in sorted(cells):
-        before, after = was.get(cell, 0), now.get(cell, 0)
-        line = f"{cell[0]} to {cell[1]}: {after} {new['unit']} failed, before {before}"
-        if after != before:
-            (worse if after > before else better).append(line)
-    return _some("broke", title, worse) + _some("mended", title, better)

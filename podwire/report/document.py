@@ -196,7 +196,7 @@ def _leases(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any
 
 
 def _usable(block: IPNetwork) -> int:
-    """Addresses for pods: without network address, gateway and, of IPv4, broadcast. Capped: JSON's numbers are small."""
+    """Addresses for pods: without network address, gateway and, of IPv4, broadcast; at most what JSON can count."""
     return max(0, min(block.num_addresses - (3 if block.version == 4 else 2), 1 << 53))
 
 

@@ -23,7 +23,7 @@ def render(document: Mapping[str, Any]) -> str:
         failed = sum("<failure" in test for test in tests)
         skipped = sum("<skipped" in test for test in tests)
         lines.append(
-            f"  <testsuite name={quoted(guarantee['title'])} tests=\"{len(tests)}\" failures=\"{failed}\" "
+            f'  <testsuite name={quoted(guarantee["title"])} tests="{len(tests)}" failures="{failed}" '
             f'errors="0" skipped="{skipped}" time="{seconds:.3f}" timestamp="{stamp}">'
         )
         lines += tests
@@ -65,4 +65,6 @@ def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failur
 
 def _line(failure: Mapping[str, str]) -> str:
     ends = f"{failure['source']} -> {failure['target']}" if failure["source"] else failure["target"]
-    return f"{ends} ({failure['address']}): {failure['reason']}" if failure["address"] else f"{ends}: {failure['reason']}"
+    return (
+        f"{ends} ({failure['address']}): {failure['reason']}" if failure["address"] else f"{ends}: {failure['reason']}"
+    )

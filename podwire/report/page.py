@@ -26,7 +26,9 @@ def render(document: Mapping[str, Any]) -> str:
     style = "\n".join(map(_asset, STYLES))
     script = '"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
     # Nothing is ever loaded, and nothing runs but these very bytes.
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
     cluster, word = document["cluster"], static.VERDICTS[static.state(document)]
     parts: List[str] = [
         "<!doctype html>",

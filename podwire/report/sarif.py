@@ -25,7 +25,7 @@ class Group(NamedTuple):
     """Failures that one result tells of: ``where`` are places, the first the main one."""
 
     what: str
-    count: int
+    failed: int
     failures: Sequence[Mapping[str, str]]
     where: Tuple[str, ...]
 
@@ -80,7 +80,9 @@ def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Gr
     elif guarantee["failed"]:
         found = _by_nodes(guarantee, {name: pod["node"] for name, pod in pods.items()}, nodes)
     if guarantee["not_run"]:
-        found.append(Group("not run", guarantee["not_run"], (), tuple(nodes[each] for each in document["run"]["missing"])))
+        found.append(
+            Group("not run", guarantee["not_run"], (), tuple(nodes[each] for each in document["run"]["missing"]))
+        )
     fallback = cluster["origins"].get("backend", "")
     return [each._replace(where=tuple(filter(None, (*each.where, fallback)))) for each in found]
 
@@ -127,12 +129,13 @@ def _rule(guarantee: Mapping[str, Any]) -> Dict[str, Any]:
 def _result(guarantee: Mapping[str, Any], index: int, group: Group) -> Dict[str, Any]:
     failed = bool(group.failures) or group.what != "not run"
     total = guarantee["passed"] + guarantee["failed"] + guarantee["not_run"]
-    text = f"{guarantee['title']}: {group.count} of {total} {guarantee['unit']} {'failed, ' if failed else ''}{group.what}."
+    what = f"failed, {group.what}" if failed else group.what
+    text = f"{guarantee['title']}: {group.failed} of {total} {guarantee['unit']} {what}."
     for each in group.failures[:SHOWN]:
         ends = f"{each['source']} -> {each['target']}" if each["source"] else each["target"]
         text += f"\n{ends}: {each['reason']}"
     if len(group.failures) > SHOWN:
-        text += f"\nand {group.count - SHOWN} more"
+        text += f"\nand {group.failed - SHOWN} more"
     # The same thing in the next run is the same alert, whatever its counts and reasons are by then.
     digest = hashlib.sha256(f"{guarantee['key']}/{group.what}".encode()).hexdigest()
     result: Dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a node has against what intent asks of it: the objects of its backend, and its reservations. Runs inside the node."""
+"""What a node has against what intent asks of it: its backend's objects and its reservations. Runs inside the node."""
 
 from __future__ import annotations
 

@@ -40,11 +40,8 @@ def body(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _places()
     yield "</main>"
     run = document["run"]
-    yield f'<footer><p>podwire {text(run["podwire"])}{text(_kernel(run))}. Made from <code>results.json</code>.</p></footer>'
-
-
-def _kernel(run: Mapping[str, Any]) -> str:
-    return f", Linux {run['kernel']}" if run["kernel"] else ""
+    made = f"podwire {run['podwire']}" + (f", Linux {run['kernel']}" if run["kernel"] else "")
+    yield f"<footer><p>{text(made)}. Made from <code>results.json</code>.</p></footer>"
 
 
 def _header(document: Mapping[str, Any]) -> Iterator[str]:
@@ -123,7 +120,7 @@ def _causes(document: Mapping[str, Any]) -> Iterator[str]:
         return
     yield '<section aria-labelledby="h-causes"><h2 id="h-causes">Root causes</h2><ol class="causes">'
     for cause in document["causes"]:
-        yield f'<li><h3>{text(cause.get("title") or cause["id"])}</h3>'
+        yield f"<li><h3>{text(cause.get('title') or cause['id'])}</h3>"
         where = " ".join(filter(None, (cause["node"], cause["device"])))
         count = len(cause["pairs"])
         yield f"<p><code>{text(cause['object'])}</code> on {text(where)}"
@@ -142,9 +139,11 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
         return
     yield '<section aria-labelledby="h-failed"><h2 id="h-failed">What failed</h2>'
     for each in failing:
-        yield f'<article><h3>{text(each["title"])}</h3>'
+        yield f"<article><h3>{text(each['title'])}</h3>"
         if each["shared"]:
-            yield '<ul class="shared">' + "".join(f"<li>{text(_capital(line))}</li>" for line in each["shared"]) + "</ul>"
+            yield (
+                '<ul class="shared">' + "".join(f"<li>{text(_capital(line))}</li>" for line in each["shared"]) + "</ul>"
+            )
         failures = each["failures"]
         yield _table(failures[:SHOWN])
         rest = failures[SHOWN : SHOWN + MORE]
@@ -169,11 +168,12 @@ def _table(failures: Sequence[Mapping[str, str]]) -> str:
             data = f'data-source="{text(each["source"])}" data-target="{text(each["target"])}"'
             ends = f'<button type="button" {data}>{ends}</button>'
         rows.append(
-            f"<tr><th scope=\"row\">{ends}</th><td><code>{text(each['address'])}</code></td>"
+            f'<tr><th scope="row">{ends}</th><td><code>{text(each["address"])}</code></td>'
             f"<td>{text(each['cause'])}</td><td>{text(each['reason'])}</td></tr>"
         )
-    head = '<tr><th scope="col">Check</th><th scope="col">Address</th><th scope="col">Cause</th><th scope="col">Seen</th></tr>'
-    return f'<div class="scroll"><table class="failures"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Address", "Cause", "Seen"))
+    table = f'<table class="failures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
 
 
 def _differing(document: Mapping[str, Any]) -> Iterator[str]:
@@ -200,7 +200,8 @@ def _places() -> Iterator[str]:
         ("leases", "Leases"),
         ("routes", "Routes, neighbours and forwarding entries"),
     ):
-        yield f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2><div class="place"></div></section>'
+        yield f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>'
+        yield '<div class="place"></div></section>'
     yield "<noscript><p>The drawings and tables need a browser that runs the scripts inside this file.</p></noscript>"
 
 
@@ -212,4 +213,6 @@ def _icon(state: str) -> str:
         "fail": '<rect x="2" y="2" width="20" height="20" rx="4"/><path d="M8 8l8 8M16 8l-8 8"/>',
         "none": '<circle cx="12" cy="12" r="9.5" stroke-dasharray="4 3"/><path d="M8 12h8"/>',
     }
-    return f'<svg class="icon {name}" viewBox="0 0 24 24" role="img" aria-label="{VERDICTS[state]}">{shapes[name]}</svg>'
+    return (
+        f'<svg class="icon {name}" viewBox="0 0 24 24" role="img" aria-label="{VERDICTS[state]}">{shapes[name]}</svg>'
+    )

@@ -8,7 +8,7 @@ const KINDS = ["pass", "class", "fail", "some", "none", "unknown"];
 function heatmap(view, { open, say, picked }) {
   const { rows, columns } = view;
   const longest = Math.max(...rows.map((row) => row.name.length), ...columns.map((column) => column.name.length));
-  const cell = Math.max(3, Math.min(46, Math.floor(620 / Math.max(rows.length, columns.length))));
+  const cell = Math.max(3, Math.min(50, Math.floor(620 / Math.max(rows.length, columns.length))));
   const labelled = cell >= 11, margin = labelled ? Math.min(150, 14 + longest * 6.6) : 22, gap = cell >= 8 ? 1.5 : 0;
   const width = margin + columns.length * cell + 2, height = margin + rows.length * cell + 2;
   const cursor = shape("rect", { class: "cursor", width: cell, height: cell, visibility: "hidden" });
@@ -71,7 +71,7 @@ function squares(view, cell, gap) {
         const x = j * cell + (cell - gap) / 2, y = i * cell + (cell - gap) / 2;
         if (state.total && cell >= 34) {
           counts.push(shape("text", { class: `count middle${state.kind === "fail" ? " fail" : ""}`, x, y: y + 4 },
-            state.failed ? `✕ ${state.failed}` : state.notRun ? "–" : `${state.passed}`));
+            state.failed ? `✕ ${compact(state.failed)}` : state.notRun ? "–" : compact(state.passed)));
         } else if (state.kind === "fail" && cell >= 9) {
           const r = cell * 0.2;
           crosses += `M${x - r} ${y - r}l${2 * r} ${2 * r}m0 ${-2 * r}l${-2 * r} ${2 * r}`;
@@ -86,6 +86,7 @@ function squares(view, cell, gap) {
 // Lines between the pods of different nodes.
 function edges(view, cell) {
   const borders = (list) => list.map((each, i) => (i && each.group !== list[i - 1].group ? i : 0)).filter(Boolean);
+  if (view.rows.every((row, i) => !i || row.group !== view.rows[i - 1].group)) return null; // a line after each says nothing
   const wide = view.columns.length * cell, high = view.rows.length * cell;
   const d = borders(view.rows).map((i) => `M0 ${i * cell - 0.75}H${wide}`).concat(borders(view.columns).map((j) => `M${j * cell - 0.75} 0V${high}`)).join("");
   return d && shape("path", { class: "edge", d });

@@ -28,7 +28,7 @@ function connectivity(place) {
   const field = (label, id) => element("label", {}, label, element("input", { id, list: "pods", autocomplete: "off", spellcheck: "false", onchange: ends }));
   const ui = {
     select, crumbs: element("div", { class: "crumbs" }), map: element("div"), keys: element("div"), list: element("div", { class: "list" }),
-    say: element("output", { "aria-live": "polite" }),
+    say: element("output", { "aria-live": "polite" }, "Point at a square, or move with the arrow keys; Enter opens it."),
     path: element("div", { class: "path panel", tabindex: "-1", role: "region", "aria-label": "Path of the chosen pair" }),
   };
   const names = element("datalist", { id: "pods" }, [...model.pods.keys()].map((name) => element("option", { value: name })));

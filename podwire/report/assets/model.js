@@ -73,6 +73,7 @@ function worded({ kind, cell }) {
 }
 
 const many = (count) => count.toLocaleString("en");
+const compact = (count) => (count < 10000 ? many(count) : count.toLocaleString("en", { notation: "compact" }));
 
 function plural(count, word) {
   return `${many(count)} ${word}${count === 1 ? "" : "s"}`;

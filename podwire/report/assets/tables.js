@@ -26,7 +26,7 @@ function routes(model, place) {
   const parts = [...byNode].map(([node, own]) => {
     const wrong = own.filter((row) => row[5] !== row[6]).length;
     const made = later(`${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : "all as desired"}`, () =>
-      table(["Kind", "Object", "Towards", "Desired against seen"], [...own].sort((a, b) => (a[5] === a[6]) - (b[5] === b[6])).map((row) => [row[1], code(row[4]), row[3], word(row)])));
+      table(["Kind", "Object", "Towards", "Desired against seen"], [...own].sort((a, b) => (a[5] === a[6]) - (b[5] === b[6])).map((row) => [row[1], element("code", { class: "long" }, row[4]), row[3], word(row)])));
     made.open = wrong > 0 && byNode.size <= 12;
     return made;
   });

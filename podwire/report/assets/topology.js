@@ -1,6 +1,6 @@
 // The picture: nodes on their underlay segments, with pods, bridge, VXLAN device and external interface inside.
 
-const WIDTH = 1160, GAP = 22;
+const WIDTH = 1160, GAP = 16;
 
 function topology(model, place) {
   const parts = new Map(); // what a hop's `at` names -> shapes
@@ -46,11 +46,14 @@ function topology(model, place) {
 function boxSize(model) {
   const most = Math.max(1, ...[...model.nodes.values()].map((node) => node.pods.length));
   const detailed = most <= 8 && model.nodes.size <= 12;
-  const columns = detailed ? 2 : Math.min(most, most > 40 ? 16 : 10);
+  const columns = detailed ? 2 : Math.min(most, Math.ceil(Math.sqrt(most * 2.6)));
   const lines = Math.ceil(most / columns);
-  const pod = detailed ? { width: 122, height: 40, gap: 8 } : most > 40 ? { width: 9, height: 9, gap: 3 } : { width: 11, height: 11, gap: 4 };
-  const width = Math.max(detailed ? 0 : 168, columns * (pod.width + pod.gap) - pod.gap + 28);
-  return { detailed, columns, lines, pod, width, head: 34, height: 34 + lines * (pod.height + pod.gap) + (detailed ? 150 : 112) };
+  const pod = detailed ? { width: 122, height: 40, gap: 8 } : { width: 9, height: 9, gap: 3 };
+  const pad = detailed ? 14 : 10, width = Math.max(112, columns * (pod.width + pod.gap) - pod.gap + 2 * pad);
+  const chip = detailed ? 26 : 18, step = detailed ? 40 : 27, head = 34;
+  const chips = model.cluster.backend.type === "vxlan" ? 2 : 1;
+  const height = head + lines * (pod.height + pod.gap) + 10 + chip + chips * step + 14;
+  return { detailed, columns, lines, pod, pad, width, chip, step, head, height };
 }
 
 const span = (count, size) => count * (size.width + GAP) - GAP;
@@ -82,47 +85,48 @@ function drawGroup(model, group, columns, size, left, top, note) {
   }
   if (indent) made.push(note(at, shape("path", { class: "rail", d: `M${left + 4} ${rails[0]}V${rails[lines - 1]}` })));
   const bottom = rails[lines - 1];
-  const text = group.segment ? `${group.name}  ${group.segment.cidrs.join(", ")}  MTU ${group.segment.mtu}` : group.name;
+  const text = group.segment ? `${group.name} · ${group.segment.cidrs.join(", ")} · MTU ${group.segment.mtu}` : group.name;
   made.push(shape("text", { class: "small", x: left + 4, y: bottom + 18 }, text));
   return { made, left, right, rail: bottom, bottom: bottom + 24 };
 }
 
 function drawNode(model, node, size, x, y, rail, note) {
-  const { cni } = model.cluster, middle = x + size.width / 2, inner = size.width - 28;
+  const { cni } = model.cluster, middle = x + size.width / 2, { pad } = size, inner = size.width - 2 * pad;
   const made = [shape("rect", { x, y, width: size.width, height: size.height, rx: 8 })];
   const failing = failingAt(model, node.name);
-  const full = failing ? `✕ ${many(failing)} failed` : node.pod_cidrs[0] ?? "";
-  made.push(shape("text", { class: "name", x: x + 14, y: y + 22 }, node.name));
-  made.push(shape("text", { class: failing ? "small end hurt" : "address end", x: x + size.width - 14, y: y + 22 }, full));
-  const below = y + size.head + size.lines * (size.pod.height + size.pod.gap) + 14;
-  const wires = [], step = size.detailed ? 40 : 30, height = size.detailed ? 26 : 20;
+  const full = failing ? `✕ ${compact(failing)}${size.width > 200 ? " failed" : ""}` : size.width > 200 ? node.pod_cidrs[0] ?? "" : "";
+  made.push(shape("text", { class: "name", x: x + pad, y: y + 22 }, node.name));
+  made.push(shape("text", { class: failing ? "small end hurt" : "address end", x: x + size.width - pad, y: y + 22 }, full));
+  const below = y + size.head + size.lines * (size.pod.height + size.pod.gap) + 10;
+  const wires = [], { step, chip: height } = size, last = Math.ceil(node.pods.length / size.columns) - 1;
   const wire = (d, ...ends) => wires.push(note(`wires|${node.name}`, shape("path", { class: "wire", d, "data-ends": ends.join(" ; ") })));
   const bar = cni.bridge ? `${node.name}|${cni.bridge}` : `${node.name}|veth`;
   node.pods.forEach((pod, i) => {
-    const px = x + 14 + (i % size.columns) * (size.pod.width + size.pod.gap);
+    const px = x + pad + (i % size.columns) * (size.pod.width + size.pod.gap);
     const py = y + size.head + Math.floor(i / size.columns) * (size.pod.height + size.pod.gap);
     if (size.detailed && !pod.host_network) {
-      const cx = px + size.pod.width + (i % size.columns ? -8 : 4) - (i % size.columns ? size.pod.width - 4 : 0);
-      wire(`M${cx} ${py + size.pod.height / 2}V${below}`, `pod|${pod.name}`, bar);
+      // From the last line straight down, from others through the gap between the columns.
+      const cx = Math.floor(i / size.columns) === last ? px + size.pod.width / 2 : middle;
+      wire(`M${px + size.pod.width / 2} ${py + size.pod.height / 2}H${cx}V${below}`, `pod|${pod.name}`, bar);
     }
     made.push(drawPod(model, pod, size, px, py, note));
   });
   const chip = (at, label, detail, top, width = inner) => {
-    const left = x + 14 + (inner - width) / 2;
+    const left = x + pad + (inner - width) / 2;
     const box = shape("g", { class: "part" }, shape("rect", { x: left, y: top, width, height, rx: 4 }),
-      shape("text", { class: "middle", x: middle, y: top + height / 2 + 4 }, label + (size.detailed && detail ? `  ${detail}` : "")));
+      shape("text", { class: "middle", x: middle, y: top + height / 2 + 4 }, label + (size.detailed && detail ? ` · ${detail}` : "")));
     made.push(note(at, box));
   };
   const gateway = (node.vteps[0]?.address ?? "").replace(/\.0$/, ".1");
   chip(bar, cni.bridge || "routed veth pairs", cni.bridge ? gateway : "", below);
-  let from = below, last = bar;
+  let from = below, above = bar;
   for (const vtep of node.vteps.slice(0, 1)) {
-    wire(`M${middle} ${from + height}V${from + step}`, last, `${node.name}|${vtep.device}`);
+    wire(`M${middle} ${from + height}V${from + step}`, above, `${node.name}|${vtep.device}`);
     from += step;
-    last = `${node.name}|${vtep.device}`;
-    chip(last, node.vteps.map((each) => each.device).join(", "), `VNI ${model.cluster.backend.vni}`, from, inner * 0.8);
+    above = `${node.name}|${vtep.device}`;
+    chip(above, node.vteps.map((each) => each.device).join(", "), `VNI ${model.cluster.backend.vni}`, from, inner * 0.8);
   }
-  wire(`M${middle} ${from + height}V${from + step}`, node.vteps.length ? last : bar, `${node.name}|${node.interface}`);
+  wire(`M${middle} ${from + height}V${from + step}`, above, `${node.name}|${node.interface}`);
   chip(`${node.name}|${node.interface}`, node.interface, node.addresses[0]?.split("/")[0], from + step, inner * 0.8);
   wire(`M${middle} ${from + step + height}V${rail}`, `${node.name}|${node.interface}`, "");
   return shape("g", { class: "node" }, shape("title", {}, `${node.name} ${node.pod_cidrs.join(", ")}`), made[0], wires, made.slice(1));
