@@ -5,13 +5,15 @@ The intent goes through the inventory's own reader, the verdict through the judg
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterator, List, Mapping, Sequence, Tuple
+from collections import Counter
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from podwire.backend import desired
 from podwire.cluster import Cluster
 from podwire.inventory import read
 from podwire.prove import expect
-from podwire.prove.verdict import judge
+from podwire.prove.prober import LISTED
+from podwire.prove.verdict import _count_pairs, judge
 from podwire.report.document import Run, build
 from podwire.report.origins import Origins
 from podwire.report.seen import compare
@@ -23,7 +25,7 @@ Pair = Tuple[str, str]
 def cluster(nodes: int, pods: int, **variables: Any) -> Cluster:
     """``pods`` on each of so many nodes; ``variables`` as in an inventory."""
     hosts = {f"node-{number}": {"pods": pods, **variables} for number in range(1, nodes + 1)}
-    return read(hosts, source="inventories/made-up")
+    return read(hosts, source="made-up,")
 
 
 def racks() -> Cluster:
@@ -33,7 +35,7 @@ def racks() -> Cluster:
     common = {"underlay": underlay, "backend": {"type": "vxlan", "direct_routing": True}, "pods": 2}
     return read(
         {f"node-{rack}{i}": {**common, "node_segment": f"rack-{rack}"} for rack in "ab" for i in (1, 2)},
-        source="inventories/made-up",
+        source="made-up,",
     )
 
 
@@ -77,22 +79,30 @@ def _observed(
     node: str,
     ends: Sequence[expect.Endpoint],
     addresses: Mapping[str, Sequence[str]],
-    broken: Collection[Pair],
+    broken: Set[Pair],
     lost: str,
 ) -> Dict[str, Any]:
-    def fails(source: str, source_node: str, target: expect.Endpoint) -> bool:
-        pairs = ((source, target.pod), (source_node, target.node), (source, target.node), (source_node, target.pod))
-        return any(pair in broken for pair in pairs)
+    towards = {target for _, target in broken}
+    own = [end for end in ends if end.node == node]
 
-    def pairs_of(found: Iterator[expect.Pair], reason: str) -> Dict[str, Any]:
-        return _summary(((p.source.pod, p.target, fails(p.source.pod, node, p.target)) for p in found), reason)
+    def failing(pairs: Iterable[expect.Pair]) -> Iterator[expect.Pair]:
+        for source, target in pairs:
+            sides = ((source.pod, target.pod), (node, target.node), (source.pod, target.node), (node, target.pod))
+            if any(pair in broken for pair in sides):
+                yield expect.Pair(source, target)
+
+    # A million pairs are counted, and walked only where something is broken.
+    hurt = [end for end in ends if towards & {end.pod, end.node}]
+    pairs = (expect.Pair(s, t) for s in own for t in hurt if s.version == t.version and s.pod != t.pod)
+    everything = Counter(dict(_count_pairs(node, ends)))
+    paths = list(expect.mtu_pairs_from(node, ends))
+    agents = [expect.Pair(expect.Endpoint(node, node, end.version, "", 0, True), end) for end in own]
 
     state = desired(intent, node)
     ip = next((str(intent.node(lost).public_ips[0]) for _ in [0] if lost), "")
     have = state._replace(fdb=frozenset(each for each in state.fdb if str(each.destination) != ip))
     pods = [pod.name for pod in intent.pods_of(node) if pod.name in addresses]
     plain = {pod: [text.partition("/")[0] for text in addresses[pod]] for pod in pods}
-    targets = expect.agent_targets(node, ends)
     return {
         "node": node,
         "mtu": intent.mtu,
@@ -101,9 +111,11 @@ def _observed(
         "absent": [],
         "second_owners": {},
         "seconds": 0.4,
-        "pairs": pairs_of(expect.pairs_from(node, ends), "no answer (ICMP, TCP)"),
-        "agents": _summary(((node, end, (node, end.pod) in broken) for end in targets), "no answer (ICMP, TCP)"),
-        "path_mtu": pairs_of(expect.mtu_pairs_from(node, ends), "no answer at any size"),
+        "pairs": _summary({cell[1]: n for cell, n in everything.items()}, failing(pairs), "no answer (ICMP, TCP)"),
+        "agents": _summary(
+            {node: len(agents)}, [each for each in agents if (node, each.target.pod) in broken], "no answer (ICMP, TCP)"
+        ),
+        "path_mtu": _summary(Counter(p.target.node for p in paths), failing(paths), "no answer at any size"),
         "network": {
             "objects": compare(state, State._make(have)),
             "unlisted": 0,
@@ -114,11 +126,12 @@ def _observed(
     }
 
 
-def _summary(ran: Iterator[Tuple[str, expect.Endpoint, bool]], reason: str) -> Dict[str, Any]:
-    towards: Dict[str, List[int]] = {}
-    failures: List[Tuple[str, str, str, str, str]] = []
-    for source, target, failed in ran:
-        towards.setdefault(target.node, [0, 0])[failed] += 1
-        if failed:
-            failures.append((source, target.pod, target.address, "timeout", reason))
-    return {"towards": towards, "failures": failures[:1000]}
+def _summary(expected: Mapping[str, int], failing: Iterable[expect.Pair], reason: str) -> Dict[str, Any]:
+    """As prober.py has it: counts by the targets' node, and the failures up to its bound."""
+    towards = {name: [count, 0] for name, count in expected.items()}
+    listed = []
+    for source, target in failing:
+        towards[target.node][0] -= 1
+        towards[target.node][1] += 1
+        listed.append((source.pod, target.pod, target.address, "timeout", reason))
+    return {"towards": towards, "failures": listed[:LISTED]}
