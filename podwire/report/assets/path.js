@@ -81,7 +81,7 @@ function faults(model, source, target, way) {
   const add = (at, text) => found.set(at, [...(found.get(at) ?? []), text]);
   const place = (node, device) => {
     const exact = way.findIndex((each) => each.node === node && each.device === device);
-    return exact >= 0 ? exact : way.findIndex((each) => each.node === node || each.device === node);
+    return exact >= 0 ? exact : way.findIndex((each) => each.node === node || each.device === node || each.at === `pod|${node}`);
   };
   for (const cause of model.results.causes) {
     if (cause.pairs.length && !cause.pairs.some(([a, b]) => a === source && b === target)) continue;

@@ -92,7 +92,8 @@ function drawGroup(model, group, columns, size, left, top, note) {
 
 function drawNode(model, node, size, x, y, rail, note) {
   const { cni } = model.cluster, middle = x + size.width / 2, { pad } = size, inner = size.width - 2 * pad;
-  const made = [shape("rect", { x, y, width: size.width, height: size.height, rx: 8 })];
+  const box = note(`box|${node.name}`, shape("g", { class: "part box" }, shape("rect", { x, y, width: size.width, height: size.height, rx: 8 })));
+  const made = [box];
   const failing = failingAt(model, node.name);
   const full = failing ? `✕ ${compact(failing)}${size.width > 200 ? " failed" : ""}` : size.width > 200 ? node.pod_cidrs[0] ?? "" : "";
   made.push(shape("text", { class: "name", x: x + pad, y: y + 22 }, node.name));
@@ -175,7 +176,8 @@ function failingAt(model, node) {
 
 function markFaults(model, parts) {
   const mark = (node, device, text) => {
-    const found = parts.get(`${node}|${device}`) ?? parts.get(`pod|${node}`) ?? [];
+    const places = [`${node}|${device}`, `pod|${node}`, `router|${node}`, `segment|${device}`, `box|${node}`];
+    const found = parts.get(places.find((at) => parts.has(at))) ?? [];
     for (const made of found) {
       if (!made.classList.contains("part") || made.classList.contains("bad")) continue;
       made.classList.add("bad");
