@@ -106,7 +106,6 @@ def _observed(
     return {
         "node": node,
         "mtu": intent.mtu,
-        "mtu_mode": "all" if expect.measures_all(ends) else "classes",
         "pods": {pod: {"addresses": plain[pod], "mtu": intent.mtu} for pod in pods},
         "absent": [],
         "second_owners": {},

@@ -7,7 +7,9 @@ compared by their counts instead, so that nothing that broke goes unsaid.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Set, Tuple
+
+from .words import ends
 
 #: Lines for each guarantee and kind of change.
 SHOWN = 10
@@ -27,8 +29,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
     before = {each["key"]: each for each in old["guarantees"]}
     node_of = {node["name"]: node["name"] for node in new["cluster"]["nodes"]}
     node_of.update({pod["name"]: pod["node"] for pod in new["cluster"]["pods"]})
+    gone = {each["name"] for kind in ("nodes", "pods") for each in old["cluster"][kind]} - set(node_of)
     for guarantee in new["guarantees"]:
-        changes += _guarantee(before.pop(guarantee["key"], None), guarantee, node_of)
+        changes += _guarantee(before.pop(guarantee["key"], None), guarantee, node_of, gone)
     changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
     for kind in ("nodes", "pods"):
         was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))
@@ -57,12 +60,12 @@ def _when(document: Mapping[str, Any]) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(document["run"]["finished"]))
 
 
-def _guarantee(old: Any, new: Mapping[str, Any], node_of: Mapping[str, str]) -> List[Change]:
+def _guarantee(old: Any, new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str]) -> List[Change]:
     title, unit, total = new["title"], new["unit"], new["passed"] + new["failed"] + new["not_run"]
     if old is None:
         return [Change("broke", f"{title}: new, {new['failed']} of {total} {unit} failed")] if new["failed"] else []
     both = _complete(old) and _complete(new)
-    changes = _checks(title, old, new, node_of) if both else _classes(title, old, new)
+    changes = _checks(title, old, new, node_of, gone) if both else _classes(title, old, new)
     if new["not_run"] != old["not_run"]:
         kind = "broke" if new["not_run"] > old["not_run"] else "mended"
         changes.append(Change(kind, f"{title}: {new['not_run']} of {total} {unit} not run, before {old['not_run']}"))
@@ -74,16 +77,18 @@ def _complete(guarantee: Mapping[str, Any]) -> bool:
     return listed >= int(guarantee["failed"])
 
 
-def _checks(title: str, old: Mapping[str, Any], new: Mapping[str, Any], node_of: Mapping[str, str]) -> List[Change]:
+def _checks(
+    title: str, old: Mapping[str, Any], new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str]
+) -> List[Change]:
     """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
     unknown = {(source, target) for source, target, _, _, not_run in new["classes"] if not_run}
     whole = not new["classes"] and new["not_run"]
 
     def ran(check: _Check) -> bool:
         source, target, _ = check
-        if target not in node_of or (source and source not in node_of):
+        if whole or {source, target} & gone:
             return False
-        return not whole and (node_of.get(source, ""), node_of[target]) not in unknown
+        return (node_of.get(source, ""), node_of.get(target, "")) not in unknown
 
     was, now = _listed(old), _listed(new)
     return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
@@ -95,9 +100,8 @@ def _listed(guarantee: Mapping[str, Any]) -> Dict[_Check, str]:
     """Failing checks by who, to whom and which family, in words."""
     found: Dict[_Check, str] = {}
     for each in guarantee["failures"]:
-        ends = f"{each['source']} -> {each['target']}" if each["source"] else each["target"]
         family = "IPv6" if ":" in each["address"] else "IPv4"
-        found[each["source"], each["target"], family] = f"{ends}: {each['reason']}"
+        found[each["source"], each["target"], family] = f"{ends(each)}: {each['reason']}"
     return found
 
 

@@ -9,6 +9,7 @@ from ..cluster import Cluster, Node, Pod, vtep_mac, vxlan_device
 from ..model import IPNetwork
 from ..prove.expect import Addresses
 from ..prove.verdict import Failure, Guarantee, Observations, Verdict
+from . import found
 from .origins import Origins
 
 VERSION = 1
@@ -60,7 +61,6 @@ def build(
         "mtu": {
             "expected": cluster.mtu,
             "underlay": cluster.underlay_mtu,
-            "measured": _one({observed.get("mtu_mode", "") for observed in seen.values()}),
         },
         "leases": _leases(cluster, seen),
         "routes": _routes(cluster, seen),
@@ -157,6 +157,9 @@ def _guarantee(each: Guarantee, verdict: Verdict, seen: Mapping[str, Observation
         told = [[Failure(*row) for row in (seen[node].get(table) or {}).get("failures", ())] for node in seen]
         failures = _fairly(told, LISTED) or failures
     nodes = set(verdict.nodes)
+    # Who is at the ends of a guarantee's checks follows from its key, or from what failed.
+    sources = each.key == "agents" or any(failure.source in nodes for failure in failures)
+    targets = each.key == "nodes" or any(failure.target in nodes for failure in failures)
     return {
         "key": each.key,
         "title": each.title,
@@ -165,7 +168,9 @@ def _guarantee(each: Guarantee, verdict: Verdict, seen: Mapping[str, Observation
         "passed": each.passed,
         "failed": each.failed,
         "not_run": each.not_run,
-        "sources": "nodes" if each.key == "agents" or any(f.source in nodes for f in failures) else "pods",
+        "seconds": float(getattr(each, "seconds", 0)),
+        "sources": "nodes" if sources else "pods",
+        "targets": "nodes" if targets else "pods",
         "shared": list(each.shared),
         "notes": list(each.notes),
         "failures": [failure._asdict() for failure in failures],
@@ -185,7 +190,7 @@ def _leases(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any
     """The nodes' blocks, and the addresses reserved in them (rows: node, address, container, interface, pod)."""
     reservations = []
     for node, observed in seen.items():
-        for address, container, interface, pod in observed.get("network", {}).get("reservations", ()):
+        for address, container, interface, pod in _network(observed).get("reservations", ()):
             reservations.append([node, address, container, interface, pod])
     subnets = [
         {"node": node.name, "cidr": str(cidr), "size": _usable(cidr)}
@@ -205,9 +210,9 @@ def _routes(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any
     peers = _peers(cluster)
     rows = []
     for node, observed in seen.items():
-        for kind, device, towards, text, desired, there in observed.get("network", {}).get("objects", ()):
+        for kind, device, towards, text, desired, there in _network(observed).get("objects", ()):
             rows.append([node, kind, device, peers.get(towards, ""), text, desired, there])
-    unlisted = sum(observed.get("network", {}).get("unlisted", 0) for observed in seen.values())
+    unlisted = sum(_network(observed).get("unlisted", 0) for observed in seen.values())
     return {"rows": rows, "unlisted": unlisted}
 
 
@@ -222,9 +227,12 @@ def _peers(cluster: Cluster) -> Dict[str, str]:
     return found
 
 
-def _one(values: Any) -> str:
-    found = sorted(value for value in values if value)
-    return found[0] if found else ""
+def _network(observed: Observations) -> Mapping[str, Any]:
+    """What a node told of itself: held against intent, or as it was found."""
+    if "network" in observed or "snapshot" not in observed:
+        known: Mapping[str, Any] = observed.get("network", {})
+        return known
+    return found.network(observed["snapshot"])
 
 
 def _texts(values: Sequence[object]) -> List[str]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..xmltext import content, quoted
+from .words import line
 
 #: Failures shown in one test.
 SHOWN = 20
@@ -14,12 +15,11 @@ SHOWN = 20
 
 def render(document: Mapping[str, Any]) -> str:
     """The whole file."""
-    seconds = document["run"]["probe_seconds"]
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(document["run"]["finished"]))
     node_of = {pod["name"]: pod["node"] for pod in document["cluster"]["pods"]}
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for guarantee in document["guarantees"]:
-        tests = _tests(guarantee, node_of)
+        tests, seconds = _tests(guarantee, node_of), guarantee["seconds"]
         failed = sum("<failure" in test for test in tests)
         skipped = sum("<skipped" in test for test in tests)
         lines.append(
@@ -52,7 +52,7 @@ def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failur
     head = f'    <testcase classname="podwire.{guarantee["key"]}" name={quoted(name)} time="0"'
     told = f"{failed} of {sum(counts)} {guarantee['unit']} failed" + (f", {not_run} not run" if not_run else "")
     if failed:
-        lines = [_line(each) for each in failures[:SHOWN]]
+        lines = [line(each) for each in failures[:SHOWN]]
         more = failed - len(lines)
         text = content("\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]))
         causes = " ".join(dict.fromkeys(each["cause"] for each in failures))
@@ -61,10 +61,3 @@ def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failur
         told = f"{not_run} of {sum(counts)} {guarantee['unit']} not run"
         return f"{head}><skipped message={quoted(told)}/></testcase>"
     return head + "/>"
-
-
-def _line(failure: Mapping[str, str]) -> str:
-    ends = f"{failure['source']} -> {failure['target']}" if failure["source"] else failure["target"]
-    return (
-        f"{ends} ({failure['address']}): {failure['reason']}" if failure["address"] else f"{ends}: {failure['reason']}"
-    )

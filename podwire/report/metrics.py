@@ -70,7 +70,7 @@ def _classes(document: Mapping[str, Any]) -> Iterator[Sample]:
 def _differing(document: Mapping[str, Any]) -> Iterator[Sample]:
     counts = {node["name"]: 0 for node in document["cluster"]["nodes"]}
     for node, *_, desired, there in document["routes"]["rows"]:
-        counts[node] += desired != there
+        counts[node] += desired is not None and desired != there
     return (({"node": node}, count) for node, count in counts.items())
 
 

@@ -14,6 +14,8 @@ from collections import defaultdict
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import quote
 
+from .words import ends
+
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 #: Pairs of nodes with a result each; where more fail, each node has one.
 MOST_PAIRS = 20
@@ -83,7 +85,7 @@ def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Gr
         found.append(
             Group("not run", guarantee["not_run"], (), tuple(nodes[each] for each in document["run"]["missing"]))
         )
-    fallback = cluster["origins"].get("backend", "")
+    fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
     return [each._replace(where=tuple(filter(None, (*each.where, fallback)))) for each in found]
 
 
@@ -94,8 +96,8 @@ def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: M
         if failed:
             counts[tuple(sorted({source, target}))] += failed
     for each in guarantee["failures"]:
-        ends = {node_of.get(name, name) for name in (each["source"], each["target"]) if name}
-        listed[tuple(sorted(ends))].append(each)
+        concerned = {node_of.get(name, name) for name in (each["source"], each["target"])}
+        listed[tuple(sorted(concerned & set(nodes)))].append(each)
     if not counts:
         counts.update({key: len(failures) for key, failures in listed.items()})
     if len(counts) > MOST_PAIRS:
@@ -105,13 +107,9 @@ def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: M
                 listed[(node,)] += listed[key] if key != (node,) else []
             if len(key) > 1:
                 del counts[key]
+    words = {0: "in the cluster", 1: "at {}", 2: "between {} and {}"}
     return [
-        Group(
-            f"between {' and '.join(key)}" if len(key) > 1 else f"at {key[0]}",
-            count,
-            listed[key],
-            tuple(nodes.get(node, "") for node in key),
-        )
+        Group(words[len(key)].format(*key), count, listed[key], tuple(nodes[node] for node in key))
         for key, count in sorted(counts.items())
     ]
 
@@ -132,8 +130,7 @@ def _result(guarantee: Mapping[str, Any], index: int, group: Group) -> Dict[str,
     what = f"failed, {group.what}" if failed else group.what
     text = f"{guarantee['title']}: {group.failed} of {total} {guarantee['unit']} {what}."
     for each in group.failures[:SHOWN]:
-        ends = f"{each['source']} -> {each['target']}" if each["source"] else each["target"]
-        text += f"\n{ends}: {each['reason']}"
+        text += f"\n{ends(each)}: {each['reason']}"
     if len(group.failures) > SHOWN:
         text += f"\nand {group.failed - SHOWN} more"
     # The same thing in the next run is the same alert, whatever its counts and reasons are by then.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Mapping, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, Tuple
 
 from ..backend import desired, scope
 from ..cluster import Cluster
@@ -83,8 +83,3 @@ def _reservations(network: str) -> List[Tuple[str, str, str, str]]:
         return []
     ordered = sorted(leases.items(), key=lambda each: (each[0].version, int(each[0])))
     return [(str(ip), claim.container_id, claim.ifname, alive.get(claim.container_id, "")) for ip, claim in ordered]
-
-
-def differs(network: Mapping[str, Any]) -> Set[str]:
-    """The kinds of objects that are not as desired in what ``describe`` gave."""
-    return {row[0] for row in network.get("objects", ()) if row[4] != row[5]}

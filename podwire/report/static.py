@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import time
-from typing import Any, Iterator, List, Mapping, Sequence
+from typing import Any, Iterator, List, Mapping, Sequence, Set
+
+from .words import ends
 
 #: Failing checks shown at once, and behind a click, for each guarantee.
 SHOWN, MORE = 5, 200
@@ -138,6 +140,7 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
     if not failing:
         return
     yield '<section aria-labelledby="h-failed"><h2 id="h-failed">What failed</h2>'
+    known = {each["name"] for kind in ("nodes", "pods") for each in document["cluster"][kind]}
     for each in failing:
         yield f"<article><h3>{text(each['title'])}</h3>"
         if each["shared"]:
@@ -145,10 +148,10 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
                 '<ul class="shared">' + "".join(f"<li>{text(_capital(line))}</li>" for line in each["shared"]) + "</ul>"
             )
         failures = each["failures"]
-        yield _table(failures[:SHOWN])
+        yield _table(failures[:SHOWN], known)
         rest = failures[SHOWN : SHOWN + MORE]
         if rest:
-            yield f"<details><summary>{len(rest)} more of {each['failed']:,}</summary>{_table(rest)}</details>"
+            yield f"<details><summary>{len(rest)} more of {each['failed']:,}</summary>{_table(rest, known)}</details>"
         if each["failed"] > SHOWN + len(rest):
             unshown = each["failed"] - min(len(failures), SHOWN) - len(rest)
             yield f'<p class="note">{unshown:,} more are counted in the heatmap below.</p>'
@@ -160,15 +163,16 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _table(failures: Sequence[Mapping[str, str]]) -> str:
+def _table(failures: Sequence[Mapping[str, str]], known: Set[str]) -> str:
+    """Failing checks; those between pods and nodes that the page can draw a path for are buttons."""
     rows: List[str] = []
     for each in failures:
-        ends = f"{text(each['source'])} → {text(each['target'])}" if each["source"] else text(each["target"])
-        if each["source"]:
+        check = text(ends(each, "→"))
+        if {each["source"], each["target"]} <= known:
             data = f'data-source="{text(each["source"])}" data-target="{text(each["target"])}"'
-            ends = f'<button type="button" {data}>{ends}</button>'
+            check = f'<button type="button" {data}>{check}</button>'
         rows.append(
-            f'<tr><th scope="row">{ends}</th><td><code>{text(each["address"])}</code></td>'
+            f'<tr><th scope="row">{check}</th><td><code>{text(each["address"])}</code></td>'
             f"<td>{text(each['cause'])}</td><td>{text(each['reason'])}</td></tr>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Address", "Cause", "Seen"))
@@ -177,7 +181,7 @@ def _table(failures: Sequence[Mapping[str, str]]) -> str:
 
 
 def _differing(document: Mapping[str, Any]) -> Iterator[str]:
-    rows = [row for row in document["routes"]["rows"] if row[5] != row[6]]
+    rows = [row for row in document["routes"]["rows"] if row[5] is not None and row[5] != row[6]]
     if not rows:
         return
     yield '<section aria-labelledby="h-differs"><h2 id="h-differs">Where nodes differ from intent</h2>'

@@ -15,6 +15,7 @@ from podwire.cli import main
 from podwire.model import FdbEntry, Link
 from podwire.report import DOCUMENT, OUTPUTS, SCHEMA, document, junit, metrics, sarif, write
 from podwire.report.compare import broke, compare, text
+from podwire.report.found import network
 from podwire.report.origins import hosts_in, pack, unpack
 from podwire.report.seen import compare as differences
 from tests import documents
@@ -244,6 +245,86 @@ def test_objects_that_differ_from_intent_are_found() -> None:
     assert "(has: mtu 1400 -> 1450)" in told["link", "flannel.1", False]
     assert ("link", "left", True) in told and ("route", "flannel.1", False) in told
     assert str(wrong) == told["fdb", "flannel.1", True] and str(entry) == told["fdb", "flannel.1", False]
+
+
+SNAPSHOT = {
+    "namespace": {
+        "links": [
+            {"name": "eth0", "kind": "", "mtu": 1500, "mac": "02:00:00:00:00:01", "up": True},
+            {
+                "name": "vxlan7", "kind": "vxlan", "mtu": 1450, "mac": "02:00:00:00:00:02", "up": True,
+                "vxlan": {"vni": 7, "port": 4789, "local": "172.30.0.11"},
+            },
+        ],
+        "routes": [
+            {"destination": "0.0.0.0/0", "gateway": "172.30.0.1", "device": "eth0", "kind": "unicast"},
+            {"destination": "10.244.1.0/24", "next_hop": 9, "kind": "unicast"},
+            {"destination": "10.244.0.255/32", "device": "eth0", "kind": "broadcast"},
+        ],
+        "next_hops": [{"id": 9, "gateway": "10.244.1.0", "device": "vxlan7"}],
+        "neighbours": [
+            {"device": "vxlan7", "address": "10.244.1.0", "state": "permanent", "mac": "02:00:00:00:00:03"},
+            {"device": "eth0", "address": "172.30.0.1", "state": "reachable", "mac": "02:00:00:00:00:04"},
+        ],
+        "fdb": [
+            {"device": "vxlan7", "mac": "02:00:00:00:00:03", "destination": "172.30.0.12"},
+            {"device": "veth1", "mac": "02:00:00:00:00:05", "master": "cni0"},
+        ],
+    },
+    "sandboxes": {"web": {"container": "4f", "namespace": {}}},
+    "reservations": {"net": {"10.244.0.2": ["4f", "eth0"], "10.244.0.3": ["gone", "eth0"]}},
+}  # fmt: skip
+
+
+def test_nodes_that_somebody_else_set_up_are_shown_as_found(healthy: Document) -> None:
+    told = network(SNAPSHOT)
+    assert [(kind, device, towards) for kind, device, towards, *_ in told["objects"]] == [
+        ("link", "vxlan7", ""),
+        ("route", "eth0", "0.0.0.0/0"),
+        ("route", "vxlan7", "10.244.1.0/24"),
+        ("neighbour", "vxlan7", "10.244.1.0"),
+        ("fdb", "vxlan7", "172.30.0.12"),
+    ]
+    assert told["reservations"] == [("10.244.0.2", "4f", "eth0", "web"), ("10.244.0.3", "gone", "eth0", "")]
+    assert all(desired is None and seen for *_, desired, seen in told["objects"])
+    document = deepcopy(healthy)
+    rows = [
+        ["node-1", kind, device, "", text, desired, seen] for kind, device, _, text, desired, seen in told["objects"]
+    ]
+    document["routes"]["rows"] = rows
+    assert 'podwire_differing_objects{cluster="list-939b354f",node="node-1"} 0' in metrics.render(document)
+
+
+def test_guarantees_of_any_shape_have_their_place_in_every_file(broken: Document, tmp_path: Path) -> None:
+    """Failures towards nodes, addresses and nothing at all, with no counts by pair of nodes."""
+    told = deepcopy(broken)
+    failures = [
+        {"source": "node-1", "target": "node-2", "address": "", "cause": "no FDB entry", "reason": "no FDB entry"},
+        {"source": "node-1", "target": "10.244.0.9", "address": "", "cause": "leaked", "reason": "is reserved"},
+        {"source": "node-2", "target": "", "address": "", "cause": "fragments", "reason": "made 3 fragments"},
+        {"source": "", "target": "10.0.0.0/8", "address": "", "cause": "overlap", "reason": "overlaps"},
+    ]
+    own = {"key": "own-checks", "title": "own", "failures": failures, "failed": 4, "state": "failed", "classes": []}
+    told["guarantees"].append({**told["guarantees"][0], **own})
+    write(told, str(tmp_path))
+    (test,) = [t for t in ElementTree.parse(tmp_path / "junit.xml").iter("testcase") if "own" in t.get("classname", "")]
+    assert "node-2: made 3 fragments" in "".join(test.itertext())
+    results = json.loads((tmp_path / "results.sarif").read_text())["runs"][0]["results"]
+    said = [
+        each["message"]["text"]
+        for each in results
+        if each["ruleId"] == "podwire/own-checks" and each["level"] == "error"
+    ]
+    assert len(said) == 4 and all(each["locations"] for each in results)
+    assert any("in the cluster" in each for each in said) and any("between node-1 and node-2" in each for each in said)
+    page = (tmp_path / "index.html").read_text()
+    assert 'data-source="node-1" data-target="node-2"' in page and 'data-target="10.244.0.9"' not in page
+    assert compare(told, told) == []
+    mended = {
+        **told,
+        "guarantees": [*told["guarantees"][:-1], {**told["guarantees"][-1], "failures": [], "failed": 0, "not_run": 0}],
+    }
+    assert sum(change.kind == "mended" for change in compare(told, mended)) == 5
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
@@ -182,6 +183,48 @@ def test_causes_are_drawn_where_they_are(shown: Any) -> None:
     assert "ip link set to-b mtu 1500" in opened.run("document.querySelector('.causes').textContent")
     opened.click(".failures tbody tr:nth-child(2) button")
     assert opened.run(BAD) == [], "the cause is not this pair's"
+
+
+def test_checks_towards_nodes_and_what_comparisons_found(shown: Any, broken: Dict[str, Any]) -> None:
+    """Guarantees that this page knows nothing of but their shape."""
+    told = deepcopy(broken)
+    told["routes"]["rows"] = []
+    failure = {
+        "source": "node-2-pod-1",
+        "target": "node-2",
+        "address": "172.30.0.12",
+        "cause": "timeout",
+        "reason": "no answer",
+    }
+    nodes = [["node-1", "node-1", 2, 0, 0], ["node-2", "node-2", 1, 1, 0], ["node-3", "node-3", 2, 0, 0]]
+    extra = {"title": "pods reach their node", "key": "nodes", "targets": "nodes", "classes": nodes}
+    told["guarantees"].insert(0, {**guarantee_like(), **extra, "failures": [failure], "failed": 1, "passed": 5})
+    stale = {
+        "source": "node-1",
+        "target": "node-2",
+        "address": "",
+        "cause": "stale MAC",
+        "reason": "flannel.1 has a stale MAC",
+    }
+    told["guarantees"].append(
+        {**guarantee_like(), "title": "consistent", "key": "own", "failures": [stale], "failed": 1}
+    )
+    opened = shown(told)
+    assert opened.run(TITLE) == "node-2-pod-1 → node-2"
+    hops = "[...document.querySelectorAll('.hops li:not(.zone) b')].map(e => e.textContent)"
+    assert opened.run(hops) == ["eth0", "cni0", "node"]
+    opened.click(".heat .hit", 0.5 / 3, 0.5 / 6)
+    assert opened.run(TITLE) == "node-1-pod-1 → node-1"
+    opened.click("article:nth-of-type(2) .failures button")
+    assert opened.run(TITLE) == "node-1-pod-1 → node-2-pod-1"
+    (bad,) = opened.run(BAD)
+    assert bad.startswith("flannel.1") and "stale MAC" in bad
+
+
+def guarantee_like() -> Dict[str, Any]:
+    """Fields that every guarantee has, of one without classes."""
+    same = {"unit": "checks", "state": "failed", "not_run": 0, "seconds": 0, "sources": "pods", "targets": "pods"}
+    return {**same, "shared": [], "notes": [], "classes": [], "passed": 0}
 
 
 def test_a_thousand_pods(shown: Any, large: Dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ function connectivity(place) {
 // Both fields name somebody: show their path.
 function ends() {
   const [source, target] = ["from", "to"].map((id) => document.getElementById(id).value.trim());
-  if (source !== target && (model.pods.has(source) || model.nodes.has(source)) && model.pods.has(target)) pick(source, target);
+  if (source !== target && known(source) && known(target)) pick(source, target);
 }
 
 // The squares of the level that is chosen: all pods where they are few, else all nodes, or two nodes' pods.
@@ -53,8 +53,8 @@ function currentView() {
   }
   const all = [...model.nodes.values()].flatMap((node) => node.pods);
   const sources = guarantee.sources === "nodes" ? (level ? [{ name: level[0], group: level[0] }] : nodes) : pods(level ? model.nodes.get(level[0]).pods : all);
-  const targets = pods(level ? model.nodes.get(level[1]).pods : all);
-  const state = (i, j) => guarantee.sources === "nodes" && sources[i].name !== targets[j].group ? { kind: "" } : pairState(guarantee, sources[i].name, targets[j].name, model);
+  const targets = guarantee.targets === "nodes" ? (level ? [{ name: level[1], group: level[1] }] : nodes) : pods(level ? model.nodes.get(level[1]).pods : all);
+  const state = (i, j) => (guarantee.sources === "nodes" || guarantee.targets === "nodes") && sources[i].group !== targets[j].group ? { kind: "" } : pairState(guarantee, sources[i].name, targets[j].name, model);
   const names = level ? { row: level[0], column: level[1] } : { row: "pod", column: "pod" };
   return { title: level ? `Pods of ${level[0]} to pods of ${level[1]}` : "Pairs of pods", rows: sources, columns: targets, names, state };
 }
@@ -96,10 +96,14 @@ function asList(guarantee) {
   return table(["From pods of", "To pods of", "#Expected", "#Passed", "#Failed", "#Not run"], rows, caption);
 }
 
+function known(name) {
+  return model.pods.has(name) || model.nodes.has(name);
+}
+
 // The pair to begin with: one that failed, or one between two nodes.
 function firstPair() {
   for (const guarantee of [chosen.guarantee, ...drawn].filter(Boolean)) {
-    const failure = guarantee.failures.find((each) => each.source && model.pods.has(each.target));
+    const failure = guarantee.failures.find((each) => known(each.source) && known(each.target));
     if (failure) return [failure.source, failure.target];
   }
   const pods = [...model.pods.values()];
@@ -111,8 +115,9 @@ function firstOf(guarantee, from, to) {
   const failing = guarantee.failures.find((each) => model.nodeOf(each.source) === from && model.nodeOf(each.target) === to);
   if (failing) return [failing.source, failing.target];
   const sources = guarantee.sources === "nodes" ? [from] : model.nodes.get(from).pods.map((pod) => pod.name);
-  const target = model.nodes.get(to).pods.find((pod) => pod.name !== sources[0]);
-  return sources[0] && target && [sources[0], target.name];
+  const targets = guarantee.targets === "nodes" ? [to] : model.nodes.get(to).pods.map((pod) => pod.name);
+  const target = targets.find((name) => name !== sources[0]);
+  return sources[0] && target && [sources[0], target];
 }
 
 function pick(source, target) {
@@ -120,7 +125,7 @@ function pick(source, target) {
   for (const [id, name] of [["from", source], ["to", target]]) document.getElementById(id).value = name;
   const way = hops(model, source, target), wrong = faults(model, source, target, way);
   const least = Math.min(...way.map((each) => each.mtu ?? Infinity));
-  const swap = model.pods.has(source) && element("button", { type: "button", onclick: () => pick(target, source) }, "Swap direction");
+  const swap = model.pods.has(source) && model.pods.has(target) && element("button", { type: "button", onclick: () => pick(target, source) }, "Swap direction");
   replace(ui.path, element("h3", {}, `${source} → ${target}`), element("ul", { class: "results" }, results(source, target)),
     element("ol", { class: "hops" }, way.flatMap((each, i) => [
       (i === 0 || way[i - 1].zone !== each.zone) && element("li", { class: "zone" }, element("span", {}, each.zone)),
@@ -139,7 +144,8 @@ function pick(source, target) {
 
 // Expected against seen, guarantee by guarantee.
 function results(source, target) {
-  return drawn.filter((guarantee) => (guarantee.sources === "nodes") === model.nodes.has(source) || guarantee.failing.has(key(source, target)))
+  const fits = (guarantee) => (guarantee.sources === "nodes") === model.nodes.has(source) && (guarantee.targets === "nodes") === model.nodes.has(target);
+  return drawn.filter((guarantee) => fits(guarantee) || guarantee.failing.has(key(source, target)))
     .map((guarantee) => [guarantee, pairState(guarantee, source, target, model)]).filter(([, state]) => state.kind).map(([guarantee, state]) =>
       element("li", {}, icon({ pass: "passed", class: "passed", fail: "failed" }[state.kind] ?? "not run"),
         element("span", {}, `Expected: ${guarantee.title}`, element("small", {}, `Seen: ${state.failures ? state.failures.map((each) => each.reason).join("; ") : worded(state)}`))));

@@ -8,10 +8,13 @@ function indexed(results) {
   for (const pod of pods.values()) nodes.get(pod.node)?.pods.push(pod);
   const model = { results, cluster: results.cluster, nodes, pods, nodeOf: (name) => pods.get(name)?.node ?? name };
   model.guarantees = results.guarantees.map((guarantee) => withPairs(guarantee, model));
-  model.differing = results.routes.rows.filter((row) => row[5] !== row[6]).map(
+  model.differing = results.routes.rows.filter(differs).map(
     ([node, kind, device, peer, text, desired]) => ({ node, kind, device, peer, text, desired }));
   return model;
 }
+
+// Desired and not seen, or seen and not desired; where intent says nothing, nothing differs.
+const differs = (row) => row[5] !== null && row[5] !== row[6];
 
 // Adds: classes by pair of nodes, failures by pair, and how many failures of a class are listed.
 function withPairs(guarantee, model) {
@@ -51,14 +54,14 @@ function pairState(guarantee, source, target, model) {
   return { kind: sampled ? "class" : "pass", cell };
 }
 
-// How many checks a class has if every pair is checked.
+// How many checks a class has if every pair is checked, once for each family that both have.
 function everyPair(guarantee, from, to, model) {
-  const counted = (pods) => pods.filter((pod) => guarantee.key !== "mtu" || !pod.host_network).length;
-  const targets = counted(model.nodes.get(to).pods);
-  if (guarantee.sources === "nodes") return targets;
-  const sources = counted(model.nodes.get(from).pods);
-  return from === to ? sources * (sources - 1) : sources * targets;
+  if (guarantee.sources === "nodes" || guarantee.targets === "nodes") return 0;
+  const having = (node, version) => model.nodes.get(node).pods.filter((pod) => !pod.host_network && versionsOf(pod).has(version)).length;
+  return [4, 6].reduce((sum, version) => sum + having(from, version) * (having(to, version) - (from === to ? 1 : 0)), 0);
 }
+
+const versionsOf = (pod) => new Set(pod.addresses.map((each) => (each.includes(":") ? 6 : 4)));
 
 const WORDS = {
   "": "not expected", pass: "passed", class: "passed by class", fail: "failed", some: "partly failed",

@@ -10,7 +10,7 @@ function hops(model, source, target) {
   const back = inside(model, far, to, version).reverse();
   if (near === far) {
     const bridge = out.find((hop) => hop.bridge);
-    return [...out, ...back.filter((hop) => !bridge || !hop.bridge)];
+    return [...out, ...back.filter((each) => !bridge || !each.bridge)];
   }
   const way = underlay(cluster, near, far);
   const vtep = tunnel(model, near, far, version, from, to);
@@ -66,8 +66,7 @@ function underlay(cluster, near, far) {
 }
 
 function shared(from, to) {
-  const versions = (pod) => new Set((pod?.addresses ?? ["4"]).map((each) => (each.includes(":") ? 6 : 4)));
-  return versions(from).has(4) && (!to || versions(to).has(4)) ? 4 : 6;
+  return [from, to].every((pod) => !pod || versionsOf(pod).has(4)) ? 4 : 6;
 }
 
 function address(node, version) {
@@ -93,6 +92,14 @@ function faults(model, source, target, way) {
     if (!ends.includes(row.node) || (row.peer && row.peer !== other)) continue;
     const at = place(row.node, row.device);
     if (at >= 0) add(at, `${row.desired ? "missing or different" : "not wanted"}: ${row.text}`);
+  }
+  // What a comparison of nodes found, at the device that it names.
+  for (const guarantee of model.guarantees.filter((each) => !each.classes.size)) {
+    for (const failure of guarantee.failures) {
+      if (!ends.includes(failure.source) || ![source, target, ...ends].includes(failure.target)) continue;
+      const named = way.findIndex((each) => each.node === failure.source && failure.reason.includes(each.device));
+      add(named >= 0 ? named : place(failure.source, ""), `${failure.target}: ${failure.reason}`);
+    }
   }
   return found;
 }

@@ -22,11 +22,11 @@ function routes(model, place) {
   const rows = model.results.routes.rows, byNode = new Map();
   for (const row of rows) byNode.set(row[0], [...(byNode.get(row[0]) ?? []), row]);
   const word = ([, , , , , desired, seen]) =>
-    element("span", { class: desired === seen ? "tag pass" : "tag" }, desired ? (seen ? "as desired" : "✕ missing or different") : "✕ not wanted");
+    element("span", { class: desired === null || desired === seen ? "tag pass" : "tag" }, desired === null ? "seen" : desired ? (seen ? "as desired" : "✕ missing or different") : "✕ not wanted");
   const parts = [...byNode].map(([node, own]) => {
-    const wrong = own.filter((row) => row[5] !== row[6]).length;
-    const made = later(`${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : "all as desired"}`, () =>
-      table(["Kind", "Object", "Towards", "Desired against seen"], [...own].sort((a, b) => (a[5] === a[6]) - (b[5] === b[6])).map((row) => [row[1], element("code", { class: "long" }, row[4]), row[3], word(row)])));
+    const wrong = own.filter(differs).length;
+    const made = later(`${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : own.some((row) => row[5] === null) ? "as found" : "all as desired"}`, () =>
+      table(["Kind", "Object", "Towards", "Desired against seen"], [...own].sort((a, b) => differs(b) - differs(a)).map((row) => [row[1], element("code", { class: "long" }, row[4]), row[3], word(row)])));
     made.open = wrong > 0 && byNode.size <= 12;
     return made;
   });
