@@ -8,9 +8,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from ..cluster import Cluster, Node, Pod, vtep_mac, vxlan_device
 from ..model import IPNetwork
 from ..prove.expect import Addresses
-from ..prove.verdict import Failure, Guarantee, Observations, Verdict
+from ..prove.verdict import Failure, Guarantee, Verdict
 from . import found
 from .origins import Origins
+
+#: One node's, as its prober told it.
+Observations = Mapping[str, Any]
 
 VERSION = 1
 #: Failing checks that the document lists for each guarantee; every one of them is counted.
@@ -55,6 +58,7 @@ def build(
             "probe_seconds": verdict.seconds,
             "limit": None if run.limit is None else list(run.limit),
             "missing": list(verdict.missing),
+            "inferred": list(getattr(verdict, "inferred", ())),
         },
         "cluster": _cluster(cluster, addresses, seen, origins),
         "guarantees": [_guarantee(each, verdict, seen) for each in verdict.guarantees],

@@ -68,6 +68,7 @@ def _header(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<dl class="facts">'
     yield from (f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts)
     yield "</dl>"
+    yield from (f'<p class="note">Inferred: {text(each)}</p>' for each in run["inferred"])
     yield "</header>"
 
 
