@@ -48,12 +48,8 @@ def test_a_run_leaves_a_report(built: Playbooks) -> None:
     document = document_of(built)
     assert document["ok"] and document["run"]["limit"] is None
     assert {path.name for path in report_of(built).iterdir()} == {DOCUMENT, os.path.basename(SCHEMA), *OUTPUTS}
-    assert [(each["key"], each["passed"]) for each in document["guarantees"]][:4] == [
-        ("unique", 6),
-        ("pods", 30),
-        ("agents", 6),
-        ("mtu", 30),
-    ]
+    passed = {each["key"]: each["passed"] for each in document["guarantees"]}
+    assert passed.items() >= {"unique": 6, "pods": 30, "agents": 6, "mtu": 30}.items()
     jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema: ./run test installs it")
     jsonschema.Draft202012Validator(json.loads(Path(SCHEMA).read_text())).validate(document)
 
