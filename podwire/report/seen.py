@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Tuple
 
 from ..backend import desired, scope
 from ..cluster import Cluster
@@ -10,7 +10,7 @@ from ..errors import IpamError
 from ..ipam.store import DATA_DIR, Store
 from ..kernel import Namespace, show
 from ..model import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route
-from ..plan import kind_of, link_differences, link_recreation
+from ..plan import KEYS, kind_of, link_differences, link_recreation
 from ..state import State
 
 #: Objects that are as desired are listed up to so many a node; those that are not, always.
@@ -41,10 +41,19 @@ def compare(wanted: State, current: State) -> List[Row]:
     """Every object that one of both has, in dependency order. Pure."""
     rows = _links(wanted.links, current.links)
     for name in State._fields[1:]:
-        want: FrozenSet[Any] = getattr(wanted, name)
-        have: FrozenSet[Any] = getattr(current, name)
-        rows += sorted([_row(each, each in want, each in have) for each in want | have])
+        rows += _differences(getattr(wanted, name), getattr(current, name), KEYS[name])
     return rows
+
+
+def _differences(want: FrozenSet[Any], have: FrozenSet[Any], key: Callable[[Any], Any]) -> List[Row]:
+    """Of one kind, sorted. What stands under the key of a desired object in its place is told with it."""
+    instead = {key(each): each for each in have - want}
+    rows = [_row(each, True, True) for each in want & have]
+    for each in want - have:
+        other = instead.pop(key(each), None)
+        kind, device, towards, text, *seen = _row(each, True, False)
+        rows.append((kind, device, towards, text if other is None else f"{text} (has: {other})", seen[0], seen[1]))
+    return sorted(rows + [_row(each, False, True) for each in instead.values()])
 
 
 def _links(wanted: FrozenSet[Link], current: FrozenSet[Link]) -> List[Row]:

@@ -14,6 +14,7 @@ SHOWN, MORE = 5, 200
 OBJECTS = 20
 
 VERDICTS = {"passed": "Passed", "failed": "Failed", "not run": "Not proven"}
+_COUNTED = (("passed", "passed"), ("failed", "failed"), ("not_run", "not run"))
 _ICONS = {"passed": "pass", "failed": "fail", "not run": "none"}
 
 
@@ -84,10 +85,14 @@ def _sentence(document: Mapping[str, Any], whole: str) -> str:
 
 
 def _lead(document: Mapping[str, Any]) -> str:
-    missing = document["run"]["missing"]
-    counts = [f"{each['passed']:,} of {_total(each):,} {each['unit']}" for each in document["guarantees"]]
-    told = "; ".join(counts)
-    return f"{told}. No report from {', '.join(missing)}." if missing else f"{told}."
+    guarantees, missing = document["guarantees"], document["run"]["missing"]
+    counts = [(sum(each[key] for each in guarantees), word) for key, word in _COUNTED]
+    told = ", ".join(f"{count:,} {word}" for count, word in counts if count) or "nothing to check"
+    lines = [f"checks: {told}"]
+    shared = next((each["shared"][0] for each in guarantees if each["shared"]), "")
+    lines += [f"failing {shared}"] if shared else []
+    lines += [f"no report from {', '.join(missing)}"] if missing else []
+    return "; ".join(lines) + "."
 
 
 def _total(guarantee: Mapping[str, Any]) -> int:
@@ -99,9 +104,12 @@ def _guarantees(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<section aria-labelledby="h-guarantees"><h2 id="h-guarantees">Guarantees</h2><ul class="guarantees">'
     for each in document["guarantees"]:
         total = _total(each)
-        extra = [f"{each[key]:,} {word}" for key, word in (("failed", "failed"), ("not_run", "not run")) if each[key]]
+        extra = [f"{each[key]:,} {word}" for key, word in _COUNTED[1:] if each[key]]
         counts = f"{each['passed']:,} of {total:,} {each['unit']}" + (f" ({', '.join(extra)})" if extra else "")
-        yield f'<li class="{_ICONS[each["state"]]}">{_icon(each["state"])}<span class="title">{text(each["title"])}'
+        title = text(each["title"])
+        if each["failed"]:
+            title = f'<a href="#failed-{text(each["key"])}">{title}</a>'
+        yield f'<li class="{_ICONS[each["state"]]}">{_icon(each["state"])}<span class="title">{title}'
         yield from (f"<small>{text(note)}</small>" for note in each["notes"])
         yield f'</span><span class="counts">{text(counts)}</span>{_bar(each, total)}</li>'
     yield "</ul></section>"
@@ -143,7 +151,7 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<section aria-labelledby="h-failed"><h2 id="h-failed">What failed</h2>'
     known = {each["name"] for kind in ("nodes", "pods") for each in document["cluster"][kind]}
     for each in failing:
-        yield f"<article><h3>{text(each['title'])}</h3>"
+        yield f'<article id="failed-{text(each["key"])}"><h3>{text(each["title"])}</h3>'
         if each["shared"]:
             yield (
                 '<ul class="shared">' + "".join(f"<li>{text(_capital(line))}</li>" for line in each["shared"]) + "</ul>"

@@ -12,7 +12,7 @@ import pytest
 
 from podwire.backend import desired
 from podwire.cli import main
-from podwire.model import FdbEntry, Link
+from podwire.model import Link, MacAddress
 from podwire.report import DOCUMENT, OUTPUTS, SCHEMA, document, junit, metrics, sarif, write
 from podwire.report.compare import broke, compare, text
 from podwire.report.found import network
@@ -234,17 +234,19 @@ def test_objects_that_differ_from_intent_are_found() -> None:
     wanted = desired(intent, "node-1")
     assert all(row[4] and row[5] for row in differences(wanted, wanted))
     (entry,) = wanted.fdb
-    wrong = FdbEntry(entry.device, entry.mac, intent.node("node-1").public_ips[0])
+    wrong = entry._replace(destination=intent.node("node-1").public_ips[0])
+    other = entry._replace(mac=MacAddress(bytes(6)))
     (link,) = [each for each in wanted.links if each.kind == "vxlan"]
     have = wanted._replace(
-        fdb=frozenset({wrong}),
+        fdb=frozenset({wrong, other}),
         links=frozenset({link._replace(mtu=1400), Link("left", "vxlan")}),
         routes=frozenset(),
     )
-    told = {(kind, device, seen): text for kind, device, _, text, _, seen in differences(wanted, have) if True}
+    told = {(kind, device, seen): text for kind, device, _, text, _, seen in differences(wanted, have)}
     assert "(has: mtu 1400 -> 1450)" in told["link", "flannel.1", False]
     assert ("link", "left", True) in told and ("route", "flannel.1", False) in told
-    assert str(wrong) == told["fdb", "flannel.1", True] and str(entry) == told["fdb", "flannel.1", False]
+    assert told["fdb", "flannel.1", False] == f"{entry} (has: {wrong})"
+    assert told["fdb", "flannel.1", True] == str(other)
 
 
 SNAPSHOT = {

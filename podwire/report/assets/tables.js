@@ -26,7 +26,7 @@ function routes(model, place) {
   const parts = [...byNode].map(([node, own]) => {
     const wrong = own.filter(differs).length;
     const made = later(`${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : own.some((row) => row[5] === null) ? "as found" : "all as desired"}`, () =>
-      table(["Kind", "Object", "Towards", "Desired against seen"], [...own].sort((a, b) => differs(b) - differs(a)).map((row) => [row[1], element("code", { class: "long" }, row[4]), row[3], word(row)])));
+      table(["Kind", "Object", "Towards", "Desired against seen"], [...own].sort((a, b) => differs(b) - differs(a)).map((row) => [row[1], element("code", { class: "long" }, row[4]), element("span", { class: "name" }, row[3]), word(row)])));
     made.open = wrong > 0 && byNode.size <= 12;
     return made;
   });
