@@ -86,9 +86,8 @@ def _sentence(document: Mapping[str, Any], whole: str) -> str:
 
 def _lead(document: Mapping[str, Any]) -> str:
     guarantees, missing = document["guarantees"], document["run"]["missing"]
-    counts = [(sum(each[key] for each in guarantees), word) for key, word in _COUNTED]
-    told = ", ".join(f"{count:,} {word}" for count, word in counts if count) or "nothing to check"
-    lines = [f"checks: {told}"]
+    passed, *others = [(sum(each[key] for each in guarantees), word) for key, word in _COUNTED]
+    lines = [", ".join([f"{passed[0]:,} checks passed", *(f"{count:,} {word}" for count, word in others if count)])]
     shared = next((each["shared"][0] for each in guarantees if each["shared"]), "")
     lines += [f"failing {shared}"] if shared else []
     lines += [f"no report from {', '.join(missing)}"] if missing else []

@@ -122,6 +122,16 @@ def test_text_that_xml_cannot_hold_is_still_xml(broken: Document) -> None:
     assert '"quote" ]]> <b> &' in "".join(ElementTree.fromstring(junit.render(told)).itertext())
 
 
+def test_sarif_is_sarif(broken: Document, healthy: Document, large: Document) -> None:
+    oracle = pytest.importorskip("sarif_pydantic", reason="needs sarif-pydantic: ./run test installs it")
+    for told in (broken, healthy, large):
+        log = json.loads(sarif.render(told))
+        oracle.Sarif.model_validate(log)
+    log["runs"][0]["results"][0]["level"] = "dreadful"
+    with pytest.raises(ValueError):
+        oracle.Sarif.model_validate(log)
+
+
 def test_sarif_points_at_the_inventory(broken: Document) -> None:
     results = json.loads(sarif.render(broken))["runs"][0]["results"]
     pods = next(each for each in results if each["ruleId"] == "podwire/pods" and each["level"] == "error")
