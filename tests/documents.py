@@ -98,7 +98,9 @@ def _observed(
     # A million pairs are counted, and walked only where something is broken.
     hurt = [end for end in ends if towards & {end.pod, end.node}]
     pairs = (expect.Pair(s, t) for s in own for t in hurt if s.version == t.version and s.pod != t.pod)
-    everything = Counter(dict(_count_pairs(node, ends)))
+    everything: Dict[str, int] = Counter()
+    for (_, name), count in _count_pairs(node, ends):  # once for each family
+        everything[name] += count
     paths = list(expect.mtu_pairs_from(node, ends))
     agents = [expect.Pair(expect.Endpoint(node, node, end.version, "", 0, True), end) for end in own]
 
@@ -114,7 +116,7 @@ def _observed(
         "absent": [],
         "second_owners": {},
         "seconds": 0.4,
-        "pairs": _summary({cell[1]: n for cell, n in everything.items()}, failing(pairs), "no answer (ICMP, TCP)"),
+        "pairs": _summary(everything, failing(pairs), "no answer (ICMP, TCP)"),
         "agents": _summary(
             {node: len(agents)}, [each for each in agents if (node, each.target.pod) in broken], "no answer (ICMP, TCP)"
         ),

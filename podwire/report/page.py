@@ -17,8 +17,19 @@ from .static import text
 
 _ASSETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets")
 STYLES = ("base.css", "verdict.css", "drawing.css", "print.css")
-#: In this order: each uses only what stands before it.
-SCRIPTS = ("dom.js", "model.js", "path.js", "topology.js", "heatmap.js", "tables.js", "main.js")
+#: In this order: main.js runs, and what stands before it is only defined by then.
+SCRIPTS = (
+    "dom.js",
+    "model.js",
+    "path.js",
+    "node.js",
+    "topology.js",
+    "heatmap.js",
+    "tables.js",
+    "views.js",
+    "pair.js",
+    "main.js",
+)
 
 
 def render(document: Mapping[str, Any]) -> str:

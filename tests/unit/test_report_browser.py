@@ -185,6 +185,34 @@ def test_causes_are_drawn_where_they_are(shown: Any) -> None:
     assert opened.run(BAD) == [], "the cause is not this pair's"
 
 
+@pytest.mark.parametrize(("nodes", "pods"), [(1, 0), (1, 1), (2, 0), (1, 9)])
+def test_clusters_with_next_to_nothing_in_them(shown: Any, nodes: int, pods: int) -> None:
+    opened = shown(documents.document(documents.cluster(nodes, pods)))
+    assert opened.run("document.querySelectorAll('.topology .node').length") == nodes
+
+
+def test_of_two_families_the_one_that_fails_is_drawn(shown: Any) -> None:
+    two: Dict[str, Any] = {
+        "cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"],
+        "node_prefix_length": {"ipv4": 24, "ipv6": 64},
+    }
+    two["service_cidrs"] = ["10.96.0.0/16", "fd00:10:96::/112"]
+    two["underlay"] = {"segments": {"underlay": {"cidrs": ["172.30.0.0/16", "fd00:30::/64"]}}}
+    told = documents.document(documents.cluster(2, 1, **two), broken={("node-1", "node-2")})
+    seen = "document.querySelector('.path .results small').textContent"
+    devices = "[...document.querySelectorAll('.hops li:not(.zone) b')].map(e => e.textContent)[2]"
+    opened = shown(told)
+    assert (opened.run(seen), opened.run(devices)) == ("Seen: IPv4 and IPv6: no answer (ICMP, TCP)", "flannel.1")
+    for each in told["guarantees"]:
+        each["failures"] = [failure for failure in each["failures"] if ":" in failure["address"]]
+        each["failed"] //= 2
+        each["classes"] = [
+            [*ends, passed + failed // 2, failed // 2, 0] for *ends, passed, failed, _ in each["classes"]
+        ]
+    opened = shown(told)
+    assert (opened.run(seen), opened.run(devices)) == ("Seen: no answer (ICMP, TCP)", "flannel-v6.1")
+
+
 def test_checks_towards_nodes_and_what_comparisons_found(shown: Any, broken: Dict[str, Any]) -> None:
     """Guarantees that this page knows nothing of but their shape."""
     told = deepcopy(broken)

@@ -30,13 +30,40 @@ function replace(parent, ...children) {
 function table(head, rows, caption) {
   const numeric = head.map((name) => name.startsWith("#"));
   const cell = (tag, content, i, extra) =>
-    element(tag, { ...extra, class: numeric[i] && "number" }, typeof content === "number" ? content.toLocaleString("en") : content);
-  return element("div", { class: "scroll" },
-    element("table", {},
+    element(
+      tag,
+      { ...extra, class: numeric[i] && "number" },
+      typeof content === "number" ? content.toLocaleString("en") : content,
+    );
+  return element(
+    "div",
+    { class: "scroll" },
+    element(
+      "table",
+      {},
       caption && element("caption", {}, caption),
-      element("thead", {}, element("tr", {}, head.map((name, i) => cell("th", name.replace("#", ""), i, { scope: "col" })))),
-      element("tbody", {}, rows.map((row) => element("tr", {},
-        row.map((content, i) => (i ? cell("td", content, i) : cell("th", content, i, { scope: "row" }))))))));
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          head.map((name, i) => cell("th", name.replace("#", ""), i, { scope: "col" })),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        rows.map((row) =>
+          element(
+            "tr",
+            {},
+            row.map((content, i) => (i ? cell("td", content, i) : cell("th", content, i, { scope: "row" }))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 // later(summary, make): details whose content is made when they are opened for the first time.

@@ -1,11 +1,12 @@
 // The way of a packet from one pod to another, hop by hop, with MTU and with what is wrong where.
 
-// hops(model, source, target): [{zone, device, what, mtu, at}]; `at` names the part in the topology.
-function hops(model, source, target) {
+// hops(model, source, target, version): [{zone, device, what, mtu, at}]; `at` names the part in the topology.
+function hops(model, source, target, version) {
   const { cluster } = model;
-  const from = model.pods.get(source), to = model.pods.get(target);
-  const near = model.nodes.get(model.nodeOf(source)), far = model.nodes.get(model.nodeOf(target));
-  const version = shared(from, to);
+  const from = model.pods.get(source),
+    to = model.pods.get(target);
+  const near = model.nodes.get(model.nodeOf(source)),
+    far = model.nodes.get(model.nodeOf(target));
   const out = inside(model, near, from, version);
   const back = inside(model, far, to, version).reverse();
   if (near === far) {
@@ -14,10 +15,11 @@ function hops(model, source, target) {
   }
   const way = underlay(cluster, near, far);
   const vtep = tunnel(model, near, far, version, from, to);
-  const device = (node) => [
-    vtep && hop(node, vtep, "VXLAN tunnel end", node.vteps.find((each) => each.device === vtep)?.mtu),
-    !(node === near ? from : to)?.host_network && hop(node, node.interface, address(node, version), node.mtu),
-  ].filter(Boolean);
+  const device = (node) =>
+    [
+      vtep && hop(node, vtep, "VXLAN tunnel end", node.vteps.find((each) => each.device === vtep)?.mtu),
+      !(node === near ? from : to)?.host_network && hop(node, node.interface, address(node, version), node.mtu),
+    ].filter(Boolean);
   return [...out, ...device(near), ...way, ...device(far).reverse(), ...back];
 }
 
@@ -27,7 +29,8 @@ function hop(node, device, what, mtu, more = {}) {
 
 // From the pod to where its node's routing begins; a node's own agent and hostNetwork pods begin there.
 function inside(model, node, pod, version) {
-  const { cni } = model.cluster, mtu = model.results.mtu.expected;
+  const { cni } = model.cluster,
+    mtu = model.results.mtu.expected;
   if (!pod) return [hop(node, "node", "the node's own agent", null, { at: "" })];
   const ip = pod.addresses.find((each) => (version === 6) === each.includes(":")) ?? "no address";
   if (pod.host_network) return [hop(node, node.interface, `${pod.name} on the host's network, ${ip}`, node.mtu)];
@@ -41,12 +44,13 @@ function tunnel(model, near, far, version, from, to) {
   const { backend } = model.cluster;
   if (backend.type !== "vxlan" || from?.host_network || to?.host_network) return null;
   const direct = backend.direct_routing && near.networks.some((network) => far.networks.includes(network));
-  return direct ? null : near.vteps.find((each) => each.version === version)?.device ?? null;
+  return direct ? null : (near.vteps.find((each) => each.version === version)?.device ?? null);
 }
 
 // Segments and routers between two nodes: breadth first, as few routers as possible.
 function underlay(cluster, near, far) {
-  const start = near.ports[0]?.segment, goal = far.ports[0]?.segment;
+  const start = near.ports[0]?.segment,
+    goal = far.ports[0]?.segment;
   if (!start || !goal) return [{ zone: "underlay", device: "underlay", what: "", mtu: null, at: "" }];
   const before = new Map([[start, null]]);
   for (const segment of before.keys()) {
@@ -60,7 +64,14 @@ function underlay(cluster, near, far) {
     const { mtu, cidrs } = cluster.segments.find((each) => each.name === at);
     way.unshift({ zone: "underlay", device: at, what: `segment ${cidrs.join(", ")}`, mtu, at: `segment|${at}` });
     const step = before.get(at);
-    if (step) way.unshift({ zone: "underlay", device: step.router.name, what: "router", mtu: null, at: `router|${step.router.name}` });
+    if (step)
+      way.unshift({
+        zone: "underlay",
+        device: step.router.name,
+        what: "router",
+        mtu: null,
+        at: `router|${step.router.name}`,
+      });
   }
   return way;
 }
@@ -80,7 +91,9 @@ function faults(model, source, target, way) {
   const add = (at, text) => found.set(at, [...(found.get(at) ?? []), text]);
   const place = (node, device) => {
     const exact = way.findIndex((each) => each.node === node && each.device === device);
-    return exact >= 0 ? exact : way.findIndex((each) => each.node === node || each.device === node || each.at === `pod|${node}`);
+    return exact >= 0
+      ? exact
+      : way.findIndex((each) => each.node === node || each.device === node || each.at === `pod|${node}`);
   };
   for (const cause of model.results.causes) {
     if (cause.pairs.length && !cause.pairs.some(([a, b]) => a === source && b === target)) continue;

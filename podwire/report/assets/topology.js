@@ -1,6 +1,7 @@
 // The picture: nodes on their underlay segments, with pods, bridge, VXLAN device and external interface inside.
 
-const WIDTH = 1160, GAP = 16;
+const WIDTH = 1160,
+  GAP = 16;
 
 function topology(model, place) {
   const parts = new Map(); // what a hop's `at` names -> shapes
@@ -8,35 +9,54 @@ function topology(model, place) {
   const size = boxSize(model);
   const groups = grouped(model);
   const rows = Math.max(...groups.map((group) => group.nodes.length));
-  const beside = groups.length > 1 && groups.reduce((sum, group) => sum + span(group.nodes.length, size), 0) + GAP * 2 * groups.length <= WIDTH;
+  const beside =
+    groups.length > 1 &&
+    groups.reduce((sum, group) => sum + span(group.nodes.length, size), 0) + GAP * 2 * groups.length <= WIDTH;
   const drawing = [];
-  let x = 0, y = 0, bottom = 0;
+  let x = 0,
+    y = 0,
+    bottom = 0;
   const rails = new Map();
   for (const group of groups) {
-    const columns = beside ? group.nodes.length : Math.max(1, Math.min(group.nodes.length, Math.floor((WIDTH - 40) / (size.width + GAP))));
+    const columns = beside
+      ? group.nodes.length
+      : Math.max(1, Math.min(group.nodes.length, Math.floor((WIDTH - 40) / (size.width + GAP))));
     const drawn = drawGroup(model, group, columns, size, x, y, note);
     drawing.push(drawn.made);
     rails.set(group.name, drawn);
     bottom = Math.max(bottom, drawn.bottom);
-    if (beside) x += span(columns, size) + GAP * 3; else y = drawn.bottom + 34;
+    if (beside) x += span(columns, size) + GAP * 3;
+    else y = drawn.bottom + 34;
   }
   const routers = drawRouters(model, rails, bottom + 46, beside, note);
-  const width = Math.max(beside ? x - GAP * 3 : 0, ...[...rails.values()].map((rail) => rail.right)) + (model.cluster.routers.length && !beside ? 40 : 2);
+  const width =
+    Math.max(beside ? x - GAP * 3 : 0, ...[...rails.values()].map((rail) => rail.right)) +
+    (model.cluster.routers.length && !beside ? 40 : 2);
   const height = model.cluster.routers.length ? bottom + 92 : bottom + 8;
   const title = `Topology: ${plural(model.nodes.size, "node")}, ${plural(model.pods.size, "pod")}`;
-  const picture = shape("svg", { class: "topology", viewBox: `-2 -2 ${width + 4} ${height + 4}`, role: "img", "aria-label": title },
-    shape("title", {}, title), routers, drawing);
+  const picture = shape(
+    "svg",
+    { class: "topology", viewBox: `-2 -2 ${width + 4} ${height + 4}`, role: "img", "aria-label": title },
+    shape("title", {}, title),
+    routers,
+    drawing,
+  );
   picture.style.maxWidth = `${Math.round(width * 1.15)}px`;
   markFaults(model, parts);
   place.classList.add("panel");
-  replace(place, element("div", { class: "scroll" }, picture), later("The picture as a table", () => asTable(model)));
+  replace(
+    place,
+    element("div", { class: "scroll" }, picture),
+    later("The picture as a table", () => asTable(model)),
+  );
   return (way) => {
     for (const made of [...parts.values()].flat()) made.classList.remove("on");
     for (const each of way) for (const made of parts.get(each.at) ?? []) made.classList.add("on");
     for (const node of new Set(way.map((each) => each.node).filter(Boolean))) {
       const devices = way.filter((each) => each.node === node).map((each) => each.at);
       for (const made of parts.get(`wires|${node}`) ?? []) {
-        if (made.dataset.ends.split(" ; ").every((end) => end === "" || devices.includes(end))) made.classList.add("on");
+        if (made.dataset.ends.split(" ; ").every((end) => end === "" || devices.includes(end)))
+          made.classList.add("on");
       }
     }
   };
@@ -49,8 +69,11 @@ function boxSize(model) {
   const columns = detailed ? 2 : Math.min(most, Math.ceil(Math.sqrt(most * 2.6)));
   const lines = Math.ceil(most / columns);
   const pod = detailed ? { width: 122, height: 40, gap: 8 } : { width: 9, height: 9, gap: 3 };
-  const pad = detailed ? 14 : 10, width = Math.max(112, columns * (pod.width + pod.gap) - pod.gap + 2 * pad);
-  const chip = detailed ? 26 : 18, step = detailed ? 40 : 27, head = 34;
+  const pad = detailed ? 14 : 10,
+    width = Math.max(112, columns * (pod.width + pod.gap) - pod.gap + 2 * pad);
+  const chip = detailed ? 26 : 18,
+    step = detailed ? 40 : 27,
+    head = 34;
   const chips = model.cluster.backend.type === "vxlan" ? 2 : 1;
   const height = head + lines * (pod.height + pod.gap) + 10 + chip + chips * step + 14;
   return { detailed, columns, lines, pod, pad, width, chip, step, head, height };
@@ -65,7 +88,11 @@ function grouped(model) {
     const name = node.ports[0]?.segment ?? "underlay";
     groups.set(name, [...(groups.get(name) ?? []), node]);
   }
-  const found = [...groups].map(([name, nodes]) => ({ name, nodes, segment: model.cluster.segments.find((each) => each.name === name) }));
+  const found = [...groups].map(([name, nodes]) => ({
+    name,
+    nodes,
+    segment: model.cluster.segments.find((each) => each.name === name),
+  }));
   return found.filter((group) => group.nodes.length || group.segment);
 }
 
@@ -73,10 +100,12 @@ function drawGroup(model, group, columns, size, left, top, note) {
   const lines = Math.max(1, Math.ceil(group.nodes.length / columns));
   const indent = lines > 1 ? 22 : 0;
   const right = left + indent + span(Math.max(columns, 1), size);
-  const made = [], rails = [];
+  const made = [],
+    rails = [];
   const at = `segment|${group.name}`;
   for (let line = 0; line < lines; line++) {
-    const y = top + line * (size.height + 44), rail = y + size.height + 20;
+    const y = top + line * (size.height + 44),
+      rail = y + size.height + 20;
     group.nodes.slice(line * columns, (line + 1) * columns).forEach((node, i) => {
       made.push(drawNode(model, node, size, left + indent + i * (size.width + GAP), y, rail, note));
     });
@@ -85,92 +114,49 @@ function drawGroup(model, group, columns, size, left, top, note) {
   }
   if (indent) made.push(note(at, shape("path", { class: "rail", d: `M${left + 4} ${rails[0]}V${rails[lines - 1]}` })));
   const bottom = rails[lines - 1];
-  const text = group.segment ? `${group.name} · ${group.segment.cidrs.join(", ")} · MTU ${group.segment.mtu}` : group.name;
+  const text = group.segment
+    ? `${group.name} · ${group.segment.cidrs.join(", ")} · MTU ${group.segment.mtu}`
+    : group.name;
   made.push(shape("text", { class: "small", x: left + 4, y: bottom + 18 }, text));
   return { made, left, right, rail: bottom, bottom: bottom + 24 };
 }
 
-function drawNode(model, node, size, x, y, rail, note) {
-  const { cni } = model.cluster, middle = x + size.width / 2, { pad } = size, inner = size.width - 2 * pad;
-  const box = note(`box|${node.name}`, shape("g", { class: "part box" }, shape("rect", { x, y, width: size.width, height: size.height, rx: 8 })));
-  const made = [box];
-  const failing = failingAt(model, node.name);
-  const full = failing ? `✕ ${compact(failing)}${size.width > 200 ? " failed" : ""}` : size.width > 200 ? node.pod_cidrs[0] ?? "" : "";
-  made.push(shape("text", { class: "name", x: x + pad, y: y + 22 }, node.name));
-  made.push(shape("text", { class: failing ? "small end hurt" : "address end", x: x + size.width - pad, y: y + 22 }, full));
-  const below = y + size.head + size.lines * (size.pod.height + size.pod.gap) + 10;
-  const wires = [], { step, chip: height } = size, last = Math.ceil(node.pods.length / size.columns) - 1;
-  const wire = (d, ...ends) => wires.push(note(`wires|${node.name}`, shape("path", { class: "wire", d, "data-ends": ends.join(" ; ") })));
-  const bar = cni.bridge ? `${node.name}|${cni.bridge}` : `${node.name}|veth`;
-  node.pods.forEach((pod, i) => {
-    const px = x + pad + (i % size.columns) * (size.pod.width + size.pod.gap);
-    const py = y + size.head + Math.floor(i / size.columns) * (size.pod.height + size.pod.gap);
-    if (size.detailed && !pod.host_network) {
-      // From the last line straight down, from others through the gap between the columns.
-      const cx = Math.floor(i / size.columns) === last ? px + size.pod.width / 2 : middle;
-      wire(`M${px + size.pod.width / 2} ${py + size.pod.height / 2}H${cx}V${below}`, `pod|${pod.name}`, bar);
-    }
-    made.push(drawPod(model, pod, size, px, py, note));
-  });
-  const chip = (at, label, detail, top, width = inner) => {
-    const left = x + pad + (inner - width) / 2;
-    const box = shape("g", { class: "part" }, shape("rect", { x: left, y: top, width, height, rx: 4 }),
-      shape("text", { class: "middle", x: middle, y: top + height / 2 + 4 }, label + (size.detailed && detail ? ` · ${detail}` : "")));
-    made.push(note(at, box));
-  };
-  const gateway = (node.vteps[0]?.address ?? "").replace(/\.0$/, ".1");
-  chip(bar, cni.bridge || "routed veth pairs", cni.bridge ? gateway : "", below);
-  let from = below, above = bar;
-  for (const vtep of node.vteps.slice(0, 1)) {
-    wire(`M${middle} ${from + height}V${from + step}`, above, `${node.name}|${vtep.device}`);
-    from += step;
-    above = `${node.name}|${vtep.device}`;
-    chip(above, node.vteps.map((each) => each.device).join(", "), `VNI ${model.cluster.backend.vni}`, from, inner * 0.8);
-  }
-  wire(`M${middle} ${from + height}V${from + step}`, above, `${node.name}|${node.interface}`);
-  chip(`${node.name}|${node.interface}`, node.interface, node.addresses[0]?.split("/")[0], from + step, inner * 0.8);
-  wire(`M${middle} ${from + step + height}V${rail}`, `${node.name}|${node.interface}`, "");
-  return shape("g", { class: "node" }, shape("title", {}, `${node.name} ${node.pod_cidrs.join(", ")}`), made[0], wires, made.slice(1));
-}
-
-function drawPod(model, pod, size, x, y, note) {
-  const { width, height } = size.pod;
-  const title = `${pod.name} ${pod.addresses.join(", ")}${pod.host_network ? " (host network)" : ""}`;
-  const inside = size.detailed ? [
-    shape("text", { x: x + 10, y: y + 17 }, clipped(pod.name, 16)),
-    shape("text", { class: "address", x: x + 10, y: y + 32 }, clipped(pod.addresses[0] ?? "no address", 17)),
-  ] : [];
-  const absent = !pod.host_network && pod.mtu === null ? " absent" : "";
-  return note(`pod|${pod.name}`, shape("g", { class: `part${absent}` },
-    shape("title", {}, title), shape("rect", { x, y, width, height, rx: size.detailed ? 6 : 2 }), inside));
-}
-
-const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-
 function drawRouters(model, rails, y, beside, note) {
-  const drawn = [], { routers } = model.cluster;
+  const drawn = [],
+    { routers } = model.cluster;
   routers.forEach((router, i) => {
     const ends = router.ports.map((port) => rails.get(port.segment)).filter(Boolean);
     if (!ends.length) return;
     const all = [...rails.values()];
     const x = ((all[0].left + Math.max(...all.map((rail) => rail.right))) / (routers.length + 1)) * (i + 1);
     for (const rail of ends) {
-      const d = beside ? `M${Math.min(Math.max(x, rail.left + 30), rail.right - 30)} ${rail.rail}V${y - 18}H${x}V${y}`
+      const d = beside
+        ? `M${Math.min(Math.max(x, rail.left + 30), rail.right - 30)} ${rail.rail}V${y - 18}H${x}V${y}`
         : `M${rail.right} ${rail.rail}H${Math.max(...all.map((each) => each.right)) + 14 + 8 * i}V${y + 18}H${x + 70}`;
       drawn.push(note(`router|${router.name}`, shape("path", { class: "wire", d })));
     }
-    drawn.push(note(`router|${router.name}`, shape("g", { class: "part router" },
-      shape("rect", { x: x - 70, y, width: 140, height: 36, rx: 18 }),
-      shape("text", { class: "middle", x, y: y + 22 }, `${clipped(router.name, 14)} (router)`))));
+    drawn.push(
+      note(
+        `router|${router.name}`,
+        shape(
+          "g",
+          { class: "part router" },
+          shape("rect", { x: x - 70, y, width: 140, height: 36, rx: 18 }),
+          shape("text", { class: "middle", x, y: y + 22 }, `${clipped(router.name, 14)} (router)`),
+        ),
+      ),
+    );
   });
   return drawn;
 }
 
 // Failing checks between pods that a node has at either end.
 function failingAt(model, node) {
-  const guarantee = model.guarantees.find((each) => each.key === "pods") ?? model.guarantees.find((each) => each.classes.size);
+  const guarantee =
+    model.guarantees.find((each) => each.key === "pods") ?? model.guarantees.find((each) => each.classes.size);
   let count = 0;
-  for (const cell of guarantee?.classes.values() ?? []) if (cell.source === node || cell.target === node) count += cell.failed;
+  for (const cell of guarantee?.classes.values() ?? [])
+    if (cell.source === node || cell.target === node) count += cell.failed;
   return count;
 }
 
@@ -181,8 +167,10 @@ function markFaults(model, parts) {
     for (const made of found) {
       if (!made.classList.contains("part") || made.classList.contains("bad")) continue;
       made.classList.add("bad");
-      const box = made.querySelector("rect"), at = (name) => Number(box.getAttribute(name));
-      const x = at("x") + at("width") - 14, y = at("y") + at("height") / 2;
+      const box = made.querySelector("rect"),
+        at = (name) => Number(box.getAttribute(name));
+      const x = at("x") + at("width") - 14,
+        y = at("y") + at("height") / 2;
       made.append(shape("title", {}, text), shape("path", { class: "cross", d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8` }));
     }
   };
@@ -192,10 +180,25 @@ function markFaults(model, parts) {
 
 function asTable(model) {
   const rows = [...model.nodes.values()].map((node) => [
-    node.name, node.pods.length > 12 ? plural(node.pods.length, "pod") : node.pods.map((pod) => pod.name).join(", ") || "none",
-    model.cluster.cni.bridge || "routed veth pairs", node.vteps.map((each) => each.device).join(", ") || "none",
-    `${node.interface} ${node.addresses.join(", ")}`, node.ports.map((port) => port.segment).join(", ") || "unknown", failingAt(model, node.name),
+    node.name,
+    node.pods.length > 12 ? plural(node.pods.length, "pod") : node.pods.map((pod) => pod.name).join(", ") || "none",
+    model.cluster.cni.bridge || "routed veth pairs",
+    node.vteps.map((each) => each.device).join(", ") || "none",
+    `${node.interface} ${node.addresses.join(", ")}`,
+    node.ports.map((port) => port.segment).join(", ") || "unknown",
+    failingAt(model, node.name),
   ]);
-  const routers = model.cluster.routers.map((router) => [router.name, "router", "", "", "", router.ports.map((port) => port.segment).join(", "), ""]);
-  return table(["Node", "Pods", "Bridge", "VXLAN devices", "External interface", "Segments", "#Failed checks"], [...rows, ...routers]);
+  const routers = model.cluster.routers.map((router) => [
+    router.name,
+    "router",
+    "",
+    "",
+    "",
+    router.ports.map((port) => port.segment).join(", "),
+    "",
+  ]);
+  return table(
+    ["Node", "Pods", "Bridge", "VXLAN devices", "External interface", "Segments", "#Failed checks"],
+    [...rows, ...routers],
+  );
 }
