@@ -191,6 +191,13 @@ def test_clusters_with_next_to_nothing_in_them(shown: Any, nodes: int, pods: int
     assert opened.run("document.querySelectorAll('.topology .node').length") == nodes
 
 
+def test_a_hop_that_takes_less_than_expected_is_marked(shown: Any) -> None:
+    told = documents.document(documents.cluster(2, 1))
+    told["cluster"]["pods"][1]["mtu"] = 1400
+    (bad,) = shown(told).run(BAD)
+    assert bad.startswith("eth0 node-2-pod-1") and "takes 1400 bytes, expected are 1450" in bad
+
+
 def test_of_two_families_the_one_that_fails_is_drawn(shown: Any) -> None:
     two: Dict[str, Any] = {
         "cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"],

@@ -87,7 +87,8 @@ const WORDS = {
 function worded({ kind, cell }) {
   if (kind === "unknown")
     return `not known for this pair; of its class ${many(cell.failed)} of ${many(cell.passed + cell.failed + cell.notRun)} failed`;
-  if (kind === "class") return `passed by class: ${many(cell.passed)} of its pairs were checked`;
+  if (kind === "class")
+    return `passed by class: ${cell.passed === 1 ? "one of its pairs was" : `${many(cell.passed)} of its pairs were`} checked`;
   return WORDS[kind];
 }
 

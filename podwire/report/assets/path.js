@@ -106,6 +106,10 @@ function faults(model, source, target, way) {
     const at = place(row.node, row.device);
     if (at >= 0) add(at, `${row.desired ? "missing or different" : "not wanted"}: ${row.text}`);
   }
+  const { expected } = model.results.mtu;
+  way.forEach(
+    (each, i) => each.mtu && each.mtu < expected && add(i, `takes ${each.mtu} bytes, expected are ${expected}`),
+  );
   // What a comparison of nodes found, at the device that it names.
   for (const guarantee of model.guarantees.filter((each) => !each.classes.size)) {
     for (const failure of guarantee.failures) {
