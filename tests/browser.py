@@ -47,7 +47,7 @@ class Browser:
 
     def __enter__(self) -> Browser:
         assert PROGRAM is not None
-        self._profile = tempfile.TemporaryDirectory(prefix="podwire-chromium-")
+        self._profile = tempfile.TemporaryDirectory(prefix="podwire-chromium-", ignore_cleanup_errors=True)
         read, self._out = os.pipe()
         self._in, write = os.pipe()
 
@@ -71,18 +71,33 @@ class Browser:
         os.close(read)
         os.close(write)
         os.set_blocking(self._in, False)
+        try:
+            self._attach()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _attach(self) -> None:
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
         width, height = self._size
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._session = None
-        self.call("Browser.close")
-        self._process.wait(_PATIENCE)
+        try:
+            self.call("Browser.close")
+            self._process.wait(_PATIENCE)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
         os.close(self._in)
         os.close(self._out)
         self._profile.cleanup()
