@@ -9,8 +9,8 @@ from typing import Optional
 from ..cluster_id import cluster_id
 from ..errors import ReportError
 from ..lab.registry import state_dir
-from ..report import DOCUMENT, load, write
 from ..report.compare import broke, compare, text
+from ..report.files import DOCUMENT, load, write
 from .intent import default_source
 
 

@@ -14,8 +14,8 @@ from ..cluster import Cluster
 from ..lab.registry import write_json
 from ..prove.text import render, table
 from ..prove.verdict import judge, to_json
-from ..report import write
 from ..report.document import Run, build
+from ..report.files import write
 from ..report.origins import Origins
 from . import Answer
 from .controller import kept

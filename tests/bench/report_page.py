@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Dict, List
 
-from podwire.report import write
+from podwire.report.files import write
 
 from .. import browser, documents
 from .report import Row

@@ -15,7 +15,7 @@ import pytest
 
 from podwire.cluster import vtep_mac
 from podwire.lab import registry
-from podwire.report import DOCUMENT, OUTPUTS, SCHEMA
+from podwire.report.files import DOCUMENT, OUTPUTS, SCHEMA
 
 from .playbooks import Playbooks, environment
 

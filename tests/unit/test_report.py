@@ -13,8 +13,9 @@ import pytest
 from podwire.backend import desired
 from podwire.cli import main
 from podwire.model import Link, MacAddress
-from podwire.report import DOCUMENT, OUTPUTS, SCHEMA, document, junit, metrics, sarif, write
+from podwire.report import document, junit, metrics, sarif
 from podwire.report.compare import broke, compare, text
+from podwire.report.files import DOCUMENT, OUTPUTS, SCHEMA, write
 from podwire.report.found import network
 from podwire.report.origins import hosts_in, pack, unpack
 from podwire.report.seen import compare as differences
