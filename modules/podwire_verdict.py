@@ -48,4 +48,10 @@ verdict:
   description: Path on the controller of the verdict in JSON, with counts and failures of each guarantee.
   returned: when proven
   type: str
+report:
+  description:
+    - Directory on the controller with the report, for people (C(index.html)) and for programs (C(results.json),
+      C(junit.xml), C(results.sarif), C(metrics.prom)).
+  returned: when proven
+  type: str
 """

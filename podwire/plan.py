@@ -196,7 +196,7 @@ def _sysctl_device(sysctl: Sysctl) -> str:
 
 
 #: The part of an object under which the kernel holds one of its kind. Only these can change in place.
-_KEYS: dict[str, Callable[[Any], Any]] = {
+KEYS: dict[str, Callable[[Any], Any]] = {
     "sysctls": lambda each: each.key,
     "neighbours": lambda each: (each.device, each.address),
     "fdb": lambda each: (each.device, each.mac),
@@ -222,7 +222,7 @@ def _plan_field(
         return [], [], []
     if not surplus:
         return [], [Operation(ADD, each) for each in _ordered(missing)], []
-    key = _KEYS[name]
+    key = KEYS[name]
     twins: dict[Any, list[Any]] = defaultdict(list)
     for each in surplus:
         twins[key(each)].append(each)

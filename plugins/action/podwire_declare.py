@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
@@ -29,11 +29,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hosts = {str(name): variables["hostvars"][name] for name in names}
         source = inventory_source(variables["ansible_inventory_sources"])
         wanted = {host: {key: values[key] for key in values if ours(key)} for host, values in hosts.items()}
+        lists: Set[str] = set()
         return answer(
             controller.declare,
             {host: plain(values) for host, values in wanted.items()},
             source,
-            {(host, key): place for host, values in wanted.items() for key, place in places(values)},
+            {(host, key): place for host, values in wanted.items() for key, place in places(values, lists)},
             C.DEFAULT_LOCAL_TMP,
             bool(self._task.check_mode),
         )
@@ -58,16 +59,33 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def places(values: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
-    """Where each variable was written, as far as Ansible remembers (it tags what comes from files since 2.19)."""
+def places(values: Mapping[str, Any], lists: Set[str]) -> Iterator[Tuple[str, str]]:
+    """Where each variable was written, as far as Ansible remembers (it tags what comes from files since 2.19).
+
+    An entry of a list that has a name is ``variable.name``, said once for all hosts that share the list: ``lists``
+    holds where those lists stand that were gone through.
+    """
     try:
         from ansible._internal._datatag._tags import Origin
     except ImportError:
         return
+
+    def place(*tagged: Any) -> str:
+        origin = next(filter(None, map(Origin.get_tag, tagged)), None)
+        if origin is None or not origin.path:
+            return ""
+        near = os.path.relpath(origin.path)
+        line = f":{origin.line_num}" if origin.line_num else ""
+        return f"{origin.path if near.startswith('..') else near}{line}"
+
     for key, value in values.items():
-        # Booleans and null carry no tag; their key does.
-        origin = Origin.get_tag(value) or Origin.get_tag(key)
-        if origin is not None and origin.path:
-            line = f":{origin.line_num}" if origin.line_num else ""
-            near = os.path.relpath(origin.path)
-            yield str(key), f"{origin.path if near.startswith('..') else near}{line}"
+        where = place(value, key)  # booleans and null carry no tag; their key does
+        if where:
+            yield str(key), where
+        if not isinstance(value, (list, tuple)) or where in lists:
+            continue
+        lists.add(where)
+        for each in value:
+            name = each.get("name") if isinstance(each, Mapping) else each
+            if isinstance(name, str) and place(each, name):
+                yield f"{key}.{name}", place(each, name)

@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.cluster_id import inventory_source
-from podwire.doors import answer, summary
+from podwire.doors import answer, controller, summary
 from podwire.doors.node import load
 
 
@@ -29,8 +29,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result = summary.declared(cluster)
         else:
             began = float(arguments["began"])
+            origins = controller.origins(str(arguments["intent"]), source, cluster)
             # Ansible knows whether its output is a terminal, and of NO_COLOR.
-            result = answer(summary.verdict, cluster, hosts, str(arguments["results"]), source, began, ANSIBLE_COLOR)
+            result = answer(
+                summary.verdict, cluster, hosts, str(arguments["results"]), source, began, ANSIBLE_COLOR, origins
+            )
         if "text" in result:
             Display().display(result.pop("text"))
         return result

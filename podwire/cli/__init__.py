@@ -1,4 +1,5 @@
-"""The ``podwire`` command: look at a lab, run commands in it, test CNI plugins. Builds nothing; playbooks do."""
+"""The ``podwire`` command: look at a lab, run commands in it, test CNI plugins, make reports. Builds nothing;
+playbooks do."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ _EXAMPLES = """examples:
   podwire cni add mynet /run/netns/a         what cnitool does, with the same environment
   podwire cni-install /opt/cni/bin           podwire's CNI plugins, for any runtime
   podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
+  podwire report -o public                   the last run's report, for a CI to keep
+  podwire report --compare old.json new.json what broke, what was mended?
 """
 
 
@@ -56,6 +59,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 only=options.case,
                 listing=options.list,
             )
+        if options.verb == "report":
+            from .report import compared, report
+
+            if options.compare:
+                return compared(*options.compare)
+            return report(options.document, options.output, options.inventory)
         if options.verb == "watch":
             from .watch import run
 
@@ -112,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cni(verbs)
     _add_install(verbs)
     _add_conform(verbs)
+    _add_report(verbs)
     return parser
 
 
@@ -163,6 +173,20 @@ def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     conform.add_argument("--json", metavar="FILE", help="write what came of it as JSON")
     conform.add_argument("--junit", metavar="FILE", help="write what came of it as JUnit XML")
     conform.add_argument("--list", action="store_true", help="list the cases, run none")
+
+
+def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = verbs.add_parser(
+        "report",
+        help="make a run's report again, or compare two",
+        description="Make all files of a report from its results.json. With --compare: status 1 if something broke.",
+    )
+    report.add_argument("document", metavar="RESULTS.json", nargs="?", help="default: of the inventory's last run")
+    report.add_argument("-o", "--output", metavar="DIR", help="where to (default: beside the document)")
+    report.add_argument(
+        "--compare", metavar=("OLD.json", "NEW.json"), nargs=2, help="say what broke and what was mended between two"
+    )
+    _add_inventory(report, "default: $ANSIBLE_INVENTORY, or inventories/lab")
 
 
 def _add_inventory(parser: argparse.ArgumentParser, default: str) -> None:

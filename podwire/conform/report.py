@@ -6,8 +6,8 @@ import json
 import time
 from collections import Counter
 from typing import Any, Dict, List, NamedTuple, Sequence
-from xml.sax.saxutils import escape, quoteattr
 
+from ..xmltext import content, quoted
 from .case import MUST, SEVERITIES
 from .schedule import ERROR, FAIL, PASS, SKIP, Job, Outcome
 from .subject import Subject
@@ -125,7 +125,7 @@ def to_junit(results: Sequence[Result]) -> str:
         count = counts(own)
         seconds = sum(outcome.seconds for _, outcome in own)
         lines.append(
-            f'  <testsuite name={quoteattr(name)} tests="{len(own)}" failures="{count[FAIL]}" '
+            f'  <testsuite name={quoted(name)} tests="{len(own)}" failures="{count[FAIL]}" '
             f'errors="{count[ERROR]}" skipped="{count[SKIP]}" time="{seconds:.3f}">'
         )
         lines += [_testcase(result) for result in own]
@@ -135,23 +135,12 @@ def to_junit(results: Sequence[Result]) -> str:
 
 def _testcase(result: Result) -> str:
     (subject, case), outcome = result
-    head = f'    <testcase classname={quoteattr(subject.name)} name={quoteattr(case.full_id)} time="{outcome.seconds}"'
+    head = f'    <testcase classname={quoted(subject.name)} name={quoted(case.full_id)} time="{outcome.seconds}"'
     if outcome.verdict == PASS:
         return head + "/>"
     if outcome.verdict == SKIP:
-        return f"{head}><skipped message={_quoted(outcome.seen)}/></testcase>"
+        return f"{head}><skipped message={quoted(outcome.seen)}/></testcase>"
     kind = "failure" if outcome.verdict == FAIL else "error"
     told = f"{case.title} [{case.severity}; {case.section}]: expected {outcome.expected}, seen {outcome.seen}"
-    body = escape(_printable("\n".join([told, outcome.evidence, *outcome.calls])))
-    return f'{head}><{kind} type="{case.severity}" message={_quoted(told)}>{body}</{kind}></testcase>'
-
-
-def _quoted(text: str) -> str:
-    return quoteattr(_printable(text))
-
-
-def _printable(text: str) -> str:
-    """XML 1.0 has no way to write control characters."""
-    return "".join(
-        each if each in "\n\t" or " " <= each < "\ud800" or "\ue000" <= each <= "\ufffd" else "\ufffd" for each in text
-    )
+    body = content("\n".join([told, outcome.evidence, *outcome.calls]))
+    return f'{head}><{kind} type="{case.severity}" message={quoted(told)}>{body}</{kind}></testcase>'

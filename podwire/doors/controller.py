@@ -15,6 +15,7 @@ from ..inventory import read
 from ..lab import enter, netns
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
+from ..report import origins as report_origins
 from . import Answer, Options, differs
 from .node import STAGES, imagine, install_plugins
 
@@ -22,7 +23,7 @@ from .node import STAGES, imagine, install_plugins
 def declare(
     hosts: Mapping[str, Mapping[str, Any]],
     source: str,
-    origins: Mapping[Tuple[str, str], str],
+    places: Mapping[Tuple[str, str], str],
     scratch: str,
     check: bool,
 ) -> Answer:
@@ -37,7 +38,7 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    cluster = read(hosts, source=source, record=earlier, origins=origins)
+    cluster = read(hosts, source=source, record=earlier, origins=places)
     if not check and os.geteuid() != 0 and any(node.kind == "netns" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
@@ -46,6 +47,7 @@ def declare(
         write_json(os.path.join(directory, "record.json"), record.to_json())
     intent = os.path.join(scratch, f"{cluster.id}.json")
     write_json(intent, cluster_to_json(cluster))
+    write_json(_origins_path(intent), report_origins.pack(places))
     before, after = _leases(earlier), _leases(record)
     lines = [f"- {lease}" for lease in before if lease not in after]
     lines += [f"+ {lease}" for lease in after if lease not in before]
@@ -54,6 +56,17 @@ def declare(
     told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
     told["discovered"] = cluster.discovered
     return {**differs(lines, f"subnet leases of {cluster.id}"), **told}
+
+
+def _origins_path(intent: str) -> str:
+    """Where ``declare`` keeps the lines that the intent comes from: beside it."""
+    return f"{os.path.splitext(intent)[0]}.origins.json"
+
+
+def origins(intent: str, source: str, cluster: Cluster) -> report_origins.Origins:
+    """The lines that the cluster of ``declare`` comes from, for the report. Empty where nobody kept them."""
+    packed = _load(_origins_path(intent)) or {}
+    return report_origins.unpack(packed, source, [node.name for node in cluster.nodes])
 
 
 def plugins(cluster: Cluster, check: bool) -> Answer:

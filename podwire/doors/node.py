@@ -47,6 +47,7 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
     from ..prove import expect, foreign, prober
+    from ..report import seen
 
     mode = options.get("pairs") or "auto"
     if mode not in expect.MODES:
@@ -60,7 +61,10 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     told = options.get("found") or {}
     sinks = {node: each["sinks"] for node, each in told.items()} if options.get("throughput") else None
     chosen = prober.Options(mode, options.get("tell"), netns, sinks)
-    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"], chosen)}
+    observed = prober.probe(cluster, name, options["addresses"], chosen)
+    if not cluster.discovered:  # of what somebody else set up no desired State is known
+        observed["network"] = seen.describe(cluster, name)
+    return {"changed": False, "observations": observed}
 
 
 def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:

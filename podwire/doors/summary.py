@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import time
-from typing import List, Mapping, NamedTuple, Sequence
+from typing import List, Mapping, NamedTuple, Optional, Sequence
 
+from .. import __version__
 from ..cluster import Cluster
 from ..lab.registry import write_json
 from ..prove.foreign import infer
 from ..prove.text import render, table
 from ..prove.verdict import judge, to_json
+from ..report.document import Run, build
+from ..report.files import write
+from ..report.origins import Origins
 from . import Answer
 from .controller import kept
 
@@ -25,11 +30,17 @@ def declared(cluster: Cluster) -> Answer:
 
 
 def verdict(
-    cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float, colour: bool = False
+    cluster: Cluster,
+    hosts: Sequence[str],
+    results: str,
+    source: str,
+    began: float,
+    colour: bool = False,
+    origins: Optional[Origins] = None,
 ) -> Answer:
-    """Judge the observations of ``hosts`` that were kept in ``results``, and run the tests on them.
+    """Judge the observations of ``hosts`` that were kept in ``results``, run the tests on them, and leave the report.
 
-    ``source`` is the inventory, ``began`` the time of the run's start (Unix time).
+    ``source`` is the inventory, ``began`` the time of the run's start (Unix time), ``origins`` the lines of the intent.
     Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
     addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
@@ -37,7 +48,8 @@ def verdict(
     if cluster.discovered:
         cluster, addresses, _, notes = infer(cluster, kept("found", results, cluster))
     only = set(hosts) & {node.name for node in cluster.nodes}
-    judged = judge(cluster, addresses, kept("observations", results, cluster), only)._replace(inferred=tuple(notes))
+    observations = kept("observations", results, cluster)
+    judged = judge(cluster, addresses, observations, only)._replace(inferred=tuple(notes))
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
     if not whole or cluster.discovered:
@@ -45,9 +57,15 @@ def verdict(
     else:
         tests = _test(source, results)
     near = os.path.relpath(source) if os.path.exists(source) else source
+    limit = None if whole else tuple(sorted(only))
+    run = Run(near, began, time.time(), __version__, platform.release(), limit)
+    report = os.path.join(results, "report")
+    write(build(cluster, judged, addresses, observations, run, origins or Origins()), report)
     lines = ["", table(cluster), "", render(judged, colour), "", f"tests    {tests.text.splitlines()[-1]}"]
-    lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, near)]
-    answered = {"changed": False, "text": "\n".join([*lines, ""]), "verdict": os.path.join(results, "verdict.json")}
+    lines += [f"took     {time.time() - began:.1f} s", f"results  {results}"]
+    lines += [f"report   {os.path.join(report, 'index.html')}", *_examples(cluster, addresses, near)]
+    paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
+    answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
     # Under --limit the other nodes may not be there yet: what could not be tried is shown, and is no failure.
     broken = [each for each in judged.guarantees if each.failed or (whole and not each.ok)]
     if not broken and tests.ok:

@@ -25,8 +25,13 @@ class Failure(NamedTuple):
         return f"{arrow} ({self.address}): {self.reason}" if self.address else f"{arrow}: {self.reason}"
 
 
+#: Checks from a node's pods to another's: source's node, target's node, passed, failed, not run.
+Class = Tuple[str, str, int, int, int]
+
+
 class Guarantee(NamedTuple):
-    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common.
+    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common;
+    ``classes`` are the counts by pair of nodes, none where a check concerns no pair.
     ``seconds`` is how long the slowest node needed, 0 for what is only compared."""
 
     key: str
@@ -39,6 +44,7 @@ class Guarantee(NamedTuple):
     shared: Tuple[str, ...] = ()
     notes: Tuple[str, ...] = ()
     seconds: float = 0.0
+    classes: Tuple[Class, ...] = ()
 
     @property
     def ok(self) -> bool:

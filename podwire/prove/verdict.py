@@ -26,7 +26,7 @@ from ..cluster import Cluster
 from . import expect, own, throughput
 from .consistency import consistency
 from .groups import Cells, describe
-from .guarantee import LISTED, Failure, Guarantee, Observations, by_cause, guarantee, really_has
+from .guarantee import LISTED, Class, Failure, Guarantee, Observations, by_cause, guarantee, really_has
 from .leases import leases, ranges
 
 __all__ = ["Failure", "Guarantee", "Verdict", "from_json", "judge", "to_json"]
@@ -284,6 +284,7 @@ def _from_cells(
     failing: Cells = {}
     probed: Cells = {}
     failures: List[Failure] = []
+    classes: List[Class] = []
     for (node, target), total in expected.items():
         told = seen[node].get(field, _NOTHING) if node in seen else _NOTHING
         good, bad = told["towards"].get(target, (0, 0))
@@ -292,6 +293,7 @@ def _from_cells(
         more, worse = told.get("members", {}).get(target, (0, 0))
         probed[node, target] = max(total, good + bad) + more + worse
         passed, failed = passed + good + more, failed + bad + worse
+        classes.append((node, target, good + more, bad + worse, max(0, total - good - bad)))
         if bad + worse:
             failing[node, target] = bad + worse
     for observed in seen.values():
@@ -299,7 +301,7 @@ def _from_cells(
     shared = [*describe(probed, failing, failures, ends), *by_cause(failures, failed)] if failed else ()
     seconds = max((float(each.get("took", {}).get(key, 0)) for each in seen.values()), default=0.0)
     listed = tuple(failures[:LISTED])
-    return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, seconds)
+    return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, seconds, tuple(classes))
 
 
 _NOTHING: Observations = {"towards": {}, "failures": ()}
@@ -338,6 +340,7 @@ def from_json(data: Mapping[str, Any]) -> Verdict:
         fields["shared"] = tuple(each["shared"])
         fields["notes"] = tuple(each["notes"])
         fields["seconds"] = float(each.get("seconds", 0))
+        fields["classes"] = tuple(map(tuple, each["classes"]))
         guarantees.append(Guarantee(**fields))
     return Verdict(
         tuple(guarantees),

@@ -1,0 +1,76 @@
+// Leases and routes. Long tables are made when they are opened.
+
+function leases(model, place) {
+  const { subnets, reservations } = model.results.leases;
+  const held = new Map();
+  for (const row of reservations) held.set(row[0], [...(held.get(row[0]) ?? []), row]);
+  const rows = subnets.map(({ node, cidr, size }) => {
+    const own = (held.get(node) ?? []).filter((row) => row[1].includes(":") === cidr.includes(":"));
+    const orphans = own.filter((row) => !row[4]).length;
+    return [
+      node,
+      code(cidr),
+      size > 1e6 ? "more than a million" : size,
+      own.length,
+      orphans ? element("b", { class: "hurt" }, `✕ ${orphans}`) : 0,
+    ];
+  });
+  place.classList.add("panel");
+  replace(
+    place,
+    table(["Node", "Subnet lease", "#Addresses for pods", "#Reserved", "#Without a living owner"], rows),
+    [...held].map(([node, own]) =>
+      later(`Reservations of ${node} (${own.length})`, () =>
+        table(
+          ["Address", "Pod", "Interface", "Container"],
+          own.map(([, ip, container, name, pod]) => [
+            code(ip),
+            pod || "✕ nobody alive",
+            name,
+            code(container.slice(0, 12)),
+          ]),
+        ),
+      ),
+    ),
+  );
+  if (!reservations.length) place.append(element("p", { class: "note" }, "No node told of reservations on its disk."));
+}
+
+function routes(model, place) {
+  const rows = model.results.routes.rows,
+    byNode = new Map();
+  for (const row of rows) byNode.set(row[0], [...(byNode.get(row[0]) ?? []), row]);
+  const word = ([, , , , , desired, seen]) =>
+    element(
+      "span",
+      { class: desired === null || desired === seen ? "tag pass" : "tag" },
+      desired === null ? "seen" : desired ? (seen ? "as desired" : "✕ missing or different") : "✕ not wanted",
+    );
+  const parts = [...byNode].map(([node, own]) => {
+    const wrong = own.filter(differs).length;
+    const made = later(
+      `${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : own.some((row) => row[5] === null) ? "as found" : "all as desired"}`,
+      () =>
+        table(
+          ["Kind", "Object", "Towards", "Desired against seen"],
+          [...own]
+            .sort((a, b) => differs(b) - differs(a))
+            .map((row) => [
+              row[1],
+              element("code", { class: "long" }, row[4]),
+              element("span", { class: "name" }, row[3]),
+              word(row),
+            ]),
+        ),
+    );
+    made.open = wrong > 0 && byNode.size <= 12;
+    return made;
+  });
+  place.classList.add("panel");
+  const { unlisted } = model.results.routes;
+  replace(
+    place,
+    parts.length ? parts : element("p", { class: "note" }, "No node told of its routes."),
+    unlisted ? element("p", { class: "note" }, `${unlisted} more objects are as desired, and not listed.`) : null,
+  );
+}

@@ -1,0 +1,127 @@
+"""Two documents held against each other: what broke and what was mended. Pure.
+
+Listed checks are compared one by one. Where a document counted more failures than it lists, pairs of nodes are
+compared by their counts instead, so that nothing that broke goes unsaid.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Mapping, NamedTuple, Set, Tuple
+
+from .words import ends
+
+#: Lines for each guarantee and kind of change.
+SHOWN = 10
+_Check = Tuple[str, str, str]
+
+
+class Change(NamedTuple):
+    """``kind`` is ``broke`` or ``mended``; or ``came`` or ``left``, of what is declared, which is neither."""
+
+    kind: str
+    what: str
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
+    """Everything that differs, by guarantee in the order of ``new``."""
+    changes: List[Change] = []
+    before = {each["key"]: each for each in old["guarantees"]}
+    node_of = {node["name"]: node["name"] for node in new["cluster"]["nodes"]}
+    node_of.update({pod["name"]: pod["node"] for pod in new["cluster"]["pods"]})
+    gone = {each["name"] for kind in ("nodes", "pods") for each in old["cluster"][kind]} - set(node_of)
+    for guarantee in new["guarantees"]:
+        changes += _guarantee(before.pop(guarantee["key"], None), guarantee, node_of, gone)
+    changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
+    for kind in ("nodes", "pods"):
+        was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))
+        changes += [Change("left", f"{kind[:-1]} {name}") for name in sorted(was - now)]
+        changes += [Change("came", f"{kind[:-1]} {name}") for name in sorted(now - was)]
+    return changes
+
+
+def broke(changes: List[Change]) -> bool:
+    """Whether anything is worse than before."""
+    return any(change.kind == "broke" for change in changes)
+
+
+def text(old: Mapping[str, Any], new: Mapping[str, Any], changes: List[Change]) -> str:
+    """For people: what broke first."""
+    title = f"{old['cluster']['id']} {_when(old)} -> {new['cluster']['id']} {_when(new)}"
+    lines = [title, ""]
+    for kind in ("broke", "mended", "left", "came"):
+        lines += [f"{kind:8}{change.what}" for change in changes if change.kind == kind]
+    if not changes:
+        lines.append("nothing broke, nothing was mended")
+    return "\n".join([*lines, ""])
+
+
+def _when(document: Mapping[str, Any]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(document["run"]["finished"]))
+
+
+def _guarantee(old: Any, new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str]) -> List[Change]:
+    title, unit, total = new["title"], new["unit"], new["passed"] + new["failed"] + new["not_run"]
+    if old is None:
+        return [Change("broke", f"{title}: new, {new['failed']} of {total} {unit} failed")] if new["failed"] else []
+    both = _complete(old) and _complete(new)
+    changes = _checks(title, old, new, node_of, gone) if both else _classes(title, old, new)
+    if new["not_run"] != old["not_run"]:
+        kind = "broke" if new["not_run"] > old["not_run"] else "mended"
+        changes.append(Change(kind, f"{title}: {new['not_run']} of {total} {unit} not run, before {old['not_run']}"))
+    return changes
+
+
+def _complete(guarantee: Mapping[str, Any]) -> bool:
+    listed: int = len(guarantee["failures"])
+    return listed >= int(guarantee["failed"])
+
+
+def _checks(
+    title: str, old: Mapping[str, Any], new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str]
+) -> List[Change]:
+    """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
+    unknown = {(source, target) for source, target, _, _, not_run in new["classes"] if not_run}
+    whole = not new["classes"] and new["not_run"]
+
+    def ran(check: _Check) -> bool:
+        source, target, _ = check
+        if whole or {source, target} & gone:
+            return False
+        return (node_of.get(source, ""), node_of.get(target, "")) not in unknown
+
+    was, now = _listed(old), _listed(new)
+    return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
+        "mended", title, [was[each] for each in was if each not in now and ran(each)]
+    )
+
+
+def _listed(guarantee: Mapping[str, Any]) -> Dict[_Check, str]:
+    """Failing checks by who, to whom and which family, in words."""
+    found: Dict[_Check, str] = {}
+    for each in guarantee["failures"]:
+        family = "IPv6" if ":" in each["address"] else "IPv4"
+        found[each["source"], each["target"], family] = f"{ends(each)}: {each['reason']}"
+    return found
+
+
+def _classes(title: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
+    """By pair of nodes: more failing than before broke, fewer was mended, unless they did not run."""
+    was = {(source, target): failed for source, target, _, failed, _ in old["classes"]}
+    worse: List[str] = []
+    better: List[str] = []
+    for source, target, _, after, not_run in new["classes"]:
+        before = was.get((source, target), 0)
+        line = f"{source} to {target}: {after} {new['unit']} failed, before {before}"
+        if after > before:
+            worse.append(line)
+        elif after < before and not not_run:
+            better.append(line)
+    return _some("broke", title, worse) + _some("mended", title, better)
+
+
+def _some(kind: str, title: str, lines: List[str]) -> List[Change]:
+    changes = [Change(kind, f"{title}: {line}") for line in lines[:SHOWN]]
+    if len(lines) > SHOWN:
+        changes.append(Change(kind, f"{title}: and {len(lines) - SHOWN} more"))
+    return changes

@@ -1,0 +1,243 @@
+"""The document of a run, results.json: intent, verdict and observations as one value of JSON's types. Pure."""
+
+from __future__ import annotations
+
+from itertools import chain, zip_longest
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..cluster import Cluster, Node, Pod, vtep_mac, vxlan_device
+from ..model import IPNetwork
+from ..prove.expect import Addresses
+from ..prove.verdict import Failure, Guarantee, Verdict
+from . import found
+from .origins import Origins
+
+#: One node's, as its prober told it.
+Observations = Mapping[str, Any]
+
+VERSION = 1
+#: Failing checks that the document lists for each guarantee; every one of them is counted.
+LISTED = 5000
+#: Guarantee -> its table in a node's observations, where the names differ.
+_TABLES = {"pods": "pairs", "mtu": "path_mtu"}
+
+
+class Run(NamedTuple):
+    """When and how it ran. Times are Unix times; ``limit``: the only nodes that were asked, None for all."""
+
+    inventory: str
+    began: float
+    finished: float
+    podwire: str
+    kernel: str = ""
+    limit: Optional[Tuple[str, ...]] = None
+
+
+def build(
+    cluster: Cluster,
+    verdict: Verdict,
+    addresses: Addresses,
+    observations: Mapping[str, Observations],
+    run: Run,
+    origins: Origins,
+    causes: Sequence[Mapping[str, Any]] = (),
+) -> Dict[str, Any]:
+    """The whole document. ``observations`` by node, as far as there are any; ``causes`` as explain names them."""
+    seen = {node: observed for node, observed in observations.items() if node in verdict.nodes}
+    return {
+        "format": "podwire results",
+        "version": VERSION,
+        "ok": verdict.ok,
+        "run": {
+            "podwire": run.podwire,
+            "kernel": run.kernel,
+            "inventory": run.inventory,
+            "began": round(run.began, 3),
+            "finished": round(run.finished, 3),
+            "seconds": round(run.finished - run.began, 1),
+            "probe_seconds": verdict.seconds,
+            "limit": None if run.limit is None else list(run.limit),
+            "missing": list(verdict.missing),
+            "inferred": list(getattr(verdict, "inferred", ())),
+        },
+        "cluster": _cluster(cluster, addresses, seen, origins),
+        "guarantees": [_guarantee(each, verdict, seen) for each in verdict.guarantees],
+        "mtu": {
+            "expected": cluster.mtu,
+            "underlay": cluster.underlay_mtu,
+        },
+        "leases": _leases(cluster, seen),
+        "routes": _routes(cluster, seen),
+        "causes": [dict(cause) for cause in causes],
+    }
+
+
+def _cluster(
+    cluster: Cluster, addresses: Addresses, seen: Mapping[str, Observations], origins: Origins
+) -> Dict[str, Any]:
+    vxlan = cluster.backend.type == "vxlan"
+    has = {pod: told for observed in seen.values() for pod, told in observed["pods"].items()}
+    return {
+        "id": cluster.id,
+        "cluster_cidrs": _texts(cluster.cluster_cidrs),
+        "service_cidrs": _texts(cluster.service_cidrs),
+        "masquerade": cluster.masquerade,
+        "backend": {
+            "type": cluster.backend.type,
+            "vni": cluster.backend.vni if vxlan else None,
+            "port": cluster.backend.port if vxlan else None,
+            "direct_routing": cluster.backend.direct_routing,
+        },
+        "cni": {"type": cluster.cni.type, "name": cluster.cni.name, "bridge": _bridge(cluster)},
+        "segments": [
+            {"name": each.name, "cidrs": _texts(each.cidrs), "mtu": each.mtu} for each in cluster.underlay.segments
+        ],
+        "routers": [
+            {"name": each.name, "ports": [_port(port) for port in each.ports]} for each in cluster.underlay.routers
+        ],
+        "nodes": [_node(cluster, node, origins) for node in cluster.nodes],
+        "pods": [_pod(cluster, pod, addresses, has.get(pod.name), origins) for pod in cluster.pods],
+        "origins": dict(origins.variables),
+    }
+
+
+def _bridge(cluster: Cluster) -> str:
+    return cluster.cni.bridge if cluster.cni.type == "bridge" else ""
+
+
+def _port(port: Any) -> Dict[str, Any]:
+    return {"segment": port.segment, "device": port.device, "addresses": _texts(port.addresses)}
+
+
+def _node(cluster: Cluster, node: Node, origins: Origins) -> Dict[str, Any]:
+    vteps = []
+    if cluster.backend.type == "vxlan":
+        for cidr in node.pod_cidrs:
+            vteps.append(
+                {
+                    "device": vxlan_device(cluster.backend.vni, cidr.version),
+                    "version": cidr.version,
+                    "address": str(cidr.network_address),
+                    "mac": str(vtep_mac(node.name, cluster.backend.vni, cidr.version)),
+                    "mtu": min(cluster.overlay_mtu(cidr.version), cluster.backend.mtu or 65535),
+                }
+            )
+    return {
+        "name": node.name,
+        "kind": node.kind,
+        "interface": node.interface,
+        "mtu": node.mtu,
+        "addresses": _texts(node.addresses),
+        "networks": [str(each.network) for each in node.addresses],
+        "public_ips": _texts(node.public_ips),
+        "pod_cidrs": _texts(node.pod_cidrs),
+        "ports": [_port(port) for port in node.ports],
+        "vteps": vteps,
+        "origin": origins.node(node.name),
+    }
+
+
+def _pod(
+    cluster: Cluster, pod: Pod, addresses: Addresses, has: Optional[Mapping[str, Any]], origins: Origins
+) -> Dict[str, Any]:
+    given = [text.partition("/")[0] for text in addresses.get(pod.name, ())]
+    if pod.host_network:
+        given = _texts(cluster.node(pod.node).public_ips)
+    return {
+        "name": pod.name,
+        "node": pod.node,
+        "host_network": pod.host_network,
+        "port": pod.port,
+        "addresses": given,
+        "mtu": None if has is None else has.get("mtu"),
+        "origin": origins.pod(pod.name, pod.node),
+    }
+
+
+def _guarantee(each: Guarantee, verdict: Verdict, seen: Mapping[str, Observations]) -> Dict[str, Any]:
+    failures = list(each.failures)
+    if each.failed > len(failures):  # a verdict lists few; nodes tell of more
+        table = _TABLES.get(each.key, each.key)
+        told = [[Failure(*row) for row in (seen[node].get(table) or {}).get("failures", ())] for node in seen]
+        failures = _fairly(told, LISTED) or failures
+    nodes = set(verdict.nodes)
+    # Who is at the ends of a guarantee's checks follows from its key, or from what failed.
+    sources = each.key == "agents" or any(failure.source in nodes for failure in failures)
+    targets = each.key == "nodes" or any(failure.target in nodes for failure in failures)
+    return {
+        "key": each.key,
+        "title": each.title,
+        "unit": each.unit,
+        "state": "failed" if each.failed else "not run" if each.not_run else "passed",
+        "passed": each.passed,
+        "failed": each.failed,
+        "not_run": each.not_run,
+        "seconds": float(getattr(each, "seconds", 0)),
+        "sources": "nodes" if sources else "pods",
+        "targets": "nodes" if targets else "pods",
+        "shared": list(each.shared),
+        "notes": list(each.notes),
+        "failures": [failure._asdict() for failure in failures],
+        "classes": [list(each) for each in each.classes],
+    }
+
+
+def _fairly(lists: Sequence[Sequence[Failure]], most: int) -> List[Failure]:
+    """The first of each list, the second of each, and so on, up to ``most`` in all: no node hides another."""
+    if sum(map(len, lists)) <= most:
+        return list(chain.from_iterable(lists))
+    turns = chain.from_iterable(zip_longest(*lists))
+    return [each for each in turns if each is not None][:most]
+
+
+def _leases(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any]:
+    """The nodes' blocks, and the addresses reserved in them (rows: node, address, container, interface, pod)."""
+    reservations = []
+    for node, observed in seen.items():
+        for address, container, interface, pod in _network(observed).get("reservations", ()):
+            reservations.append([node, address, container, interface, pod])
+    subnets = [
+        {"node": node.name, "cidr": str(cidr), "size": _usable(cidr)}
+        for node in cluster.nodes
+        for cidr in node.pod_cidrs
+    ]
+    return {"subnets": subnets, "reservations": reservations}
+
+
+def _usable(block: IPNetwork) -> int:
+    """Addresses for pods: without network address, gateway and, of IPv4, broadcast; at most what JSON can count."""
+    return max(0, min(block.num_addresses - (3 if block.version == 4 else 2), 1 << 53))
+
+
+def _routes(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any]:
+    """What nodes should have and have: rows of node, kind, device, peer, object, desired, seen."""
+    peers = _peers(cluster)
+    rows = []
+    for node, observed in seen.items():
+        for kind, device, towards, text, desired, there in _network(observed).get("objects", ()):
+            rows.append([node, kind, device, peers.get(towards, ""), text, desired, there])
+    unlisted = sum(_network(observed).get("unlisted", 0) for observed in seen.values())
+    return {"rows": rows, "unlisted": unlisted}
+
+
+def _peers(cluster: Cluster) -> Dict[str, str]:
+    """Block, its first address (the VTEP's) and public IP -> the node that has them."""
+    found: Dict[str, str] = {}
+    for node in cluster.nodes:
+        for block in node.pod_cidrs:
+            found[str(block)] = found[str(block.network_address)] = node.name
+        for ip in node.public_ips:
+            found[str(ip)] = node.name
+    return found
+
+
+def _network(observed: Observations) -> Mapping[str, Any]:
+    """What a node told of itself: held against intent, or as it was found."""
+    if "network" in observed or "snapshot" not in observed:
+        known: Mapping[str, Any] = observed.get("network", {})
+        return known
+    return found.network(observed["snapshot"])
+
+
+def _texts(values: Sequence[object]) -> List[str]:
+    return list(map(str, values))

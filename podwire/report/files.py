@@ -1,0 +1,61 @@
+"""The files of a report: written together, read again."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Callable, Dict, Mapping
+
+from ..errors import ReportError
+from . import junit, metrics, page, sarif
+from .document import VERSION
+
+#: What ``document.build`` gave, or what was read from a results.json.
+Document = Mapping[str, Any]
+
+#: File -> what makes its text of a document.
+OUTPUTS: Dict[str, Callable[[Document], str]] = {
+    "index.html": page.render,
+    "junit.xml": junit.render,
+    "results.sarif": sarif.render,
+    "metrics.prom": metrics.render,
+}
+DOCUMENT = "results.json"
+SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results.schema.json")
+
+
+def write(document: Document, directory: str) -> None:
+    """Write the document and all that is made of it into a directory, each file whole or not at all. ReportError."""
+    texts = {DOCUMENT: json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"}
+    texts.update({name: make(document) for name, make in OUTPUTS.items()})
+    with open(SCHEMA, encoding="utf-8") as file:
+        texts["results.schema.json"] = file.read()
+    try:
+        os.makedirs(directory, exist_ok=True)
+        for name, text in texts.items():
+            path = os.path.join(directory, name)
+            with open(f"{path}.new", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(f"{path}.new", path)
+    except OSError as error:
+        raise ReportError(f"failed to write the report into {directory}: {error.strerror}") from error
+
+
+def load(path: str) -> Dict[str, Any]:
+    """Read a results.json of this version. ReportError."""
+    hint = "name a results.json that site.yml, verify.yml or podwire report left"
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except OSError as error:
+        raise ReportError(f"failed to read {path}: {error.strerror}", hint) from error
+    except ValueError as error:
+        raise ReportError(f"failed to read {path}: it is not JSON: {error}", hint) from error
+    if not isinstance(document, dict) or document.get("format") != "podwire results":
+        raise ReportError(f"failed to read {path}: it is not a podwire results document", hint)
+    if document.get("version") != VERSION:
+        raise ReportError(
+            f"failed to read {path}: it has version {document.get('version')}, and this podwire reads {VERSION}",
+            "use the podwire that wrote it, or run verify.yml again",
+        )
+    return document

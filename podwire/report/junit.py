@@ -1,0 +1,63 @@
+"""JUnit XML as Jenkins and GitLab read it: a suite for each guarantee, a test for each pair of nodes in it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from ..xmltext import content, quoted
+from .words import line
+
+#: Failures shown in one test.
+SHOWN = 20
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The whole file."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(document["run"]["finished"]))
+    node_of = {pod["name"]: pod["node"] for pod in document["cluster"]["pods"]}
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
+    for guarantee in document["guarantees"]:
+        tests, seconds = _tests(guarantee, node_of), guarantee["seconds"]
+        failed = sum("<failure" in test for test in tests)
+        skipped = sum("<skipped" in test for test in tests)
+        lines.append(
+            f'  <testsuite name={quoted(guarantee["title"])} tests="{len(tests)}" failures="{failed}" '
+            f'errors="0" skipped="{skipped}" time="{seconds:.3f}" timestamp="{stamp}">'
+        )
+        lines += tests
+        lines.append("  </testsuite>")
+    return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _tests(guarantee: Mapping[str, Any], node_of: Mapping[str, str]) -> List[str]:
+    classes = [each for each in guarantee["classes"] if sum(each[2:])]
+    if not classes:
+        counts = guarantee["passed"], guarantee["failed"], guarantee["not_run"]
+        return [_test(guarantee, "all", counts, guarantee["failures"])]
+    failures: Dict[Tuple[str, str], List[Any]] = defaultdict(list)
+    for each in guarantee["failures"]:
+        cell = node_of.get(each["source"], each["source"]), node_of.get(each["target"], each["target"])
+        failures[cell].append(each)
+    return [
+        _test(guarantee, f"{source} to {target}" if source != target else f"within {source}", counts, listed)
+        for source, target, *counts in classes
+        for listed in [failures[source, target]]
+    ]
+
+
+def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failures: Sequence[Any]) -> str:
+    passed, failed, not_run = counts
+    head = f'    <testcase classname="podwire.{guarantee["key"]}" name={quoted(name)} time="0"'
+    told = f"{failed} of {sum(counts)} {guarantee['unit']} failed" + (f", {not_run} not run" if not_run else "")
+    if failed:
+        lines = [line(each) for each in failures[:SHOWN]]
+        more = failed - len(lines)
+        text = content("\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]))
+        causes = " ".join(dict.fromkeys(each["cause"] for each in failures))
+        return f"{head}><failure type={quoted(causes or 'failed')} message={quoted(told)}>{text}</failure></testcase>"
+    if not_run:
+        told = f"{not_run} of {sum(counts)} {guarantee['unit']} not run"
+        return f"{head}><skipped message={quoted(told)}/></testcase>"
+    return head + "/>"

@@ -1,0 +1,169 @@
+"""SARIF 2.1.0: a rule for each guarantee, a result for each thing in the inventory that failures have in common.
+
+A result points at the line where that thing is declared. Code scanning shows few results well and thousands not at
+all, so failing pairs are gathered: by the pod that all have, else by pair of nodes, else by node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import defaultdict
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from urllib.parse import quote
+
+from .words import ends
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+#: Pairs of nodes with a result each; where more fail, each node has one.
+MOST_PAIRS = 20
+#: Failing checks named in a message.
+SHOWN = 5
+
+
+class Group(NamedTuple):
+    """Failures that one result tells of: ``where`` are places, the first the main one."""
+
+    what: str
+    failed: int
+    failures: Sequence[Mapping[str, str]]
+    where: Tuple[str, ...]
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The whole file."""
+    run = document["run"]
+    log = {
+        "$schema": _SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "podwire",
+                        "semanticVersion": run["podwire"],
+                        "rules": [_rule(each) for each in document["guarantees"]],
+                    }
+                },
+                "invocations": [
+                    {
+                        "executionSuccessful": not run["missing"],
+                        "startTimeUtc": _time(run["began"]),
+                        "endTimeUtc": _time(run["finished"]),
+                    }
+                ],
+                "automationDetails": {"id": f"podwire/{document['cluster']['id']}/"},
+                "columnKind": "unicodeCodePoints",
+                "results": [
+                    _result(guarantee, index, group)
+                    for index, guarantee in enumerate(document["guarantees"])
+                    for group in groups(document, guarantee)
+                ],
+            }
+        ],
+    }
+    return json.dumps(log, indent=1, ensure_ascii=False) + "\n"
+
+
+def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Group]:
+    """What failed in a guarantee, and what did not run, each with the places concerned."""
+    cluster = document["cluster"]
+    pods = {pod["name"]: pod for pod in cluster["pods"]}
+    nodes = {node["name"]: node["origin"] for node in cluster["nodes"]}
+    failures = guarantee["failures"]
+    found: List[Group] = []
+    common = set.intersection(*({each["source"], each["target"]} & set(pods) for each in failures)) if failures else ()
+    if common:
+        pod = pods[min(common)]
+        places = (pod["origin"], nodes.get(pod["node"], ""))
+        found = [Group(f"pod {pod['name']} on {pod['node']}", guarantee["failed"], failures, places)]
+    elif guarantee["failed"]:
+        found = _by_nodes(guarantee, {name: pod["node"] for name, pod in pods.items()}, nodes)
+    if guarantee["not_run"]:
+        found.append(
+            Group("not run", guarantee["not_run"], (), tuple(nodes[each] for each in document["run"]["missing"]))
+        )
+    fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
+    return [each._replace(where=tuple(filter(None, (*each.where, fallback)))) for each in found]
+
+
+def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: Mapping[str, str]) -> List[Group]:
+    counts: Dict[Tuple[str, ...], int] = defaultdict(int)
+    listed: Dict[Tuple[str, ...], List[Mapping[str, str]]] = defaultdict(list)
+    for source, target, _, failed, _ in guarantee["classes"]:
+        if failed:
+            counts[tuple(sorted({source, target}))] += failed
+    for each in guarantee["failures"]:
+        concerned = {node_of.get(name, name) for name in (each["source"], each["target"])}
+        listed[tuple(sorted(concerned & set(nodes)))].append(each)
+    if not counts:
+        counts.update({key: len(failures) for key, failures in listed.items()})
+    if len(counts) > MOST_PAIRS:
+        for key, count in list(counts.items()):
+            for node in key:
+                counts[(node,)] += count if key != (node,) else 0
+                listed[(node,)] += listed[key] if key != (node,) else []
+            if len(key) > 1:
+                del counts[key]
+    words = {0: "in the cluster", 1: "at {}", 2: "between {} and {}"}
+    return [
+        Group(words[len(key)].format(*key), count, listed[key], tuple(nodes[node] for node in key))
+        for key, count in sorted(counts.items())
+    ]
+
+
+def _rule(guarantee: Mapping[str, Any]) -> Dict[str, Any]:
+    return {
+        "id": _id(guarantee),
+        "name": "".join(word.capitalize() for word in guarantee["key"].replace("_", "-").split("-")),
+        "shortDescription": {"text": guarantee["title"]},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["pod-network"]},
+    }
+
+
+def _result(guarantee: Mapping[str, Any], index: int, group: Group) -> Dict[str, Any]:
+    failed = bool(group.failures) or group.what != "not run"
+    total = guarantee["passed"] + guarantee["failed"] + guarantee["not_run"]
+    what = f"failed, {group.what}" if failed else group.what
+    text = f"{guarantee['title']}: {group.failed} of {total} {guarantee['unit']} {what}."
+    for each in group.failures[:SHOWN]:
+        text += f"\n{ends(each)}: {each['reason']}"
+    if len(group.failures) > SHOWN:
+        text += f"\nand {group.failed - SHOWN} more"
+    # The same thing in the next run is the same alert, whatever its counts and reasons are by then.
+    digest = hashlib.sha256(f"{guarantee['key']}/{group.what}".encode()).hexdigest()
+    result: Dict[str, Any] = {
+        "ruleId": _id(guarantee),
+        "ruleIndex": index,
+        "level": "error" if failed else "warning",
+        "message": {"text": text},
+        "partialFingerprints": {"podwireObject/v1": digest[:32]},
+        "locations": [_location(place) for place in group.where[:1]],
+    }
+    related = [_location(place) for place in dict.fromkeys(group.where[1:]) if place != group.where[0]]
+    if related:
+        result["relatedLocations"] = related
+    return result
+
+
+def _id(guarantee: Mapping[str, Any]) -> str:
+    return f"podwire/{guarantee['key']}"
+
+
+def _location(place: str) -> Dict[str, Any]:
+    """``file:line`` as SARIF has it: below the checkout, or a file elsewhere by its URI."""
+    path, _, line = place.rpartition(":")
+    if not line.isdigit():
+        path, line = place, "1"
+    if os.path.isabs(path):
+        artifact = {"uri": "file://" + quote(path)}
+    else:
+        artifact = {"uri": quote(path), "uriBaseId": "%SRCROOT%"}
+    return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": max(1, int(line))}}}
+
+
+def _time(when: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))

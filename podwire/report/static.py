@@ -1,0 +1,230 @@
+"""The part of the page that needs no script: the verdict, what failed, and empty places for what is drawn."""
+
+from __future__ import annotations
+
+import html
+import time
+from typing import Any, Iterator, List, Mapping, Sequence, Set
+
+from .words import ends
+
+#: Failing checks shown at once, and behind a click, for each guarantee.
+SHOWN, MORE = 5, 200
+#: Differing objects shown.
+OBJECTS = 20
+
+VERDICTS = {"passed": "Passed", "failed": "Failed", "not run": "Not proven"}
+_COUNTED = (("passed", "passed"), ("failed", "failed"), ("not_run", "not run"))
+_ICONS = {"passed": "pass", "failed": "fail", "not run": "none"}
+
+
+def text(value: object) -> str:
+    """Escaped for HTML, attributes too; control characters become visible."""
+    return html.escape("".join(each if each >= " " or each in "\n\t" else "\ufffd" for each in str(value)))
+
+
+def state(document: Mapping[str, Any]) -> str:
+    """The state of the whole, in the words of a guarantee's."""
+    states = [each["state"] for each in document["guarantees"]]
+    if "failed" in states:
+        return "failed"
+    return "passed" if document["ok"] else "not run"
+
+
+def body(document: Mapping[str, Any]) -> Iterator[str]:
+    """Everything but the scripts."""
+    yield '<a class="skip" href="#connectivity">Skip to connectivity</a>'
+    yield from _header(document)
+    yield "<main>"
+    yield from _guarantees(document)
+    yield from _causes(document)
+    yield from _failed(document)
+    yield from _differing(document)
+    yield from _places()
+    yield "</main>"
+    run = document["run"]
+    made = f"podwire {run['podwire']}" + (f", Linux {run['kernel']}" if run["kernel"] else "")
+    yield f"<footer><p>{text(made)}. Made from <code>results.json</code>.</p></footer>"
+
+
+def _header(document: Mapping[str, Any]) -> Iterator[str]:
+    run, cluster, backend = document["run"], document["cluster"], document["cluster"]["backend"]
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run["finished"]))
+    how = f"{backend['type']}, VNI {backend['vni']}" if backend["vni"] is not None else backend["type"]
+    facts = [
+        ("Nodes", len(cluster["nodes"])),
+        ("Pods", f"{len(cluster['pods']):,}"),
+        ("Backend", how),
+        ("Pod MTU", f"{document['mtu']['expected']} bytes"),
+        ("Pod CIDRs", ", ".join(cluster["cluster_cidrs"])),
+        ("Took", f"{run['seconds']} s"),
+    ]
+    if run["limit"] is not None:
+        facts.append(("Limited to", ", ".join(run["limit"])))
+    whole = state(document)
+    yield "<header>"
+    yield f'<p class="where"><b>podwire</b> <span>{text(run["inventory"])}</span> <time>{when}</time></p>'
+    yield f'<h1 class="{_ICONS[whole]}">{_icon(whole)}<span>{text(_sentence(document, whole))}</span></h1>'
+    yield f'<p class="lead">{text(cluster["id"])}: {text(_lead(document))}</p>'
+    yield '<dl class="facts">'
+    yield from (f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts)
+    yield "</dl>"
+    yield from (f'<p class="note">Inferred: {text(each)}</p>' for each in run["inferred"])
+    yield "</header>"
+
+
+def _sentence(document: Mapping[str, Any], whole: str) -> str:
+    guarantees = document["guarantees"]
+    wrong = sum(each["state"] == whole for each in guarantees)
+    if whole == "passed":
+        return "Every guarantee holds"
+    verb = "does" if wrong == 1 else "do"
+    if whole == "failed":
+        return f"{wrong} of {len(guarantees)} guarantees {verb} not hold"
+    return "Nothing failed, but not everything was proven"
+
+
+def _lead(document: Mapping[str, Any]) -> str:
+    guarantees, missing = document["guarantees"], document["run"]["missing"]
+    passed, *others = [(sum(each[key] for each in guarantees), word) for key, word in _COUNTED]
+    lines = [", ".join([f"{passed[0]:,} checks passed", *(f"{count:,} {word}" for count, word in others if count)])]
+    shared = next((each["shared"][0] for each in guarantees if each["shared"]), "")
+    lines += [f"failing {shared}"] if shared else []
+    lines += [f"no report from {', '.join(missing)}"] if missing else []
+    return "; ".join(lines) + "."
+
+
+def _total(guarantee: Mapping[str, Any]) -> int:
+    total: int = guarantee["passed"] + guarantee["failed"] + guarantee["not_run"]
+    return total
+
+
+def _guarantees(document: Mapping[str, Any]) -> Iterator[str]:
+    yield '<section aria-labelledby="h-guarantees"><h2 id="h-guarantees">Guarantees</h2><ul class="guarantees">'
+    for each in document["guarantees"]:
+        total = _total(each)
+        extra = [f"{each[key]:,} {word}" for key, word in _COUNTED[1:] if each[key]]
+        counts = f"{each['passed']:,} of {total:,} {each['unit']}" + (f" ({', '.join(extra)})" if extra else "")
+        title = text(each["title"])
+        if each["failed"]:
+            title = f'<a href="#failed-{text(each["key"])}">{title}</a>'
+        yield f'<li class="{_ICONS[each["state"]]}">{_icon(each["state"])}<span class="title">{title}'
+        yield from (f"<small>{text(note)}</small>" for note in each["notes"])
+        yield f'</span><span class="counts">{text(counts)}</span>{_bar(each, total)}</li>'
+    yield "</ul></section>"
+
+
+def _bar(guarantee: Mapping[str, Any], total: int) -> str:
+    """What failed comes first, so that one of thousands can still be seen."""
+    left, parts = 0.0, []
+    for key, name in (("failed", "fail"), ("not_run", "none"), ("passed", "pass")):
+        width = max(1.5, 100 * guarantee[key] / total) if guarantee[key] else 0
+        width = min(width, 100 - left)
+        parts.append(f'<rect class="{name}" x="{left:.2f}%" width="{width:.2f}%" height="100%"/>' if width else "")
+        left += width
+    return f'<svg class="bar" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def _causes(document: Mapping[str, Any]) -> Iterator[str]:
+    if not document["causes"]:
+        return
+    yield '<section aria-labelledby="h-causes"><h2 id="h-causes">Root causes</h2><ol class="causes">'
+    for cause in document["causes"]:
+        yield f"<li><h3>{text(cause.get('title') or cause['id'])}</h3>"
+        where = " ".join(filter(None, (cause["node"], cause["device"])))
+        count = len(cause["pairs"])
+        yield f"<p><code>{text(cause['object'])}</code> on {text(where)}"
+        yield f", behind {count} failing pair{'' if count == 1 else 's'}</p>" if count else "</p>"
+        yield "<ul>" + "".join(f"<li>{text(line)}</li>" for line in cause["evidence"]) + "</ul>"
+        if cause["fix"]:
+            fixes = "\n".join(text(line) for line in cause["fix"])
+            yield f'<p class="label">Fix</p><pre>{fixes}</pre>'
+        yield "</li>"
+    yield "</ol></section>"
+
+
+def _failed(document: Mapping[str, Any]) -> Iterator[str]:
+    failing = [each for each in document["guarantees"] if each["failed"]]
+    if not failing:
+        return
+    yield '<section aria-labelledby="h-failed"><h2 id="h-failed">What failed</h2>'
+    known = {each["name"] for kind in ("nodes", "pods") for each in document["cluster"][kind]}
+    for each in failing:
+        yield f'<article id="failed-{text(each["key"])}"><h3>{text(each["title"])}</h3>'
+        if each["shared"]:
+            yield (
+                '<ul class="shared">' + "".join(f"<li>{text(_capital(line))}</li>" for line in each["shared"]) + "</ul>"
+            )
+        failures = each["failures"]
+        yield _table(failures[:SHOWN], known)
+        rest = failures[SHOWN : SHOWN + MORE]
+        if rest:
+            yield f"<details><summary>{len(rest)} more of {each['failed']:,}</summary>{_table(rest, known)}</details>"
+        if each["failed"] > SHOWN + len(rest):
+            unshown = each["failed"] - min(len(failures), SHOWN) - len(rest)
+            yield f'<p class="note">{unshown:,} more are counted in the heatmap below.</p>'
+        yield "</article>"
+    yield "</section>"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _table(failures: Sequence[Mapping[str, str]], known: Set[str]) -> str:
+    """Failing checks; those between pods and nodes that the page can draw a path for are buttons."""
+    rows: List[str] = []
+    for each in failures:
+        check = text(ends(each, "→"))
+        if {each["source"], each["target"]} <= known:
+            data = f'data-source="{text(each["source"])}" data-target="{text(each["target"])}"'
+            check = f'<button type="button" {data}>{check}</button>'
+        rows.append(
+            f'<tr><th scope="row">{check}</th><td><code>{text(each["address"])}</code></td>'
+            f"<td>{text(each['cause'])}</td><td>{text(each['reason'])}</td></tr>"
+        )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Address", "Cause", "Seen"))
+    table = f'<table class="failures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
+
+
+def _differing(document: Mapping[str, Any]) -> Iterator[str]:
+    rows = [row for row in document["routes"]["rows"] if row[5] is not None and row[5] != row[6]]
+    if not rows:
+        return
+    yield '<section aria-labelledby="h-differs"><h2 id="h-differs">Where nodes differ from intent</h2>'
+    yield '<ul class="differs">'
+    for node, _, _, peer, what, desired, _ in rows[:OBJECTS]:
+        word = "Missing or different" if desired else "Not wanted"
+        towards = f" <small>towards {text(peer)}</small>" if peer else ""
+        yield f'<li><b>{text(node)}</b> <span class="tag">{word}</span> <code>{text(what)}</code>{towards}</li>'
+    yield "</ul>"
+    if len(rows) > OBJECTS:
+        yield f'<p class="note">{len(rows) - OBJECTS} more stand under Routes.</p>'
+    yield "</section>"
+
+
+def _places() -> Iterator[str]:
+    """What the scripts fill."""
+    for key, title in (
+        ("topology", "Topology"),
+        ("connectivity", "Connectivity"),
+        ("leases", "Leases"),
+        ("routes", "Routes, neighbours and forwarding entries"),
+    ):
+        yield f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>'
+        yield '<div class="place"></div></section>'
+    yield "<noscript><p>The drawings and tables need a browser that runs the scripts inside this file.</p></noscript>"
+
+
+def _icon(state: str) -> str:
+    """A shape for each state, so that colour is never all that tells."""
+    name = _ICONS[state]
+    shapes = {
+        "pass": '<circle cx="12" cy="12" r="10"/><path d="M7.5 12.5l3 3 6-7"/>',
+        "fail": '<rect x="2" y="2" width="20" height="20" rx="4"/><path d="M8 8l8 8M16 8l-8 8"/>',
+        "none": '<circle cx="12" cy="12" r="9.5" stroke-dasharray="4 3"/><path d="M8 12h8"/>',
+    }
+    return (
+        f'<svg class="icon {name}" viewBox="0 0 24 24" role="img" aria-label="{VERDICTS[state]}">{shapes[name]}</svg>'
+    )
