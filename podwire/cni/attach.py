@@ -374,7 +374,7 @@ def _scope(state: State, links: FrozenSet[str]) -> Scope:
 
 def _possible(state: State) -> State:
     """A kernel without IPv6 has neither its sysctls nor what they guard against."""
-    if os.path.isdir("/proc/sys/net/ipv6"):
+    if os.access("/proc/sys/net/ipv6", os.F_OK):
         return state
     return state._replace(sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/")))
 

@@ -415,6 +415,11 @@ def _read_vxlan(data: Mapping[int, bytes], names: Mapping[int, str]) -> Vxlan:
     )
 
 
+#: ipaddress knows these too, and 50 more, which it takes 0.3 ms to prepare.
+_LOOPBACK6 = bytes(15) + b"\1"
+_LINK_LOCAL6 = frozenset(bytes((0xFE, each)) for each in range(0x80, 0xC0))
+
+
 def read_address(payload: bytes, names: Mapping[int, str]) -> Address | None:
     """An RTM_NEWADDR; None for those that the kernel gives by itself (link-local, loopback)."""
     family, prefix, _, _, index = _IFADDR.unpack_from(payload)
@@ -422,8 +427,7 @@ def read_address(payload: bytes, names: Mapping[int, str]) -> Address | None:
     packed = found.get(2) or found.get(1)
     if packed is None or family not in (AF_INET, AF_INET6):
         return None
-    ip = _ip(packed)
-    if ip.is_loopback or (family == AF_INET6 and ip.is_link_local):
+    if packed[0] == 127 if family == AF_INET else packed == _LOOPBACK6 or packed[:2] in _LINK_LOCAL6:
         return None
     flags = _U32.unpack(found[8])[0] if 8 in found else 0
     interface = IPv4Interface((packed, prefix)) if family == AF_INET else IPv6Interface((packed, prefix))

@@ -71,7 +71,8 @@ class Reader:
         if names != self._names:  # an ifindex that means another device: cached objects name the wrong one
             self._parsed.clear()
             self._names = names
-            self._expected = expected(self._desired, {name: index for index, name in names.items()})
+            if _has_many(self._desired):
+                self._expected = expected(self._desired, {name: index for index, name in names.items()})
         owned = frozenset() if self.scope.only_links else frozenset(link.name for link in links)
         reads: dict[str, Callable[[], frozenset[Any]]] = {
             "sysctls": lambda: self._sysctls(self.scope.sysctls),
@@ -297,6 +298,11 @@ class Reader:
         from .nft_rules import show_rules
 
         return show_rules(self.namespace, self.scope.chains, self.scope.owners, self._desired.rules)
+
+
+def _has_many(state: State) -> bool:
+    """Whether there may be objects that are recognised by their bytes."""
+    return bool(state.neighbours or state.fdb or state.next_hops)
 
 
 def read_sysctl(key: str) -> str:

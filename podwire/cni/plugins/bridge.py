@@ -29,6 +29,8 @@ from . import common, masquerade, spoofcheck
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
 
+    from ...model import Rule
+
 
 class Settings(NamedTuple):
     """The keys of a bridge's NetConf."""
@@ -125,7 +127,7 @@ class Bridge:
             for each in ips
             if settings.pin_gateway and bridge.mac and each.gateway
         ]
-        rules = masquerade.rules(conf, attachment, ips) | spoofcheck.rules(conf, attachment, veth, inside.mac)
+        rules = _rules(conf, attachment, ips, inside.mac)
         return Projection(
             Result(interfaces, tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
             node=State(links=frozenset({port}), rules=rules),
@@ -167,6 +169,17 @@ class Bridge:
 
 
 PLUGIN = Bridge()
+
+
+def _rules(
+    conf: NetConf, attachment: Attachment, ips: Tuple[ResultIp, ...], mac: Optional[MacAddress]
+) -> FrozenSet[Rule]:
+    found: FrozenSet[Rule] = frozenset()
+    if conf.flag("ipMasq"):
+        found |= masquerade.rules(conf, attachment, ips)
+    if conf.flag("macspoofchk"):
+        found |= spoofcheck.rules(conf, attachment, common.host_veth(attachment), mac)
+    return found
 
 
 def _overlap(old: Address, new: Address) -> bool:

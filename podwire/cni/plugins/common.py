@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: ether_setup's, which veth and bridge devices start with.
 DEFAULT_MTU = 1500
 _SCOPES = {0: "global", 253: "link", 254: "host"}
-_DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+_DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def host_veth(attachment: Attachment) -> str:
@@ -117,7 +117,7 @@ def with_default(routes: Tuple[CniRoute, ...], ips: Iterable[ResultIp]) -> Tuple
     """``isDefaultGateway``: a default route for each family that has none."""
     found: List[CniRoute] = list(routes)
     for each in ips:
-        default = _DEFAULT[each.address.version]
+        default = ip_network(_DEFAULT[each.address.version])
         if each.gateway is not None and default not in [route.destination for route in found]:
             found.append(CniRoute(default, each.gateway))
     return tuple(found)
