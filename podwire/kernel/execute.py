@@ -9,6 +9,7 @@ from ..lean import TYPE_CHECKING
 from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
 from . import rtnl
+from .links import ABSENT, removal
 from .namespace import Namespace
 from .netlink import Message, Refusal
 
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 Step = tuple[Namespace, Operation]
-
-#: What a removal answers when the object is gone already: ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
-_ABSENT = (2, 3, 19, 99)
-#: A device group of our own (IFLA_GROUP) for deleting many devices in one go.
-_DOOMED = 0x70770000
 
 
 def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_table: str = "podwire") -> None:
@@ -77,7 +73,7 @@ def _batch_key(step: Step) -> tuple[int, str, int]:
 
 
 def _send(namespace: Namespace, operations: list[Operation], descriptors: Mapping[str, int]) -> None:
-    if len(operations) > 1 and operations[0].action == REMOVE and isinstance(operations[0].object, Link):
+    if operations[0].action == REMOVE and isinstance(operations[0].object, Link):
         _remove_links(namespace, operations)
         return
     messages: list[Message] = []
@@ -89,7 +85,7 @@ def _send(namespace: Namespace, operations: list[Operation], descriptors: Mappin
             owners.append(operation)
     for refusal in namespace.socket.batch(messages):
         operation = owners[refusal.number]
-        if operation.action == REMOVE and refusal.errno in _ABSENT:
+        if operation.action == REMOVE and refusal.errno in ABSENT:
             continue
         _refuse(namespace, operation, refusal)
 
@@ -110,20 +106,15 @@ def _messages(operation: Operation, index: _Index, descriptors: Mapping[str, int
     if isinstance(each, Address):
         return (rtnl.address_message(rtnl.RTM_DELADDR if action == REMOVE else rtnl.RTM_NEWADDR, each, index),)
     assert isinstance(each, Link)
-    if action == REMOVE:
-        return (rtnl.link_remove(each),)
     if action == ADD:
         return rtnl.link_add(each, index, descriptors)
     return rtnl.link_change(each, previous if isinstance(previous, Link) else None, index)
 
 
 def _remove_links(namespace: Namespace, operations: Sequence[Operation]) -> None:
-    """Delete many devices at the price of one: each deletion by itself waits for an RCU grace period."""
-    group = _DOOMED | (os.getpid() & 0xFFFF)
     names = [operation.object.name for operation in operations if isinstance(operation.object, Link)]
-    messages = [rtnl.link_group(name, group) for name in names] + [rtnl.group_remove(group)]
-    for refusal in namespace.socket.batch(messages):
-        if refusal.errno not in _ABSENT:
+    for refusal in namespace.socket.batch(removal(names)):
+        if refusal.errno not in ABSENT:
             _refuse(namespace, operations[min(refusal.number, len(operations) - 1)], refusal)
 
 

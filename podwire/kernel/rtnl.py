@@ -24,12 +24,13 @@ from ..model import (
     Route,
     Vxlan,
 )
+from .links import RTM_NEWLINK
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, attribute, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_GETLINK = 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
@@ -197,21 +198,6 @@ def read_master(payload: bytes) -> int:
         if kind == 10:
             return int(_U32.unpack(value)[0])
     return 0
-
-
-def link_remove(link: Link) -> Message:
-    """Delete a device by name."""
-    return RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, link.name)
-
-
-def link_group(name: str, group: int) -> Message:
-    """Put a device into a group (IFLA_GROUP)."""
-    return RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(3, name) + _u32(27, group)
-
-
-def group_remove(group: int) -> Message:
-    """Delete all devices of a group: one RCU grace period for all instead of one each."""
-    return RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _u32(27, group)
 
 
 def address_message(kind: int, address: Address, index: Index) -> Message:

@@ -24,7 +24,7 @@ from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
-from . import common, masquerade, spoofcheck
+from . import common, masquerade, naming, spoofcheck
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
@@ -105,12 +105,12 @@ class Bridge:
         ipam = common.given(conf, reservation)
         ips = common.with_gateways(ipam.ips) if settings.is_gateway else ipam.ips
         routes = common.with_default(ipam.routes, ips) if settings.is_default_gateway else ipam.routes
-        veth, ifname, mtu = common.host_veth(attachment), attachment.ifname, settings.mtu
+        veth, ifname, mtu = naming.host_veth(attachment), attachment.ifname, settings.mtu
         port = Link(
             veth,
             "veth",
             mtu,
-            common.mac_of_veth(veth),
+            naming.mac_of_veth(veth),
             master=settings.bridge,
             peer=VethPeer(attachment.name, ifname),
             hairpin=settings.hairpin,
@@ -119,7 +119,7 @@ class Bridge:
         bridge = Link(
             settings.bridge, "bridge", mtu, _bridge_mac(settings.bridge, ips), promisc=settings.promisc or None
         )
-        own = common.mac_of(ips[0].address.ip) if ips else common.mac_of_veth(f"{veth} {ifname}")
+        own = naming.mac_of(ips[0].address.ip) if ips else naming.mac_of_veth(f"{veth} {ifname}")
         inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or own, up=not settings.plain)
         interfaces = (common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns))
         pinned = [
@@ -140,7 +140,7 @@ class Bridge:
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The port."""
-        return frozenset({common.host_veth(attachment)})
+        return frozenset({naming.host_veth(attachment)})
 
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
@@ -178,7 +178,7 @@ def _rules(
     if conf.flag("ipMasq"):
         found |= masquerade.rules(conf, attachment, ips)
     if conf.flag("macspoofchk"):
-        found |= spoofcheck.rules(conf, attachment, common.host_veth(attachment), mac)
+        found |= spoofcheck.rules(conf, attachment, naming.host_veth(attachment), mac)
     return found
 
 
@@ -188,7 +188,7 @@ def _overlap(old: Address, new: Address) -> bool:
 
 def _bridge_mac(name: str, ips: Tuple[ResultIp, ...]) -> MacAddress:
     gateway = next((each.gateway for each in ips if each.gateway is not None), None)
-    return common.mac_of(gateway) if gateway is not None else common.mac_of_veth(name)
+    return naming.mac_of(gateway) if gateway is not None else naming.mac_of_veth(name)
 
 
 @lru_cache(maxsize=8)

@@ -25,7 +25,7 @@ from ...state import State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
-from . import common, masquerade
+from . import common, masquerade, naming
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
@@ -49,9 +49,9 @@ class Ptp:
         if not ipam.ips:
             raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin ptp: IPAM gave no address")
         ips = common.with_gateways(ipam.ips)
-        veth, ifname = common.host_veth(attachment), attachment.ifname
-        outside = Link(veth, "veth", mtu, common.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
-        inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or common.mac_of(ips[0].address.ip))
+        veth, ifname = naming.host_veth(attachment), attachment.ifname
+        outside = Link(veth, "veth", mtu, naming.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
+        inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or naming.mac_of(ips[0].address.ip))
         routes = common.pod_routes(ifname, ipam.routes, ips) | _pod_routes(ifname, ips)
         return Projection(
             Result(
@@ -67,7 +67,7 @@ class Ptp:
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The node's end."""
-        return frozenset({common.host_veth(attachment)})
+        return frozenset({naming.host_veth(attachment)})
 
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
