@@ -25,6 +25,7 @@ from ..errors import (
 from ..kernel import Namespace, Reader, execute, link_of
 from ..kernel.announce import announce, known_elsewhere, wait_for_detection
 from ..kernel.links import remove_links
+from ..kernel.show import addresses_of
 from ..lean import TYPE_CHECKING
 from ..model import Route
 from ..plan import REMOVE, Operation
@@ -161,8 +162,7 @@ class Attaching:
                 shared=shared,
                 pod=projection.pod._replace(neighbours=pins),
             )
-            reader = Reader(node, Scope(links=frozenset({link.name}), routes=False))
-            shown = reader.show(frozenset({"addresses"})).state
+            shown = State(addresses=addresses_of(node, link.name))
             projection = self._plugin.adopt(call.conf, projection, shown)  # type: ignore[attr-defined]
             if not checking:  # a first address takes along those that came behind it, so it goes before
                 doomed = sorted(shown.addresses - projection.shared.addresses, key=str)

@@ -19,10 +19,10 @@ from podwire.cni.standard import LINKS, ipaddress_parts
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Tuple
+    from typing import Any, Dict, Iterator, Tuple
 
-    #: A module's or part's name, its code, the names that have to stand in it, and those by which it is found.
-    Coded = Tuple[str, Any, Dict[str, str], List[str]]
+    #: A module's name, its code, the names that have to stand in it, and what it gets later (see preload.py).
+    Coded = Tuple[str, Any, Dict[str, str], Dict[str, Any]]
 
 #: The archive's name in the library.
 ARCHIVE = "archive"
@@ -38,8 +38,19 @@ _RENAMED = {"stat": "_stat", "struct": "_struct"}
 _PROGRAMS = ("podwire.cni.linker", "podwire.cni.prelink", "podwire.cni.preload", "podwire.cni.standard")
 #: What stands in for os.
 _OS = "podwire.cni.lean_os"
-#: Modules that are read together, because a call that needs one of them needs most.
-_PACK_OF: Dict[str, str] = {}
+#: Modules that are read together, because a call that needs one of them needs most: texts that many have in common
+#: are there once. The first are what DEL needs before it asks the kernel to remove a device.
+_TOGETHER = (
+    "cni.launch cni.skel cni.netconf cni.attach cni.beside cni.plugins.naming jsontext kernel.links kernel.namespace "
+    "kernel.netlink lean os",
+    "cni.delegated cni.invoke cni.plugins.host_local cni.result ipam.allocator ipam.index ipam.ranges ipam.store model",
+    "cni.plugin cni.plugins.common converge kernel.announce kernel.execute kernel.rtnl kernel.show plan state",
+)
+_PACK_OF = {
+    name if name == "os" else f"podwire.{name}": str(number)
+    for number, names in enumerate(_TOGETHER)
+    for name in names.split()
+}
 #: Modules that every Python has loaded when a plugin begins, and preload's.
 _LOADED = ("marshal", "os", "posix", "sys")
 
@@ -53,12 +64,11 @@ def archive_of(library: str) -> bytes:
     """
     index: Dict[str, Any] = dict(_machine_code())
     packs: Dict[str, Any] = {}
-    for name, code, links, names in [*_standard(), *_podwire(library, index)]:
-        packs.setdefault(_PACK_OF.get(name, name), {})[name] = code, links
-        for each in names:
-            index[each] = name
+    for name, code, links, later in [*_standard(), *_podwire(library, index)]:
+        pack = packs.setdefault(_PACK_OF.get(name, name), {})
+        pack[name] = code, links, {each: marshal.dumps(part) for each, part in later.items()}
     numbers = {pack: number for number, pack in enumerate(packs)}
-    index = {each: (numbers[_PACK_OF.get(to, to)], to) if isinstance(to, str) else to for each, to in index.items()}
+    index.update({name: numbers[pack] for pack, names in packs.items() for name in names})
     parts = [marshal.dumps(pack) for pack in packs.values()]
     starts = [HEAD_BYTES + sum(map(len, parts[:number])) for number in range(len(parts))]
     head = marshal.dumps((_first_code(library), index, [(len(part), start) for part, start in zip(parts, starts)]))
@@ -92,11 +102,11 @@ def _standard() -> Iterator[Coded]:
     for name in _STANDARD:
         path = os.path.join(os.path.dirname(os.__file__), f"{name}.py")
         if name != "ipaddress" and os.path.isfile(path):
-            yield name, _compiled(_read(path), path), {}, [name]
+            yield name, _compiled(_read(path), path), {}, {}
         elif name == "ipaddress":
-            for part, tree, names in ipaddress_parts(_read(path)):
-                asked = [f"{name}:{each}" for each in names] if part else [name]
-                yield f"{name}:{part}".rstrip(":"), _compiled(tree, path), LINKS, asked
+            whole, *parts = ipaddress_parts(_read(path))
+            later = {each: _compiled(tree, path) for tree, names in parts for each in names}
+            yield name, _compiled(whole[0], path), LINKS, later
 
 
 def _podwire(library: str, index: Dict[str, Any]) -> Iterator[Coded]:
@@ -116,8 +126,8 @@ def _podwire(library: str, index: Dict[str, Any]) -> Iterator[Coded]:
     lent = {place for module in modules.values() for place in module.lent(modules)}
     for name, module in modules.items():
         links = module.link(modules, known, lent)
-        name = "os" if name == _OS else name
-        yield name, _compiled(module.tree, paths[module.name]), links, [name]
+        later = {each: _compiled(part, paths[name]) for each, part in module.parts.items()}
+        yield "os" if name == _OS else name, _compiled(module.tree, paths[name]), links, later
 
 
 def _read(path: str) -> str:

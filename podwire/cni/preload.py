@@ -11,6 +11,7 @@ from __future__ import annotations
 import _imp
 import sys
 from _frozen_importlib import ModuleSpec
+from marshal import loads
 
 TYPE_CHECKING = False
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any, Callable, Dict, Tuple, Union
 
-    #: Of a module, or of a part of one, "module:name": the number of its pack and its name there. Of one in machine
-    #: code: its own name, and "built-in" or the path of its file.
-    Index = Dict[str, Union[Tuple[int, str], Tuple[str, str]]]
-    #: Code, and the names that have to stand in the module before it runs, to the modules that they mean.
-    Pack = Dict[str, Tuple[CodeType, Dict[str, str]]]
+    #: Of a module, the number of its pack. Of one in machine code, its own name, and "built-in" or its file's path.
+    Index = Dict[str, Union[int, Tuple[str, str]]]
+    #: Code; the names that have to stand in the module before it runs, to the modules that they mean; and the names
+    #: that it gets when they are asked for, to code that makes them, marshalled.
+    Pack = Dict[str, Tuple[CodeType, Dict[str, str], Dict[str, bytes]]]
 else:
     ModuleType = type(sys)  # types imports what it does not need
 
@@ -30,30 +31,31 @@ else:
 def preload(library: str, index: Index, read: Callable[[int], Pack]) -> None:
     """Have the modules stand ready. ``library``: the directory that holds the package. ``read`` gives the packs."""
     packs: Dict[int, Pack] = {}
+    parts: Dict[str, Dict[str, bytes]] = {}
     modules = sys.modules
 
     class Waiting(ModuleType):
-        """A module that has not been run yet."""
+        """A module that has not been run yet, or not all of it."""
 
         __spec__ = None  # for the importer, which asks whether it is being run
 
         def __getattr__(self, name: str) -> Any:
-            where = None
+            own = self.__name__
             if name[:2] != "__" or name == "__all__":  # others are asked by the importer
-                where = index.pop(self.__name__, None) or index.pop(f"{self.__name__}:{name}", None)
-            if where is None:
-                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-            run(self, *where)
-            return getattr(self, name)
+                if own in index:
+                    run(self, own, index.pop(own))
+                    return getattr(self, name)
+                if name in parts.get(own, ()):
+                    exec(loads(parts[own].pop(name)), self.__dict__)
+                    return getattr(self, name)
+            raise AttributeError(f"module {own!r} has no attribute {name!r}")
 
-    def run(module: ModuleType, pack: Union[int, str], name: str) -> None:
-        if isinstance(pack, str):
-            module.__dict__.update(vars(_machine_code(pack, name)))
+    def run(module: ModuleType, name: str, where: Union[int, Tuple[str, str]]) -> None:
+        if isinstance(where, tuple):
+            module.__dict__.update(vars(_machine_code(*where)))
             return
-        codes = packs.get(pack)
-        if codes is None:
-            codes = packs[pack] = read(pack)
-        code, links = codes[name]
+        pack = packs.get(where) or packs.setdefault(where, read(where))
+        code, links, parts[name] = pack[name]
         path = code.co_filename
         module.__dict__.update(
             {each: modules[found] for each, found in links.items()},
@@ -63,7 +65,7 @@ def preload(library: str, index: Index, read: Callable[[int], Pack]) -> None:
         exec(code, module.__dict__)
 
     for name in index:
-        if name not in modules and ":" not in name:
+        if name not in modules:
             modules[name] = Waiting(name)
     modules["gc"].disable()
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LINKS = {"functools": "podwire.lean", "ipaddress": "ipaddress"}
 
 
-def ipaddress_parts(text: str) -> Iterator[Tuple[str, ast.AST, List[str]]]:
-    """(part, "" for the module itself; syntax tree; names that are to be found in the part)."""
+def ipaddress_parts(text: str) -> Iterator[Tuple[ast.AST, List[str]]]:
+    """Syntax trees, and the names that are to be found in them: first the module itself."""
     bodies: Dict[str, List[ast.stmt]] = {"": [], "v6": [], "constants": []}
     for each in ast.parse(text).body:
         if not (isinstance(each, ast.Import) and each.names[0].name == "functools"):
@@ -30,7 +30,7 @@ def ipaddress_parts(text: str) -> Iterator[Tuple[str, ast.AST, List[str]]]:
     elsewhere = Later({each: ("ipaddress", each) for each in names["v6"]})
     for part, body in bodies.items():
         tree: Any = _Asking().visit(ast.Module(body, []))
-        yield part, ast.fix_missing_locations(tree if part == "v6" else elsewhere.visit(tree)), names[part]
+        yield ast.fix_missing_locations(tree if part == "v6" else elsewhere.visit(tree)), names[part]
 
 
 _NAMED = (ast.ClassDef, ast.FunctionDef)

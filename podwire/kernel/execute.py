@@ -6,7 +6,7 @@ import os
 
 from ..errors import KernelError
 from ..lean import TYPE_CHECKING
-from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Rule, Sysctl
+from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, Route, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
 from . import rtnl
 from .links import ABSENT, removal
@@ -43,7 +43,7 @@ def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_tabl
             _send(namespace, operations, descriptors)
 
 
-_WAYS = {Sysctl: "sysctl", File: "file", NatRule: "nat", Rule: "rules"}
+_WAYS = {"Sysctl": "sysctl", "File": "file", "NatRule": "nat", "Rule": "rules"}
 
 
 def _batches(steps: Sequence[Step]) -> list[tuple[Namespace, str, list[Operation]]]:
@@ -93,22 +93,22 @@ def _send(namespace: Namespace, operations: list[Operation], descriptors: Mappin
 def _messages(operation: Operation, index: _Index, descriptors: Mapping[str, int]) -> Sequence[Message]:
     action, each, previous = operation
     gone = action == REMOVE
+    if isinstance(each, Link):
+        if action == ADD:
+            return rtnl.link_add(each, index, descriptors)
+        return rtnl.link_change(each, previous if isinstance(previous, Link) else None, index)
     if isinstance(each, Route):
         kind = rtnl.RTM_DELROUTE if gone else rtnl.RTM_NEWROUTE
         return (rtnl.route_message(kind, each, index, action == CHANGE),)
-    if isinstance(each, (Neighbour, FdbEntry)):
-        kind = rtnl.RTM_DELNEIGH if gone else rtnl.RTM_NEWNEIGH
-        encode = rtnl.neighbour_message if isinstance(each, Neighbour) else rtnl.fdb_message
-        return (encode(kind, each, index),)  # type: ignore[arg-type]
+    if isinstance(each, Address):
+        return (rtnl.address_message(rtnl.RTM_DELADDR if gone else rtnl.RTM_NEWADDR, each, index),)
     if isinstance(each, NextHop):
         kind = rtnl.RTM_DELNEXTHOP if gone else rtnl.RTM_NEWNEXTHOP
         return (rtnl.next_hop_message(kind, each, index, action == CHANGE),)
-    if isinstance(each, Address):
-        return (rtnl.address_message(rtnl.RTM_DELADDR if action == REMOVE else rtnl.RTM_NEWADDR, each, index),)
-    assert isinstance(each, Link)
-    if action == ADD:
-        return rtnl.link_add(each, index, descriptors)
-    return rtnl.link_change(each, previous if isinstance(previous, Link) else None, index)
+    assert isinstance(each, (Neighbour, FdbEntry))
+    kind = rtnl.RTM_DELNEIGH if gone else rtnl.RTM_NEWNEIGH
+    encode = rtnl.neighbour_message if isinstance(each, Neighbour) else rtnl.fdb_message
+    return (encode(kind, each, index),)  # type: ignore[arg-type]
 
 
 def _remove_links(namespace: Namespace, operations: Sequence[Operation]) -> None:

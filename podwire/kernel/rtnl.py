@@ -244,7 +244,8 @@ def fdb_message(kind: int, entry: FdbEntry, index: Index) -> Message:
 
 _NEXT_HOP4 = struct.Struct("=BBBxIHHIHHIHH4s")
 _BARE_ROUTE4 = struct.Struct("=BBBBBBBBIHH4sHHI")
-_BARE = Route(IPv4Network(0))
+#: What a Route has between its destination and its next hop, and behind its protocol, when nothing is said.
+_BARE = (None, None, False), ("global", None, 0, MAIN_TABLE, "unicast", 0, 0)
 
 
 def next_hop_message(kind: int, hop: NextHop, index: Index, replace: bool = False) -> Message:
@@ -262,7 +263,7 @@ def next_hop_message(kind: int, hop: NextHop, index: Index, replace: bool = Fals
 
 def is_bare(route: Route) -> bool:
     """An IPv4 route that says nothing but destination, next-hop object and protocol: there are many."""
-    return route[1:4] == _BARE[1:4] and route[6:] == _BARE[6:] and type(route.destination) is IPv4Network
+    return (route[1:4], route[6:]) == _BARE and type(route.destination) is IPv4Network
 
 
 def route_message(kind: int, route: Route, index: Index, replace: bool = False) -> Message:
@@ -313,6 +314,14 @@ RTM_F_FIB_MATCH = 0x2000  # answer with the route of the table, not with what a 
 
 def get_request(each: object, index: Index) -> tuple[int, bytes] | None:
     """(type, payload) of a request for just this object; None for kinds that have no such request."""
+    if isinstance(each, Route) and each.table == MAIN_TABLE:
+        base = each.destination.network_address.packed
+        if not each.destination.prefixlen:  # the unspecified address is never looked up: any other is as good
+            base = b"\0\0\0\1" if each.destination.version == 4 else b"\x20" + bytes(15)
+        family, length = _FAMILY[each.destination.version], len(base) * 8
+        return RTM_GETROUTE, _RTMSG.pack(family, length, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH) + attribute(1, base)
+    if isinstance(each, Route):
+        return None
     if isinstance(each, Neighbour):
         packed = attribute(1, each.address.packed)
         return RTM_GETNEIGH, _NDMSG.pack(_FAMILY[each.address.version], index(each.device), 0, 0, 0) + packed
@@ -320,12 +329,6 @@ def get_request(each: object, index: Index) -> tuple[int, bytes] | None:
         return RTM_GETNEIGH, _NDMSG.pack(AF_BRIDGE, index(each.device), 0, NTF_SELF, 0) + attribute(2, each.mac)
     if isinstance(each, NextHop):
         return RTM_GETNEXTHOP, _NHMSG.pack(0, 0, 0, 0) + _u32(1, each.id)
-    if isinstance(each, Route) and each.table == MAIN_TABLE:
-        base = each.destination.network_address.packed
-        if not each.destination.prefixlen:  # the unspecified address is never looked up: any other is as good
-            base = b"\0\0\0\1" if each.destination.version == 4 else b"\x20" + bytes(15)
-        family, length = _FAMILY[each.destination.version], len(base) * 8
-        return RTM_GETROUTE, _RTMSG.pack(family, length, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH) + attribute(1, base)
     return None
 
 
