@@ -26,11 +26,14 @@ from ..errors import (
 )
 from ..kernel import Namespace, Reader, execute, link_of
 from ..kernel.announce import announce, known_elsewhere, wait_for_detection
+from ..kernel.links import remove_links
+from ..kernel.show import addresses_of
 from ..lean import TYPE_CHECKING
-from ..model import Link, Route
+from ..model import Route
 from ..plan import REMOVE, Operation
 from ..state import EMPTY, Scope, State
 from . import delegated
+from .beside import beside
 from .plugin import NODE, Plugin, Projection
 from .result import Result, ResultIp
 from .skel import CmdArgs
@@ -40,8 +43,6 @@ if TYPE_CHECKING:
 
 #: No rtm_protocol: whose routes they are is told by their device.
 _NONE = -1
-#: Any addresses, for a look at a configuration.
-_SAMPLE = Result((), (ResultIp(ip_interface("192.0.2.2/24"), ip_address("192.0.2.1")),))
 
 
 class Attaching:
@@ -87,7 +88,8 @@ class Attaching:
         kind = ipam_type(call)
         if not self._makes_interface or not kind:
             return None
-        self.project(call, _SAMPLE)  # pure: what makes no sense is refused before anything is done
+        sample = Result((), (ResultIp(ip_interface("192.0.2.2/24"), ip_address("192.0.2.1")),))
+        self.project(call, sample)  # pure: what makes no sense is refused before anything is done
         given = delegated.add(call, kind)
         if not given.ips:
             self._release(call, given)
@@ -172,8 +174,7 @@ class Attaching:
                 shared=shared,
                 pod=projection.pod._replace(neighbours=pins),
             )
-            reader = Reader(node, Scope(links=frozenset({link.name}), routes=False))
-            shown = reader.show(frozenset({"addresses"})).state
+            shown = State(addresses=addresses_of(node, link.name))
             projection = self._plugin.adopt(call.conf, projection, shown)  # type: ignore[attr-defined]
             if not checking:  # a first address takes along those that came behind it, so it goes before
                 doomed = sorted(shown.addresses - projection.shared.addresses, key=str)
@@ -234,28 +235,35 @@ class Attaching:
     # --- DEL, GC, STATUS ------------------------------------------------------------------------------
 
     def delete(self, call: CmdArgs) -> None:
-        """Devices, rules, then addresses. Nothing of it has to be there, nor the namespace."""
-        with Namespace.current(NODE) as node:
-            whole = self._remove(call, node)
-        if self._makes_interface:
-            if not whole:
-                self._remove_inside(call)
-            kind = ipam_type(call)
-            if kind:
-                delegated.delete(call, kind)
+        """Devices and rules, then addresses. Nothing of it has to be there, nor the namespace."""
+        kind = ipam_type(call) if self._makes_interface else ""
+        with Namespace.current(NODE) as node, beside(lambda: self._unbind(call, node, kind)) as rest:
+            whole = self._remove_devices(call, node)
+        if self._makes_interface and not whole:
+            self._remove_inside(call)
+        if kind:
+            rest.result()
 
-    def _remove(self, call: CmdArgs, node: Namespace) -> bool:
-        """Whether there was a device on the node: the container's end is gone with it."""
+    def _unbind(self, call: CmdArgs, node: Namespace, kind: str) -> Any:
+        """What can be done while the kernel waits for the devices' last users. Addresses are released after that:
+        the call that does so comes back."""
+        self._remove_rules(call, node)
+        return delegated.deletion(call, kind) if kind else None
+
+    def _remove(self, call: CmdArgs, node: Namespace) -> None:
+        self._remove_rules(call, node)
+        self._remove_devices(call, node)
+
+    def _remove_rules(self, call: CmdArgs, node: Namespace) -> None:
         scope = self._rule_scope(call)
-        if scope.chains:  # first: what they held is freed while the kernel waits for the devices' users
+        if scope.chains:
             converge([Target(node, EMPTY, scope)])
         self._forget_flows(call, node)
-        devices = self._plugin.devices(call.conf, call.attachment)
-        there = any(link_of(node, name) is not None for name in devices)
-        if there:
-            doomed = [Operation(REMOVE, Link(name, "veth")) for name in sorted(devices)]
-            execute([(node, each) for each in doomed], {})
-        return there
+
+    def _remove_devices(self, call: CmdArgs, node: Namespace) -> bool:
+        """Whether there was a device on the node: the container's end is gone with it."""
+        devices = sorted(self._plugin.devices(call.conf, call.attachment))
+        return bool(devices) and remove_links(node, devices)
 
     def _remove_inside(self, call: CmdArgs) -> None:
         """The container's end of an attachment that another bridge plugin made: its host end has another name."""
@@ -265,7 +273,7 @@ class Attaching:
             with Namespace.open(call.attachment.netns, call.attachment.name) as pod:
                 found = link_of(pod, call.attachment.ifname)
                 if found is not None and found.kind == "veth":
-                    execute([(pod, Operation(REMOVE, found))], {})
+                    remove_links(pod, [found.name])
         except KernelError:
             return  # no namespace, or none any more
 
@@ -385,7 +393,7 @@ def _scope(state: State, links: FrozenSet[str]) -> Scope:
 
 def _possible(state: State) -> State:
     """A kernel without IPv6 has neither its sysctls nor what they guard against."""
-    if os.path.isdir("/proc/sys/net/ipv6"):
+    if os.access("/proc/sys/net/ipv6", os.F_OK):
         return state
     return state._replace(sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/")))
 

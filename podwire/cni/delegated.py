@@ -10,10 +10,14 @@ import sys
 
 from ..errors import CNI_DECODING_FAILURE, CniError
 from ..jsontext import loads
+from ..lean import TYPE_CHECKING
 from . import invoke
 from .netconf import NetConf
 from .result import Result
 from .skel import PLUGINS, CmdArgs, canonical, load
+
+if TYPE_CHECKING:
+    from typing import Callable
 
 
 def add(call: CmdArgs, plugin: str) -> Result:
@@ -40,6 +44,17 @@ def check(call: CmdArgs, plugin: str) -> None:
 def delete(call: CmdArgs, plugin: str) -> None:
     """DEL of a delegate, also on the way back from a failed ADD."""
     _forward(call, plugin, "DEL")
+
+
+def deletion(call: CmdArgs, plugin: str) -> Callable[[], None]:
+    """DEL of a delegate, got ready: what is called does it."""
+    path = _find(call, plugin)
+    if not _is_own(plugin, path):
+        return lambda: delete(call, plugin)
+    module = load(plugin)
+    ready = getattr(module, "deletion", None)
+    found: Callable[[], None] = ready(_for(call, plugin)) if ready else lambda: module.delete(_for(call, plugin))
+    return found
 
 
 def collect(call: CmdArgs, plugin: str) -> None:

@@ -33,7 +33,7 @@ from .skel import PLUGINS
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 #: What the modules of an installation are reached from.
-_ROOTS = ("podwire.cni.launch", "podwire.cni.preload", "podwire.cni.prelink")
+_ROOTS = ("podwire.cni.launch", "podwire.cni.lean_os", "podwire.cni.preload", "podwire.cni.prelink")
 
 #: Without columns in tracebacks: that is a third of the code to be read at each start.
 _COMPILING = ("-IS", "-X", "no_debug_ranges")

@@ -52,10 +52,15 @@ def find(kind: str, directories: Sequence[str]) -> Optional[str]:
 def is_ours(path: str) -> bool:
     """Whether an executable is one that ``podwire cni-install`` made: a script with podwire's mark."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(4096)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        head = os.read(file, 4096)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
     return head.startswith(b"#!") and MARK in head
 
 

@@ -1,7 +1,8 @@
 """The text of an installed executable. ``@PYTHON@``, ``@PLUGIN@`` and ``@VERSION@`` are filled in by install.py.
 
-It is compiled at every start, which takes 0.3 ms: so it is short, and the rest is in the archive. If the library does
-not even load, its own last lines answer as the specification wants it.
+It is compiled at every start: so the usual way through it is short. What else can be the matter stands in a text that
+is only compiled when something is: it is called by a link; there is another Python since, which reads the sources,
+slower; or the library does not even load, and its own last lines answer as the specification wants it.
 """
 
 from __future__ import annotations
@@ -9,27 +10,32 @@ from __future__ import annotations
 TEXT = r"""#!@PYTHON@ -ISB
 # podwire's CNI plugin @PLUGIN@, made by "podwire cni-install".
 import marshal, posix, sys
+plugin = "@PLUGIN@"
+otherwise = r'''
 try:
-    path = __file__
-    while True:
-        here = path.rpartition("/")[0] or "."
-        library = here + "/.podwire/@VERSION@"
-        try:
-            file = posix.open(library + "/archive", posix.O_CLOEXEC)
-            break
-        except FileNotFoundError:  # a link to the real one?
-            there = posix.readlink(path)
-            path = there if there[0] == "/" else here + "/" + there
-    version = sys.version.encode()
-    head = posix.pread(file, len(version) + 8, 0)
-    if head.startswith(version):
-        exec(marshal.loads(posix.pread(file, int(head[-8:]), len(head))))
-    else:  # another Python since: slower, from sources
-        sys.path.insert(0, library)
+    error, here = sys.exc_info()[1], __file__.rpartition("/")[0] or "."
+    if isinstance(error, FileNotFoundError):
+        there = posix.readlink(__file__)
+        posix.execve(there if there[0] == "/" else here + "/" + there, sys.argv, posix.environ)
+    if error:
+        raise error
+    sys.path.insert(0, library)
     from podwire.cni.launch import launch
-    launch("@PLUGIN@")
+    launch(plugin)
 except BaseException:
     sys.excepthook(*sys.exc_info())
     posix.write(1, b'{"cniVersion":"1.1.0","code":100,"msg":"@PLUGIN@ crashed","details":"stderr tells where"}\n')
     posix._exit(1)
+'''
+try:
+    library = (__file__.rpartition("/")[0] or ".") + "/.podwire/@VERSION@"
+    archive = posix.open(library + "/archive", posix.O_CLOEXEC)
+    version, head = posix.pread(archive, 1 << 15, 0).split(b"\0", 1)
+    if version == sys.version.encode():
+        start, index, packs = marshal.loads(head)
+    else:
+        start = otherwise
+    exec(start)
+except BaseException:
+    exec(otherwise)
 """

@@ -67,7 +67,7 @@ class Namespaces:
 
     def announce(self, projections: Mapping[Attachment, Projection]) -> None:
         """Tell the neighbours of addresses that were at another MAC address before. Ours follow from the
-        address (plugins.common.mac_of); another plugin's may have been any."""
+        address (plugins.naming.mac_of); another plugin's may have been any."""
         places = {
             address.interface.ip: link.mac
             for projection in projections.values()

@@ -5,94 +5,139 @@ A program of its own, run by the interpreter that the plugins will have: ``pytho
 
 from __future__ import annotations
 
-import ast
 import marshal
 import os
 import sys
 from importlib.util import find_spec
 
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+
+from podwire.cni.linker import Module
+from podwire.cni.standard import LINKS, ipaddress_parts
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Tuple
+    from typing import Any, Dict, Iterator, Tuple
+
+    #: A module's name, its code, the names that have to stand in it, and what it gets later (see preload.py).
+    Coded = Tuple[str, Any, Dict[str, str], Dict[str, Any]]
 
 #: The archive's name in the library.
 ARCHIVE = "archive"
-#: So much room its index has, for preload to read.
-INDEX_BYTES = 1 << 14
+#: So much room its head has; launchers read it whole.
+HEAD_BYTES = 1 << 15
 #: Modules of the standard library that come along, if they are in files at all.
-_STANDARD = ("__future__", "genericpath", "ipaddress", "posixpath", "stat", "struct")
-#: Modules of the standard library in files of machine code, wherever they are.
-_EXTENSIONS = ("_json", "_ctypes")
+_STANDARD = ("genericpath", "ipaddress", "posixpath")
+#: Modules of the standard library in machine code, wherever they are.
+_MACHINE = ("_collections", "_ctypes", "_functools", "_json", "_sha2", "_sha256", "_socket", "errno", "fcntl", "gc")
+#: Those that are nothing but another name for one in machine code.
+_RENAMED = {"stat": "_stat", "struct": "_struct"}
+#: What makes the archive is not in it.
+_PROGRAMS = ("podwire.cni.linker", "podwire.cni.prelink", "podwire.cni.preload", "podwire.cni.standard")
+#: What stands in for os.
+_OS = "podwire.cni.lean_os"
+#: Modules that are read together, because a call that needs one of them needs most: texts that many have in common
+#: are there once. The first are what DEL needs before it asks the kernel to remove a device.
+_TOGETHER = (
+    "cni.launch cni.skel cni.netconf cni.attach cni.beside cni.plugins.naming jsontext kernel.links kernel.namespace "
+    "kernel.netlink lean os",
+    "cni.delegated cni.invoke cni.plugins.host_local cni.result ipam.allocator ipam.index ipam.ranges ipam.store model",
+    "cni.plugin cni.plugins.common converge kernel.announce kernel.execute kernel.rtnl kernel.show plan state",
+)
+_PACK_OF = {
+    name if name == "os" else f"podwire.{name}": str(number)
+    for number, names in enumerate(_TOGETHER)
+    for name in names.split()
+}
+#: Modules that every Python has loaded when a plugin begins, and preload's.
+_LOADED = ("marshal", "os", "posix", "sys")
 
 
 def archive_of(library: str) -> bytes:
-    """``sys.version``, the length of the first code (8 digits), that, the index, and the modules' code.
+    """``sys.version``, NUL, the head in HEAD_BYTES, and the packs.
 
-    The first code is preload.py and a call of it; the index is (modules, paths of extensions). All is bound to
-    ``sys.version``: byte code and the standard library's modules are this very Python's.
+    The head is (first code, index, length and place of each pack): the code is preload.py and a call of it, in the
+    launcher's names; the index and packs are described there. All is bound to ``sys.version``: byte code and the
+    standard library's modules are this very Python's.
     """
-    modules: Dict[str, Tuple[bool, str, int, int]] = {}
-    parts = []
-    start = 0
-    for name, package, path, code in _modules(library):
-        data = marshal.dumps(code)
-        shown = os.path.relpath(path, library) if path.startswith(library) else path
-        modules[name] = (package, shown, start, len(data))
-        parts.append(data)
-        start += len(data)
-    version = sys.version.encode()
-    specs = ((name, find_spec(name)) for name in _EXTENSIONS)
-    extensions = {name: spec.origin for name, spec in specs if spec and (spec.origin or "").endswith(".so")}
-    with open(os.path.join(library, "podwire/cni/preload.py"), encoding="utf-8") as file:
-        text = file.read() + "\npreload(library, file, len(head) + int(head[-8:]))\n"  # in the launcher's names
-    first = marshal.dumps(compile(text, "podwire/cni/preload.py", "exec", dont_inherit=True, optimize=2))
-    head = version + b"%08d" % len(first) + first
-    placed = {name: (*each[:2], len(head) + INDEX_BYTES + each[2], each[3]) for name, each in modules.items()}
-    index = marshal.dumps((placed, extensions))
-    assert len(index) <= INDEX_BYTES
-    return head + index.ljust(INDEX_BYTES) + b"".join(parts)
+    index: Dict[str, Any] = dict(_machine_code())
+    packs: Dict[str, Any] = {}
+    for name, code, links, later in [*_standard(), *_podwire(library, index)]:
+        pack = packs.setdefault(_PACK_OF.get(name, name), {})
+        pack[name] = code, links, {each: marshal.dumps(part) for each, part in later.items()}
+    numbers = {pack: number for number, pack in enumerate(packs)}
+    index.update({name: numbers[pack] for pack, names in packs.items() for name in names})
+    parts = [marshal.dumps(pack) for pack in packs.values()]
+    starts = [HEAD_BYTES + sum(map(len, parts[:number])) for number in range(len(parts))]
+    head = marshal.dumps((_first_code(library), index, [(len(part), start) for part, start in zip(parts, starts)]))
+    head = sys.version.encode() + b"\0" + head
+    assert len(head) <= HEAD_BYTES
+    return head.ljust(HEAD_BYTES) + b"".join(parts)
 
 
-def _modules(library: str) -> Iterator[Tuple[str, bool, str, Any]]:
-    """(name, whether it is a package, path of its source, code) of everything that goes into the archive."""
-    for name in _STANDARD:
-        spec = find_spec(name)
+def _first_code(library: str) -> Any:
+    path = "podwire/cni/preload.py"
+    text = _read(os.path.join(library, path)) + _CALL
+    return _compiled(Module("preload", False, text).tree, path)
+
+
+_CALL = """
+preload(library, index, lambda pack: marshal.loads(posix.pread(archive, *packs[pack])))
+from podwire.cni.launch import launch
+launch(plugin)
+"""
+
+
+def _machine_code() -> Iterator[Tuple[str, Tuple[str, str]]]:
+    for name, real in {**dict(zip(_MACHINE, _MACHINE)), **_RENAMED}.items():
+        spec = find_spec(real)
         origin = (spec and spec.origin) or ""
-        if name == "ipaddress":
-            yield from _split_ipaddress(origin)
-        elif origin.endswith(".py"):
-            yield name, False, origin, _compiled(origin, origin)
+        if origin == "built-in" or origin.endswith(".so"):
+            yield name, (real, origin)
+
+
+def _standard() -> Iterator[Coded]:
+    for name in _STANDARD:
+        path = os.path.join(os.path.dirname(os.__file__), f"{name}.py")
+        if name != "ipaddress" and os.path.isfile(path):
+            yield name, _compiled(_read(path), path), {}, {}
+        elif name == "ipaddress":
+            whole, *parts = ipaddress_parts(_read(path))
+            later = {each: _compiled(tree, path) for tree, names in parts for each in names}
+            yield name, _compiled(whole[0], path), LINKS, later
+
+
+def _podwire(library: str, index: Dict[str, Any]) -> Iterator[Coded]:
+    modules: Dict[str, Module] = {}
+    paths = {}
     for folder, _, names in os.walk(library):
         for each in names:
             path = os.path.join(folder, each)
             shown = os.path.relpath(path, library)
             parts = shown[: -len(".py")].split("/")
             package = parts[-1] == "__init__"
-            if each.endswith(".py"):
-                yield ".".join(parts[:-1] if package else parts), package, path, _compiled(path, shown)
+            name = ".".join(parts[:-1] if package else parts)
+            if each.endswith(".py") and name not in _PROGRAMS:
+                paths[name] = shown
+                modules[name] = Module(name, package, _read(path))
+    known = {*modules, *index, *_STANDARD, *_LOADED}
+    lent = {place for module in modules.values() for place in module.lent(modules)}
+    for name, module in modules.items():
+        links = module.link(modules, known, lent)
+        later = {each: _compiled(part, paths[name]) for each, part in module.parts.items()}
+        yield "os" if name == _OS else name, _compiled(module.tree, paths[name]), links, later
 
 
-def _split_ipaddress(path: str) -> Iterator[Tuple[str, bool, str, Any]]:
-    """The module without its constants, and these (see preload.py)."""
+def _read(path: str) -> str:
     with open(path, encoding="utf-8") as file:
-        whole = ast.parse(file.read())
-    constants: List[ast.stmt] = [each for each in whole.body if _is_constant(each)]
-    rest: List[ast.stmt] = [each for each in whole.body if not _is_constant(each)]
-    for name, body in (("ipaddress", rest), ("ipaddress._constants", constants)):
-        yield name, False, path, compile(ast.Module(body, []), path, "exec", dont_inherit=True, optimize=2)
+        return file.read()
 
 
-def _is_constant(node: ast.stmt) -> bool:
-    if isinstance(node, ast.ClassDef):
-        return node.name in ("_BaseConstants", "_IPv4Constants", "_IPv6Constants")
-    return isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") == "_constants"
-
-
-def _compiled(path: str, shown: str) -> Any:
+def _compiled(source: Any, shown: str) -> Any:
     """Without docstrings and assertions, which are for people and mypy."""
-    with open(path, "rb") as file:
-        return compile(file.read(), shown, "exec", dont_inherit=True, optimize=2)
+    return compile(source, shown, "exec", dont_inherit=True, optimize=2)
 
 
 def compile_all(library: str) -> None:

@@ -276,10 +276,10 @@ def _refuse_own_namespace(call: CmdArgs) -> None:
     if not call.attachment.netns or call.environ.get("CNI_NETNS_OVERRIDE", "").upper() in ("1", "TRUE"):
         return
     try:
-        own = os.path.samestat(os.stat(call.attachment.netns), os.stat("/proc/thread-self/ns/net"))
+        given, own = os.stat(call.attachment.netns), os.stat("/proc/thread-self/ns/net")
     except (OSError, ValueError):
         return
-    if own:
+    if (given.st_dev, given.st_ino) == (own.st_dev, own.st_ino):
         raise CniError(
             CNI_INVALID_NETNS,
             f"plugin's netns and netns from CNI_NETNS should not be the same: {call.attachment.netns}",

@@ -32,6 +32,7 @@ class Allocator:
         self.network = network
         self.range_sets = tuple(range_sets)
         self.data_dir = data_dir
+        self._store = Store(data_dir, network)
 
     def reserve(
         self, claims: Sequence[Claim], requested: Sequence[IPAddress] = ()
@@ -44,7 +45,7 @@ class Allocator:
         cannot be used.
         """
         answers: Dict[Claim, Union[Reservation, IpamError]] = {}
-        with Store(self.data_dir, self.network) as store:
+        with self._store as store:
             fresh = []
             for claim in dict.fromkeys(claims):
                 held = store.find(claim)
@@ -66,7 +67,7 @@ class Allocator:
     def release(self, claims: Iterable[Claim]) -> Dict[Claim, Tuple[IPAddress, ...]]:
         """Release what each claim holds; one that holds nothing is no error. Tells what was released."""
         released: Dict[Claim, Tuple[IPAddress, ...]] = {}
-        with Store(self.data_dir, self.network) as store:
+        with self._store as store:
             for claim in claims:
                 held = store.find(claim)
                 self._remove(store, claim, held)

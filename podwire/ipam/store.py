@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DATA_DIR = "/var/lib/cni/networks"
 _LAST_RESERVED = "last_reserved_ip."
+#: More than a lease file has: a container's id has at most 128 bytes or so.
+_LARGEST = 1 << 16
 
 
 class Claim(NamedTuple):
@@ -129,11 +131,7 @@ class Store:
 
     def content(self, ip: IPAddress) -> Optional[bytes]:
         """What a lease file holds, stripped; None if there is none that can be read."""
-        try:
-            with open(os.path.join(self.directory, str(ip)), "rb", buffering=0) as file:
-                return file.read().strip()
-        except OSError:
-            return None
+        return self._read(str(ip))
 
     def names(self) -> List[str]:
         """The names of everything in the directory."""
@@ -144,11 +142,21 @@ class Store:
 
     def last_reserved(self, index: int) -> Optional[IPAddress]:
         """The address that the range set of this index reserved last."""
+        content = self._read(f"{_LAST_RESERVED}{index}")
+        return None if content is None else parse_address(content.decode(errors="replace"))
+
+    def _read(self, name: str) -> Optional[bytes]:
+        """A small file, stripped. Python's file objects take four more system calls."""
         try:
-            with open(os.path.join(self.directory, f"{_LAST_RESERVED}{index}")) as file:
-                return parse_address(file.read().strip())
-        except (OSError, UnicodeDecodeError):
+            file = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
             return None
+        try:
+            return os.read(file, _LARGEST).strip()
+        except OSError:
+            return None
+        finally:
+            os.close(file)
 
     def _read_all(self) -> Dict[bytes, List[IPAddress]]:
         """All leases by content; forgets empty ones, and makes the index complete again."""

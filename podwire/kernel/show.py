@@ -48,6 +48,16 @@ def link_of(namespace: Namespace, name: str) -> Link | None:
     return None if payload is None else rtnl.read_link(payload, {})
 
 
+def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
+    """The addresses of one device; none if it is not there."""
+    payload = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+    if payload is None:
+        return frozenset()
+    index = rtnl.read_link_name(payload)[0]
+    dump = namespace.socket.dump(rtnl.RTM_GETADDR, rtnl.address_request(index))
+    return frozenset(filter(None, (rtnl.read_address(each, {index: name}) for _, each in dump)))
+
+
 def devices(namespace: Namespace) -> list[str]:
     """The names of all devices."""
     return [rtnl.read_link_name(payload)[1] for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16))]
@@ -71,7 +81,8 @@ class Reader:
         if names != self._names:  # an ifindex that means another device: cached objects name the wrong one
             self._parsed.clear()
             self._names = names
-            self._expected = expected(self._desired, {name: index for index, name in names.items()})
+            if _has_many(self._desired):
+                self._expected = expected(self._desired, {name: index for index, name in names.items()})
         owned = frozenset() if self.scope.only_links else frozenset(link.name for link in links)
         reads: dict[str, Callable[[], frozenset[Any]]] = {
             "sysctls": lambda: self._sysctls(self.scope.sysctls),
@@ -115,7 +126,7 @@ class Reader:
             if request is None:
                 return False
             answer = self.namespace.socket.get(*request)
-            found = _READERS[type(each)](answer, names) if answer is not None else None
+            found = _READERS[type(each).__name__](answer, names) if answer is not None else None
             if found != (None if action == REMOVE else each):
                 return False
         return True
@@ -327,6 +338,11 @@ class Reader:
         return show_iptables(self.namespace, scope.iptables, scope.iptables_of, desired)
 
 
+def _has_many(state: State) -> bool:
+    """Whether there may be objects that are recognised by their bytes."""
+    return bool(state.neighbours or state.fdb or state.next_hops)
+
+
 def read_sysctl(key: str) -> str:
     """A sysctl of the caller's own network namespace. Without Python's file objects: there are many to read."""
     file = os.open(f"/proc/sys/{key}", os.O_RDONLY | os.O_CLOEXEC)
@@ -336,11 +352,11 @@ def read_sysctl(key: str) -> str:
         os.close(file)
 
 
-_READERS: dict[type, Callable[[bytes, Names], Any]] = {
-    Neighbour: rtnl.read_neighbour,
-    FdbEntry: rtnl.read_fdb,
-    NextHop: rtnl.read_next_hop,
-    Route: rtnl.read_route,
+_READERS: dict[str, Callable[[bytes, Names], Any]] = {
+    "Neighbour": rtnl.read_neighbour,
+    "FdbEntry": rtnl.read_fdb,
+    "NextHop": rtnl.read_next_hop,
+    "Route": rtnl.read_route,
 }
 
 

@@ -16,7 +16,7 @@ from ..state import State
 #: Objects that are as desired are listed up to so many a node; those that are not, always.
 LISTED = 2000
 #: Class of the model -> word. What is not here (sysctls, rules, files) is named by its class.
-_KINDS = {Link: "link", Address: "address", Route: "route", Neighbour: "neighbour", FdbEntry: "fdb", NextHop: "nexthop"}
+_KINDS = {"FdbEntry": "fdb"}
 
 #: kind, device, towards (address or prefix), object in words, desired, seen.
 Row = Tuple[str, str, str, str, bool, bool]
@@ -71,7 +71,7 @@ def _links(wanted: FrozenSet[Link], current: FrozenSet[Link]) -> List[Row]:
 def _row(each: Object, wanted: bool, there: bool) -> Row:
     kind = kind_of(each)
     device = getattr(each, "name", None) if isinstance(each, Link) else getattr(each, "device", None)
-    return _KINDS.get(kind, kind.__name__.lower()), device or "", _towards(each), str(each), wanted, there
+    return _KINDS.get(kind, kind.lower()), device or "", _towards(each), str(each), wanted, there
 
 
 def _towards(each: Object) -> str:

@@ -17,7 +17,7 @@ from podwire.cni.netconf import Attachment, CniRoute, NetConf
 from podwire.cni.netlist import parse_list
 from podwire.cni.plugin import Projection
 from podwire.cni.plugins import PLUGINS
-from podwire.cni.plugins.common import host_veth
+from podwire.cni.plugins.naming import host_veth
 from podwire.cni.plugins.ptp import Ptp
 from podwire.cni.result import Interface, Result, ResultIp
 from podwire.errors import CniError

@@ -20,11 +20,11 @@ from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING, NamedTuple, lru_cache
 from ...model import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
-from ...state import State
+from ...state import EMPTY, State
 from ..netconf import Attachment, NetConf
 from ..plugin import NODE, Projection
 from ..result import Result, ResultIp
-from . import common, masquerade, spoofcheck, vlan
+from . import common, masquerade, naming, spoofcheck, vlan
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
@@ -46,7 +46,15 @@ class Settings(NamedTuple):
     dad: bool
     plain: bool
     pin_gateway: bool
-    vlans: vlan.Vlans
+    vlans: Optional[vlan.Vlans]
+
+    @property
+    def access(self) -> int:
+        """The VLAN of what comes and goes without tag; 0 for none."""
+        return self.vlans.access if self.vlans else 0
+
+
+_VLAN_KEYS = ("vlan", "vlanTrunk", "preserveDefaultVlan")
 
 
 def settings_of(conf: NetConf) -> Settings:
@@ -68,7 +76,7 @@ def settings_of(conf: NetConf) -> Settings:
         conf.flag("enabledad"),
         conf.flag("disableContainerInterface"),
         conf.flag("pinGateway"),
-        vlan.parse(conf),
+        vlan.parse(conf) if any(key in conf.data for key in _VLAN_KEYS) else None,
     )
 
 
@@ -100,12 +108,12 @@ class Bridge:
         ipam = common.given(conf, reservation)
         ips = common.with_gateways(ipam.ips) if settings.is_gateway else ipam.ips
         routes = common.with_default(ipam.routes, ips) if settings.is_default_gateway else ipam.routes
-        veth, ifname, mtu = common.host_veth(attachment), attachment.ifname, settings.mtu
+        veth, ifname, mtu = naming.host_veth(attachment), attachment.ifname, settings.mtu
         port = Link(
             veth,
             "veth",
             mtu,
-            common.mac_of_veth(veth),
+            naming.mac_of_veth(veth),
             master=settings.bridge,
             peer=VethPeer(attachment.name, ifname),
             hairpin=settings.hairpin,
@@ -113,18 +121,19 @@ class Bridge:
         )
         gateway = _gateway(conf, settings, ips)
         bridge = _bridge(settings, gateway, ips)
-        own = common.mac_of(ips[0].address.ip) if ips else common.mac_of_veth(f"{veth} {ifname}")
+        own = naming.mac_of(ips[0].address.ip) if ips else naming.mac_of_veth(f"{veth} {ifname}")
         inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or own, up=not settings.plain)
         interfaces = [common.interface(bridge), common.interface(port), common.interface(inside, attachment.netns)]
         if gateway:
             interfaces.append(common.interface(gateway))
         mac = (gateway or bridge).mac
         pinned = [Neighbour(ifname, each.gateway, mac) for each in ips if settings.pin_gateway and mac and each.gateway]
-        checks = spoofcheck.rules(conf, attachment, veth, inside.mac)
-        node = State(links=frozenset({port}), vlans=settings.vlans.of_port(veth), rules=checks)
+        node = State(
+            links=frozenset({port}), vlans=settings.vlans.of_port(veth) if settings.vlans else frozenset()
+        ) | _rules(conf, attachment, ips, inside.mac)
         return Projection(
             Result(tuple(interfaces), tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
-            node=node | masquerade.state(conf, attachment, ips),
+            node=node,
             pod=common.pod_state(inside, ips, dad=settings.dad)
             | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
             shared=_bridge_state(
@@ -137,7 +146,7 @@ class Bridge:
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The port."""
-        return frozenset({common.host_veth(attachment)})
+        return frozenset({naming.host_veth(attachment)})
 
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
@@ -146,7 +155,7 @@ class Bridge:
 
     def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
         """ipMasq's."""
-        return masquerade.kinds(conf)
+        return masquerade.kinds() if conf.flag("ipMasq") else ()
 
     def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
         """The projection for a device that exists already: what others put on it stays, and so does its MAC address.
@@ -155,7 +164,7 @@ class Bridge:
         """
         settings = settings_of(conf)
         device = next((each.name for each in found.links), "")
-        if device == f"{settings.bridge}.{settings.vlans.access}":  # maybe on another's port, which is as good
+        if device == f"{settings.bridge}.{settings.access}":  # maybe on another's port, which is as good
             projection = projection._replace(shared=_without_port(projection.shared, settings.bridge, device))
         wanted = frozenset(each for each in projection.shared.addresses if each.device == device)
         clashing = {old for old in found.addresses - wanted for new in wanted if _overlap(old, new)}
@@ -174,10 +183,19 @@ class Bridge:
     def special(self, conf: NetConf) -> str:
         """The keys, with their values, that not every kernel can do."""
         vlans = settings_of(conf).vlans
-        return str(vlans) if vlans.filter else ""
+        return str(vlans) if vlans and vlans.filter else ""
 
 
 PLUGIN = Bridge()
+
+
+def _rules(conf: NetConf, attachment: Attachment, ips: Tuple[ResultIp, ...], mac: Optional[MacAddress]) -> State:
+    found = EMPTY
+    if conf.flag("ipMasq"):
+        found |= masquerade.state(conf, attachment, ips)
+    if conf.flag("macspoofchk"):
+        found |= State(rules=spoofcheck.rules(conf, attachment, naming.host_veth(attachment), mac))
+    return found
 
 
 def _overlap(old: Address, new: Address) -> bool:
@@ -186,9 +204,9 @@ def _overlap(old: Address, new: Address) -> bool:
 
 def _gateway(conf: NetConf, settings: Settings, ips: Tuple[ResultIp, ...]) -> Optional[Link]:
     """The device with the gateway's addresses, where that is not the bridge itself."""
-    if not settings.vlans.access or not settings.is_gateway or not ips:
+    if not settings.access or not settings.is_gateway or not ips:
         return None
-    name = vlan.gateway_name(conf, settings.bridge, settings.vlans.access)
+    name = vlan.gateway_name(conf, settings.bridge, settings.access)
     return Link(name, "veth", mac=_gateway_mac(name, ips))
 
 
@@ -198,19 +216,19 @@ def _bridge(settings: Settings, gateway: Optional[Link], ips: Tuple[ResultIp, ..
         name,
         "bridge",
         settings.mtu,
-        common.mac_of_veth(name) if gateway else _gateway_mac(name, ips),
+        naming.mac_of_veth(name) if gateway else _gateway_mac(name, ips),
         promisc=settings.promisc or None,
-        vlan_filtering=settings.vlans.filter or None,
+        vlan_filtering=(settings.vlans and settings.vlans.filter) or None,
     )
 
 
 def _gateway_mac(name: str, ips: Tuple[ResultIp, ...]) -> MacAddress:
     gateway = next((each.gateway for each in ips if each.gateway is not None), None)
-    return common.mac_of(gateway) if gateway is not None else common.mac_of_veth(name)
+    return naming.mac_of(gateway) if gateway is not None else naming.mac_of_veth(name)
 
 
 def _without_port(shared: State, bridge: str, device: str) -> State:
-    port = common.host_veth(Attachment(bridge, device))
+    port = naming.host_veth(Attachment(bridge, device))
     return shared._replace(
         links=frozenset(each for each in shared.links if each.name != port),
         vlans=frozenset(each for each in shared.vlans if each.device != port),
@@ -225,7 +243,7 @@ def _bridge_state(
     state = State(links=frozenset({bridge}), sysctls=frozenset({common.no_router(bridge.name)}))
     if not settings.is_gateway:
         return state
-    if gateway:
+    if gateway and settings.vlans:
         state |= vlan.gateway(bridge.name, gateway.name, NODE, settings.vlans, gateway.mac)
     device = (gateway or bridge).name
     addresses = (Address(device, with_prefix(ip, length), nodad=ip.version == 6) for ip, length in gateways)

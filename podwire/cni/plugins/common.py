@@ -1,8 +1,4 @@
-"""What bridge and ptp have in common: names and MAC addresses that need no look-up, sysctls, routes.
-
-Every name and MAC address is a function of the attachment, so that DEL finds the device without asking
-anybody, concurrent first ADDs agree, and CHECK compares values that intent alone gives.
-"""
+"""What bridge and ptp have in common: interfaces, sysctls, routes, and what IPAM gives."""
 
 from __future__ import annotations
 
@@ -10,10 +6,10 @@ from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
-from ...lean import TYPE_CHECKING, NamedTuple, sha256
+from ...lean import TYPE_CHECKING, NamedTuple
 from ...model import MAIN_TABLE, PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
 from ...state import State
-from ..netconf import Attachment, CniRoute, NetConf
+from ..netconf import CniRoute, NetConf
 from ..result import Dns, Interface, Result, ResultIp
 
 if TYPE_CHECKING:
@@ -22,29 +18,7 @@ if TYPE_CHECKING:
 #: ether_setup's, which veth and bridge devices start with.
 DEFAULT_MTU = 1500
 _SCOPES = {0: "global", 253: "link", 254: "host"}
-_DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
-
-
-def host_veth(attachment: Attachment) -> str:
-    """The node's end of an attachment's veth pair: ``veth`` and 8 hex digits."""
-    seed = f"{attachment.container_id}/{attachment.ifname}"
-    return "veth" + sha256(seed.encode()).hexdigest()[:8]
-
-
-def mac_of(address: IPAddress) -> MacAddress:
-    """The MAC address of the device that holds an address: 0a:58 and the IPv4 address, as CNI's
-    bridge once had it (pkg/utils/hwaddr), or a digest of the IPv6 address.
-
-    An address that is used again comes with the MAC address that the neighbours still know.
-    """
-    if address.version == 4:
-        return MacAddress(b"\x0a\x58" + address.packed)
-    return MacAddress(b"\x0a\x59" + sha256(address.packed).digest()[:4])
-
-
-def mac_of_veth(name: str) -> MacAddress:
-    """The MAC address of a node's end. One that is set is one that udev leaves alone."""
-    return MacAddress(b"\x0a\x5a" + sha256(name.encode()).digest()[:4])
+_DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def interface(link: Link, sandbox: str = "") -> Interface:
@@ -117,7 +91,7 @@ def with_default(routes: Tuple[CniRoute, ...], ips: Iterable[ResultIp]) -> Tuple
     """``isDefaultGateway``: a default route for each family that has none."""
     found: List[CniRoute] = list(routes)
     for each in ips:
-        default = _DEFAULT[each.address.version]
+        default = ip_network(_DEFAULT[each.address.version])
         if each.gateway is not None and default not in [route.destination for route in found]:
             found.append(CniRoute(default, each.gateway))
     return tuple(found)

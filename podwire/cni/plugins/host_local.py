@@ -26,7 +26,7 @@ from ..result import Dns, Result, ResultIp
 from ..skel import CmdArgs
 
 if TYPE_CHECKING:
-    from typing import Any, List, Mapping, Tuple
+    from typing import Any, Callable, List, Mapping, Tuple
 
     from ...model import IPAddress
     from ..netconf import CniRoute
@@ -59,7 +59,17 @@ def check(call: CmdArgs) -> None:
 
 def delete(call: CmdArgs) -> None:
     """Release what the container's interface holds; nothing is no error."""
-    _parse(call)[0].release([call.attachment.claim])
+    deletion(call)()
+
+
+def deletion(call: CmdArgs) -> Callable[[], None]:
+    """What releases, with everything but that done: for those who wait for something else meanwhile."""
+    allocator, claim = _parse(call)[0], call.attachment.claim
+
+    def release() -> None:
+        allocator.release([claim])
+
+    return release
 
 
 def collect(call: CmdArgs) -> None:

@@ -16,24 +16,25 @@ from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...kernel import nft_parts as nft
 from ...lean import TYPE_CHECKING
 from ...model import Chain, IptablesRule
-from ...state import EMPTY, State
+from ...state import State
 from . import chains, owned
 
 if TYPE_CHECKING:
     from typing import Iterable, Tuple
 
-    from ...model import Rule
+    from ...model import IPNetwork, Rule
     from ..netconf import Attachment, NetConf
     from ..result import ResultIp
 
 CHAIN = Chain("inet", owned.TABLE, "masquerading", "nat", 4, 100)  # postrouting, srcnat
-_MULTICAST = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
+
+
+def _multicast(version: int) -> IPNetwork:
+    return ip_network("224.0.0.0/4" if version == 4 else "ff00::/8")
 
 
 def state(conf: NetConf, attachment: Attachment, ips: Iterable[ResultIp]) -> State:
-    """The rules; none without ipMasq."""
-    if not conf.flag("ipMasq"):
-        return EMPTY
+    """The rules that ``ipMasq`` asks for."""
     backend = conf.text("ipMasqBackend")
     if backend not in ("", "nftables", "iptables"):
         raise CniError(
@@ -46,9 +47,9 @@ def state(conf: NetConf, attachment: Attachment, ips: Iterable[ResultIp]) -> Sta
     return State(rules=frozenset(_nftables(conf, attachment, each) for each in ips))
 
 
-def kinds(conf: NetConf) -> Tuple[chains.Kind, ...]:
+def kinds() -> Tuple[chains.Kind, ...]:
     """Of which kinds containers may have chains in iptables."""
-    return (chains.MASQUERADE,) if conf.flag("ipMasq") else ()
+    return (chains.MASQUERADE,)
 
 
 def _nftables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Rule:
@@ -57,7 +58,7 @@ def _nftables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Rule:
         nft.family(version),
         nft.source(ip_network(each.address.ip)),
         nft.destination(network, negated=True),
-        nft.destination(_MULTICAST[version], negated=True),
+        nft.destination(_multicast(version), negated=True),
         nft.masquerade(),
     )
     return owned.rule(conf, attachment, CHAIN, *parts)
@@ -68,7 +69,7 @@ def _iptables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Iterable
     said = chains.comment(kind, conf, attachment)
     local = ("-d", str(each.address.network), *said, "-j", "ACCEPT")
     yield chains.rule(kind, conf, attachment, version, *local, order=-1)
-    others = ("!", "-d", str(_MULTICAST[version]), *said, "-j", "MASQUERADE")
+    others = ("!", "-d", str(_multicast(version)), *said, "-j", "MASQUERADE")
     yield chains.rule(kind, conf, attachment, version, *others)
     source = ("-s", str(ip_network(each.address.ip)), *said)
     yield chains.rule(kind, conf, attachment, version, *source, chain="POSTROUTING")

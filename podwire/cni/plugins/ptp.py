@@ -21,11 +21,11 @@ from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING
 from ...model import PROTOCOL_BOOT, Address, Chain, IPAddress, IPNetwork, Link, Route, VethPeer
-from ...state import State
+from ...state import EMPTY, State
 from ..netconf import Attachment, NetConf
 from ..plugin import Projection
 from ..result import Result, ResultIp
-from . import common, masquerade
+from . import common, masquerade, naming
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple, Union
@@ -51,9 +51,9 @@ class Ptp:
         if not ipam.ips:
             raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin ptp: IPAM gave no address")
         ips = common.with_gateways(ipam.ips)
-        veth, ifname = common.host_veth(attachment), attachment.ifname
-        outside = Link(veth, "veth", mtu, common.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
-        inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or common.mac_of(ips[0].address.ip))
+        veth, ifname = naming.host_veth(attachment), attachment.ifname
+        outside = Link(veth, "veth", mtu, naming.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
+        inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or naming.mac_of(ips[0].address.ip))
         routes = common.pod_routes(ifname, ipam.routes, ips) | _pod_routes(ifname, ips)
         return Projection(
             Result(
@@ -62,14 +62,15 @@ class Ptp:
                 ipam.routes,
                 ipam.dns,
             ),
-            node=_node_state(outside, ips) | masquerade.state(conf, attachment, ips),
+            node=_node_state(outside, ips)
+            | (masquerade.state(conf, attachment, ips) if conf.flag("ipMasq") else EMPTY),
             pod=common.pod_state(inside, ips, prefix_route=False) | State(routes=routes),
             shared=State(sysctls=common.forwarding(each.address.version for each in ips)),
         )
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
         """The node's end."""
-        return frozenset({common.host_veth(attachment)})
+        return frozenset({naming.host_veth(attachment)})
 
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
@@ -77,7 +78,7 @@ class Ptp:
 
     def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
         """ipMasq's."""
-        return masquerade.kinds(conf)
+        return masquerade.kinds() if conf.flag("ipMasq") else ()
 
 
 PLUGIN = Ptp()

@@ -17,8 +17,8 @@ CHAIN = Chain("bridge", owned.TABLE, "spoofcheck", "filter", 0, -300)  # prerout
 
 
 def rules(conf: NetConf, attachment: Attachment, port: str, mac: Optional[MacAddress]) -> FrozenSet[Rule]:
-    """None without macspoofchk."""
-    if not conf.flag("macspoofchk") or mac is None:
+    """The rule that ``macspoofchk`` asks for; none where the container's address is left to the kernel."""
+    if mac is None:
         return frozenset()
     return frozenset(
         {owned.rule(conf, attachment, CHAIN, nft.comes_by(port), nft.hardware_source(mac, negated=True), nft.drop())}

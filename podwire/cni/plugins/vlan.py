@@ -16,7 +16,7 @@ from ...lean import TYPE_CHECKING, NamedTuple
 from ...model import PVID, UNTAGGED, Link, PortVlans, VethPeer
 from ...state import State
 from ..netconf import Attachment, NetConf
-from . import common
+from . import common, naming
 
 if TYPE_CHECKING:
     from typing import Any, FrozenSet, Optional, Set, Tuple
@@ -93,9 +93,9 @@ def gateway_name(conf: NetConf, bridge: str, access: int) -> str:
 
 def gateway(bridge: str, device: str, node: str, vlans: Vlans, mac: Optional[MacAddress]) -> State:
     """The port and the device that make the node a host of the VLAN."""
-    port = common.host_veth(Attachment(bridge, device))
+    port = naming.host_veth(Attachment(bridge, device))
     links = {
-        Link(port, "veth", mac=common.mac_of_veth(port), master=bridge, peer=VethPeer(node, device)),
+        Link(port, "veth", mac=naming.mac_of_veth(port), master=bridge, peer=VethPeer(node, device)),
         Link(device, "veth", mac=mac),
     }
     return State(links=frozenset(links), sysctls=frozenset({common.no_router(device)}), vlans=vlans.of_port(port))

@@ -1,0 +1,36 @@
+"""Names and MAC addresses of an attachment's devices.
+
+Each is a function of the attachment or of an address, so that DEL finds the device without asking anybody, concurrent
+first ADDs agree, and CHECK compares values that intent alone gives.
+"""
+
+from __future__ import annotations
+
+from ...lean import TYPE_CHECKING, sha256
+from ...model import MacAddress
+
+if TYPE_CHECKING:
+    from ...model import IPAddress
+    from ..netconf import Attachment
+
+
+def host_veth(attachment: Attachment) -> str:
+    """The node's end of an attachment's veth pair: ``veth`` and 8 hex digits."""
+    seed = f"{attachment.container_id}/{attachment.ifname}"
+    return "veth" + sha256(seed.encode()).hexdigest()[:8]
+
+
+def mac_of(address: IPAddress) -> MacAddress:
+    """The MAC address of the device that holds an address: 0a:58 and the IPv4 address, as CNI's
+    bridge once had it (pkg/utils/hwaddr), or a digest of the IPv6 address.
+
+    An address that is used again comes with the MAC address that the neighbours still know.
+    """
+    if address.version == 4:
+        return MacAddress(b"\x0a\x58" + address.packed)
+    return MacAddress(b"\x0a\x59" + sha256(address.packed).digest()[:4])
+
+
+def mac_of_veth(name: str) -> MacAddress:
+    """The MAC address of a node's end. One that is set is one that udev leaves alone."""
+    return MacAddress(b"\x0a\x5a" + sha256(name.encode()).digest()[:4])
