@@ -9,7 +9,7 @@ from ..cluster import Cluster
 from ..errors import IpamError
 from ..ipam.store import DATA_DIR, Store
 from ..kernel import Namespace, show
-from ..model import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route
+from ..model import FdbEntry, Link, Neighbour, Object, Route
 from ..plan import KEYS, kind_of, link_differences, link_recreation
 from ..state import State
 
