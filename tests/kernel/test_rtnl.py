@@ -32,6 +32,8 @@ from podwire.model import (
 from podwire.plan import ADD, REMOVE, Operation
 from podwire.state import Scope
 
+from .labs import wait_until
+
 MAC = MacAddress.parse("66:01:02:03:04:05")
 V4, V6 = IPv4Address("10.244.1.0"), IPv6Address("fd00:10:244:1::")
 
@@ -229,6 +231,8 @@ def lay(namespace: Namespace, make_namespace: Callable[[str], Namespace]) -> Non
     far = make_namespace("far")
     steps = [(namespace, Operation(ADD, each)) for each in (ETH0, PORT)]
     execute([*steps, (far, Operation(ADD, Link("port", "veth")))], {"node": namespace, "far": far})
+    # A bridge takes its port's carrier over by a work queue (net/core/link_watch.c).
+    wait_until(lambda: "LOWER_UP" in run("ip", "-j", "link", "show", "eth0")[0]["flags"])
     add(namespace, *OBJECTS[1:])
 
 
