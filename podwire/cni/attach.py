@@ -174,7 +174,7 @@ class Attaching:
                 shared=shared,
                 pod=projection.pod._replace(neighbours=pins),
             )
-            shown = State(addresses=addresses_of(node, link.name))
+            shown = State(links=frozenset({found}), addresses=addresses_of(node, link.name))
             projection = self._plugin.adopt(call.conf, projection, shown)  # type: ignore[attr-defined]
             if not checking:  # a first address takes along those that came behind it, so it goes before
                 doomed = sorted(shown.addresses - projection.shared.addresses, key=str)

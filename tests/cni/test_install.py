@@ -370,7 +370,7 @@ def _defined(text: str) -> Set[str]:
             found.add(node.name)
         elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Subscript):
             found |= {each.id for each in node.targets if isinstance(each, ast.Name)}
-    return found - {"Plugin", "Executable"}
+    return {each for each in found if each[:2] != "__"} - {"Plugin", "Executable"}
 
 
 def test_modules_from_the_archive_are_those_of_the_sources(installed: Path) -> None:

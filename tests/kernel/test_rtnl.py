@@ -31,8 +31,7 @@ from podwire.model import (
 )
 from podwire.plan import ADD, REMOVE, Operation
 from podwire.state import Scope
-
-from .labs import wait_until
+from tests.kernel.labs import wait_until
 
 MAC = MacAddress.parse("66:01:02:03:04:05")
 V4, V6 = IPv4Address("10.244.1.0"), IPv6Address("fd00:10:244:1::")
