@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, Mapping
 
 from ..cluster import Cluster
@@ -19,26 +20,24 @@ def load(intent: str) -> Cluster:
 
 def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Converge the node's own network: the backend's devices, routes, rules and files."""
-    from ..backend import desired, scope
-    from ..converge import Target, converge
-    from ..kernel import Namespace
-    from ..lab.pods import outdated_bridges
+    from ..upkeep import kept
+    from ..upkeep.apply import network
 
-    state = desired(cluster, name)
-    owned = scope(cluster, name, state)
-    owned = owned._replace(links=owned.links | outdated_bridges(cluster, name))
-    with Namespace.current(name) as here:
-        outcome = converge([Target(here, state, owned)], check=check)
-    lines = (str(operation) for _, operation in outcome.operations)
-    return differs(lines, f"network of {name}", wanted=options.get("diff", True))
+    with nullcontext() if check else kept.alone():
+        operations = network(cluster, name, check=check)
+    return differs(map(str, operations), f"network of {name}", wanted=options.get("diff", True))
 
 
 def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
     from ..lab import conflist, pods
+    from ..upkeep import kept
 
-    cluster = conflist.override(cluster, options.get("conflist"), options.get("plugin_dirs"))
-    outcome = pods.reconcile(cluster, name, check=check)
+    given = options.get("conflist"), options.get("plugin_dirs")
+    with nullcontext() if check else kept.alone():
+        if not check:
+            kept.keep_override(*given)
+        outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)
     told = {} if check else {"pods": outcome.results}
     return {**differs(outcome.lines, f"pods of {name}"), **told}
 
@@ -78,10 +77,12 @@ def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
     """What a stage would do on a node that is not there yet, for check mode."""
     from ..backend import desired
     from ..plan import plan
-    from ..state import EMPTY
+    from ..state import EMPTY, State
+    from ..upkeep import kept
 
     if stage == "node":
-        return differs(map(str, plan(desired(cluster, name), EMPTY)), f"network of {name}")
+        state = desired(cluster, name) | State(files=frozenset((kept.intent_file(cluster, name),)))
+        return differs(map(str, plan(state, EMPTY)), f"network of {name}")
     if stage == "attach":
         return differs((f"+ pod {pod.name}" for pod in cluster.pods_of(name)), f"pods of {name}")
     return {"changed": False, "skipped": True, "msg": f"{name} is not there yet"}
