@@ -67,7 +67,7 @@ def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:
         if not check:
             registry.write_intent(cluster.id, cluster_to_json(cluster))
         return {"changed": False}
-    before = plugins(cluster, check) if "netns" in kinds else {"changed": False, "diff": []}
+    before: Answer = plugins(cluster, check) if "netns" in kinds else {"changed": False, "diff": []}
     limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
     outcome = netns.present(cluster, limit=limit, check=check)
     done = differs(outcome.lines, f"lab {cluster.id}")
