@@ -1,9 +1,11 @@
-"""The stages that run inside a node of whatever kind: node, attach, probe."""
+"""The stages that run inside a node of whatever kind: node, attach, probe; and those that a lab's nodes have no
+need of: library, cni, reset."""
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, Mapping
 
@@ -58,8 +60,34 @@ def install_plugins(directory: str, *, force: bool = False, check: bool = False)
     return differs(lines, f"CNI plugins in {directory}")
 
 
+def _library(options: Options, check: bool) -> Answer:
+    """Make the node's library the one that this runs from."""
+    from . import library
+
+    wanted, there = str(options["library"]), os.path.realpath(library.LIBRARY)
+    if os.path.basename(there) == wanted:
+        return {"changed": False}
+    was = f" (was: {os.path.basename(there)})" if os.path.isdir(there) else ""
+    if not check:
+        library.install(str(options["archive"]), wanted)
+    return differs([f"{'~' if was else '+'} {library.LIBRARY} -> {wanted}{was}"], "podwire on the node")
+
+
+def _cni(options: Options, check: bool) -> Answer:
+    return install_plugins(options["directory"], force=options["force"], check=check)
+
+
+def _reset(options: Options, check: bool) -> Answer:
+    from .removal import remove
+
+    return remove(options["directory"], check=check)
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
+#: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
+#: and one installation of plugins, and go as a whole.
+OWN: Dict[str, Callable[[Options, bool], Answer]] = {"library": _library, "cni": _cni, "reset": _reset}
 
 
 def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:
@@ -69,7 +97,11 @@ def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool =
     and walking these again and again took a third of its time.
     """
     gc.disable()
+    if os.geteuid() != 0:
+        return {"failed": True, "msg": "failed to work on the node: needs root; set ansible_become: true for it"}
     options = {**parameters, "diff": diff}
+    if stage in OWN:
+        return answer(OWN[stage], options, check)
     return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)
 
 

@@ -8,7 +8,7 @@ from typing import List, Tuple
 from ..backend import desired, scope
 from ..cluster import Cluster
 from ..converge import Target, converge
-from ..kernel import Namespace
+from ..kernel import Namespace, link_of
 from ..lab import pods, underlay
 from ..plan import Operation
 from ..state import State
@@ -55,5 +55,8 @@ def _underlay(cluster: Cluster, node: str, check: bool) -> Tuple[Operation, ...]
     if state is None:
         return ()
     with Namespace.current(node) as here:
+        found = (link_of(here, port.device) for port in cluster.node(node).ports)
+        if not all(link is not None and link.up for link in found):
+            return ()  # a device that is down is somebody's will; when it comes up again, the kernel says so
         outcome = converge([Target(here, state, underlay.scope(state))], check=check)
     return tuple(operation for _, operation in outcome.operations)

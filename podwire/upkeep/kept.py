@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import Any, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..cluster import Cluster
 from ..errors import IntentError, PodwireError
@@ -35,16 +35,13 @@ def intent_file(cluster: Cluster, node: str) -> File:
     """The file for one node. The list is written out, because how it is chosen needs the pods of all nodes."""
     cni = replace(cluster.cni, conflist=conflist.declared(cluster, node).source)
     kept = replace(cluster, pods=cluster.pods_of(node), cni=cni)
-    return File(INTENT, json.dumps({"node": node, "cluster": cluster_to_json(kept)}) + "\n")
+    return File(INTENT, json.dumps({**cluster_to_json(kept), "here": node}) + "\n", 0o600)
 
 
 def load() -> Tuple[Cluster, str]:
     """The cluster that is kept, as pods are attached by it, and this node's name. PodwireError without one."""
     try:
-        with open(INTENT, encoding="utf-8") as file:
-            data = json.load(file)
-        cluster, node = cluster_from_json(data["cluster"]), str(data["node"])
-        cluster.node(node)
+        cluster, node = _read()
     except FileNotFoundError:
         raise PodwireError(
             f"failed to apply {INTENT}: there is none", "this machine is no node yet: run site.yml for it"
@@ -53,6 +50,22 @@ def load() -> Tuple[Cluster, str]:
         raise PodwireError(f"failed to apply {INTENT}: {error}", "run site.yml for this node") from error
     given = _override()
     return conflist.override(cluster, given.get("conflist"), given.get("plugin_dirs")), node
+
+
+def remembered() -> Optional[Tuple[Cluster, str]]:
+    """Likewise, without any override; None if nothing is kept that can be read."""
+    try:
+        return _read()
+    except (OSError, ValueError, KeyError, TypeError, IntentError):
+        return None
+
+
+def _read() -> Tuple[Cluster, str]:
+    with open(INTENT, encoding="utf-8") as file:
+        data = json.load(file)
+    cluster, node = cluster_from_json(data), str(data["here"])
+    cluster.node(node)
+    return cluster, node
 
 
 def keep_override(given: Any, plugin_dirs: Any) -> None:
@@ -66,10 +79,10 @@ def keep_override(given: Any, plugin_dirs: Any) -> None:
         os.unlink(OVERRIDE)
 
 
-def _override() -> dict[str, Any]:
+def _override() -> Dict[str, Any]:
     try:
         with open(OVERRIDE, encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)
+            found: Dict[str, Any] = json.load(file)
             return found
     except FileNotFoundError:
         return {}

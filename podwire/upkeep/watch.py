@@ -30,8 +30,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from {} import {} as main; sys.exit(main())"
 #: Seconds: changes come in flocks, and the flock is waited for, but not for ever.
 QUIET, PATIENCE = 0.1, 1.0
-#: An apply that changed nothing is followed by so many times its own length without one: whatever others do
-#: to the node, looking at it takes a tenth of a CPU at most.
+#: The second apply in a row that changed nothing, and each further one, is followed by so many times its own length
+#: without any: whatever others do to the node, looking at it takes about a tenth of a CPU at most.
 REST = 9
 #: Seconds until an apply that failed is tried again, though nothing changed: doubled each time up to the last.
 RETRY, LONGEST_RETRY = 1.0, 60.0
@@ -98,6 +98,7 @@ class Pace:
         self._first: Optional[float] = None
         self._rested = self._began = clock()
         self._retry = RETRY
+        self._idle = False
 
     def wait(self) -> Optional[int]:
         """Milliseconds for poll(2) to wait for notifications; None for ever."""
@@ -122,7 +123,8 @@ class Pace:
     def end(self, status: int) -> None:
         """It ended, with the child's exit status."""
         now = self._clock()
-        self._rested = now + (REST * (now - self._began) if status != CHANGED else 0)
+        self._rested = now + (REST * (now - self._began) if self._idle else 0)
+        self._idle = status != CHANGED
         if status in (0, CHANGED):
             self._retry = RETRY
         else:
