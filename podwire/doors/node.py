@@ -33,7 +33,7 @@ def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
 def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
     from ..lab import conflist, pods
-    from ..upkeep import kept
+    from ..upkeep import kept, unit
 
     given = options.get("conflist"), options.get("plugin_dirs")
     with nullcontext() if check else kept.alone():
@@ -41,7 +41,7 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
             kept.keep_override(*given)
         outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)
     told = {} if check else {"pods": outcome.results}
-    return {**differs(outcome.lines, f"pods of {name}"), **told}
+    return {**differs([*outcome.lines, *unit.install(check=check)], f"pods of {name}"), **told}
 
 
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:

@@ -23,7 +23,7 @@ from ..kernel import Namespace
 from ..lab import pods, sandbox
 from ..model import BACKEND_ALIAS, ROUTE_PROTOCOL
 from ..state import EMPTY, Scope
-from ..upkeep import kept
+from ..upkeep import kept, unit
 from . import Answer, differs
 from .library import HOME
 
@@ -42,7 +42,7 @@ _SHARED = (
 def remove(plugins: str, *, check: bool = False) -> Answer:
     """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire; nothing there is success."""
     known = kept.remembered()
-    lines: List[str] = []
+    lines: List[str] = unit.remove(check=check)
     if known is not None:
         lines += pods.detach_all(*known, check=check).lines
     lines += _backend(None if known is None else known[0], check)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _socket
 import struct
+from contextlib import suppress
 
 from ..lean import TYPE_CHECKING
 from .netlink import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_REPLACE, attributes
@@ -35,10 +36,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.sockets = [_joined(NETLINK_ROUTE, _RTNL_GROUPS)]
-        try:
+        with suppress(OSError):  # a kernel without nf_tables
             self.sockets.append(_joined(NETLINK_NETFILTER, _NFTABLES_GROUP))
-        except OSError:  # a kernel without nf_tables
-            pass
 
     def drain(self, devices: Container[int]) -> bool:
         """Read all that came; whether any of it may concern podwire. Neighbours come and go with traffic: only

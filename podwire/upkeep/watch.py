@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Callable, FrozenSet, List, NoReturn, Optional
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from {} import {} as main; sys.exit(main())"
+_BOOT = "import os, sys; sys.path.insert(0, os.path.realpath(sys.argv[1])); from {} import {} as f; sys.exit(f())"
 #: Seconds: changes come in flocks, and the flock is waited for, but not for ever.
 QUIET, PATIENCE = 0.1, 1.0
 #: The second apply in a row that changed nothing, and each further one, is followed by so many times its own length
@@ -41,7 +41,9 @@ CHANGED = 10
 
 def start() -> NoReturn:
     """Become the watching process: a bare interpreter, without what the command line needs."""
-    os.execv(sys.executable, _command("watch", "apply --watch"))
+    from .unit import root
+
+    os.execv(sys.executable, _command("watch", root(_ROOT), "apply --watch"))
 
 
 def once() -> int:
@@ -123,7 +125,7 @@ class Pace:
     def end(self, status: int) -> None:
         """It ended, with the child's exit status."""
         now = self._clock()
-        self._rested = now + (REST * (now - self._began) if self._idle else 0)
+        self._rested = now + (REST * (now - self._began) if self._idle and status != CHANGED else 0)
         self._idle = status != CHANGED
         if status in (0, CHANGED):
             self._retry = RETRY
@@ -133,12 +135,14 @@ class Pace:
 
 def _spawn() -> int:
     # Out of the terminal's process group: Ctrl-C is for the watching process, and an apply is brought to its end.
-    return os.posix_spawn(sys.executable, _command("once", "apply"), os.environ, setpgroup=0, setsigmask=[])
+    return os.posix_spawn(
+        sys.executable, _command("once", sys.argv[1], "apply"), os.environ, setpgroup=0, setsigmask=[]
+    )
 
 
-def _command(function: str, title: str) -> List[str]:
+def _command(function: str, root: str, title: str) -> List[str]:
     """An interpreter that runs one function of this file; ``title`` is for people who list processes."""
-    return [sys.executable, "-I", "-S", "-c", _BOOT.format(__name__, function), _ROOT, f"podwire {title}"]
+    return [sys.executable, "-I", "-S", "-c", _BOOT.format(__name__, function), root, f"podwire {title}"]
 
 
 def _devices() -> FrozenSet[int]:
