@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any, Dict, Optional
 
 from ansible import constants as C
@@ -37,10 +38,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
+        began = time.time()
         if is_netns:
             result = answer(controller.visit, cluster, stage, name, options, bool(self._task.check_mode))
         else:
             result = self._by_module(options, variables)
+        if "findings" in result:  # with when the node was asked for the time
+            result["findings"]["asked"] = began, time.time()
         return controller.keep(result, str(options.get("results")), name)
 
     def _by_module(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:

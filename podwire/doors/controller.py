@@ -15,6 +15,7 @@ from ..inventory import read
 from ..lab import enter, netns, registry
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
+from ..preflight.finding import NOT_RUN, Finding
 from . import Answer, Options, differs
 from .node import STAGES, imagine, install_plugins
 
@@ -85,15 +86,26 @@ def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool
     pid = node_pid(cluster.id, node)
     if pid is not None:
         return enter.call(pid, STAGES[stage], cluster, node, options, check)
+    if stage == "preflight":
+        return _not_there(options)
     if check:
         return imagine(stage, cluster, node)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
 
 
+def _not_there(options: Options) -> Answer:
+    """What preflight finds of a lab's node that is not made yet: nothing can be in its way."""
+    if options["step"] != "listen":
+        return {"changed": False}
+    found = Finding(NOT_RUN, "node", "it is not there yet", "./run site makes it")
+    told = {"run": str(options["run"]), "findings": [found], "clock": time.time(), "machine_id": ""}
+    return {"changed": False, "findings": told}
+
+
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
     too much for Ansible to carry about. Gives the answer to pass on."""
-    for kind in ("pods", "observations"):
+    for kind in ("pods", "observations", "findings", "heard"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -83,8 +83,19 @@ def _reset(options: Options, check: bool) -> Answer:
     return remove(options["directory"], check=check)
 
 
+def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    from .preflight import on_node
+
+    return on_node(cluster, name, options, check)
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
-STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
+STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
+    "node": node,
+    "attach": attach,
+    "probe": probe,
+    "preflight": _preflight,
+}
 #: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
 #: and one installation of plugins, and go as a whole.
 OWN: Dict[str, Callable[[Options, bool], Answer]] = {"library": _library, "cni": _cni, "reset": _reset}
