@@ -2,9 +2,10 @@
 
 ::
 
-    underlay (network namespace)    br0 192.0.2.1/24, where playbooks run from
-      machine n                     eth0 192.0.2.1n/24; own network, mount, PID, UTS and IPC namespaces, own /etc,
-                                    /var/lib, /opt, /run, /root and /home; PID 1 reaps, and sshd is its child
+    underlay (network namespace)    br0 192.0.2.1/24, br1 198.51.100.1/24; playbooks run from here
+      machine n                     eth0 192.0.2.1n/24, eth1 198.51.100.1n/24; own network, mount, PID, UTS and IPC
+                                    namespaces, own /etc, /var/lib, /opt, /run, /root and /home; PID 1 reaps, and
+                                    sshd is its child
 
 Each run makes its keys. Nothing of the host's network is touched, and all ends with the processes.
 """
@@ -18,6 +19,8 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from .playbooks import Playbooks
 
+#: The first one is the machines' own, the second one for management.
+NETWORKS = ("192.0.2", "198.51.100")
 #: A user that may become root by sudo, and nothing else.
 OPERATOR = "operator-1"
 _SSHD = """
@@ -60,11 +63,16 @@ while os.wait()[0] != sshd.pid: pass'
 
 
 class Machine(NamedTuple):
-    """A running machine. ``process`` holds its namespaces."""
+    """A running machine, with its address on the first network. ``process`` holds its namespaces."""
 
     name: str
     address: str
     process: subprocess.Popen[str]
+
+    @property
+    def management(self) -> str:
+        """Its address on the second network."""
+        return self.address.replace(*NETWORKS)
 
     def run(self, command: str) -> str:
         """Run a shell command inside, past sshd; what it printed."""
@@ -102,24 +110,22 @@ def machines(folder: Path, names: Sequence[str]) -> Iterator[Machines]:
     (folder / "known_hosts").write_text(f"* {host_key}\n")
     with ExitStack() as stack:
         underlay = stack.enter_context(_started(["--net"], "echo ready; exec sleep infinity", "ready"))
-        _batch(
-            underlay,
-            ["link set lo up", "link add br0 type bridge", "link set br0 up", "address add 192.0.2.1/24 dev br0"],
-        )
+        _batch(underlay, "link set lo up")
+        for number, network in enumerate(NETWORKS):
+            _batch(underlay, f"link add br{number} type bridge", f"link set br{number} up")
+            _batch(underlay, f"address add {network}.1/24 dev br{number}")
         made = {}
-        for number, name in enumerate(names, 11):
+        for last, name in enumerate(names, 11):
             kinds = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
             arguments = (str(folder), name)
             process = stack.enter_context(_started(kinds, _BEGIN, "Server listening", *arguments))
-            made[name] = Machine(name, f"192.0.2.{number}", process)
-            _batch(
-                underlay,
-                [
-                    f"link add port{number} type veth peer name eth0 netns {process.pid}",
-                    f"link set port{number} master br0 up",
-                ],
-            )
-            _batch(process, [f"address add 192.0.2.{number}/24 dev eth0", "link set eth0 addrgenmode none up"])
+            made[name] = Machine(name, f"{NETWORKS[0]}.{last}", process)
+            for number, network in enumerate(NETWORKS):
+                port, device = f"p{number}-{last}", f"eth{number}"
+                _batch(underlay, f"link add {port} type veth peer name {device} netns {process.pid}")
+                _batch(underlay, f"link set {port} master br{number} up")
+                _batch(process, f"address add {network}.{last}/24 dev {device}")
+                _batch(process, f"link set {device} addrgenmode none up")
         options = f"-o UserKnownHostsFile={folder}/known_hosts -o ControlPath={folder}/%C"
         variables = {"ansible_ssh_private_key_file": str(folder / "key"), "ansible_ssh_common_args": options}
         try:
@@ -153,7 +159,7 @@ def _started(kinds: List[str], script: str, ready: str, *arguments: str) -> Iter
         process.communicate()
 
 
-def _batch(where: subprocess.Popen[str], commands: List[str]) -> None:
+def _batch(where: subprocess.Popen[str], *commands: str) -> None:
     command = ["nsenter", "-t", str(where.pid), "-n", "ip", "-batch", "-"]
     subprocess.run(command, input="\n".join(commands), text=True, check=True)
 

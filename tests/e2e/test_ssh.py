@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 NAMES = ("alpha", "beta", "gamma")
 TASKS = 10
+CHECK = ("site.yml", "--check", "--diff")
 #: Of somebody else, beside podwire's own.
 THEIRS = """
 echo '#!/bin/sh' >/opt/cni/bin/theirs; echo '{}' >/etc/cni/net.d/99-theirs.conflist
@@ -50,16 +51,15 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
-    """An inventory of them. One is entered as a user who becomes root, where there is sudo."""
+    """An inventory of them, reached by the network for management. One is entered as a user who becomes root, where
+    there is sudo."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "ansible").mkdir()
-    hosts: Dict[str, Dict[str, Any]] = {
-        name: {"node_address": f"{each.address}/24", "ansible_host": each.address}
-        for name, each in there.by_name.items()
-    }
+    hosts: Dict[str, Dict[str, Any]] = {name: {"ansible_host": each.management} for name, each in there.by_name.items()}
     if shutil.which("sudo"):
         hosts["gamma"].update(ansible_user=OPERATOR, ansible_become=True)
-    variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh", "node_interface": "eth0"}
+    variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh"}
+    variables["node_interface_cidr"] = "192.0.2.0/24"
     return there.playbooks(write(folder, hosts, variables), folder / "ansible")
 
 
@@ -76,13 +76,25 @@ def look(there: Machines) -> Dict[str, List[str]]:
 
 
 def test_check_shows_all_and_makes_nothing(there: Machines, site: Playbooks, before: Dict[str, List[str]]) -> None:
-    run = site.run("site.yml", "--check", "--diff")
+    run = site.run(*CHECK)
     for name in NAMES:
         assert f"--- network of {name}" in run.output
         assert f"+ pod {name}-pod-1" in run.output
     assert "+ /opt/podwire/lib -> " in run.output
     assert look(there) == before
     assert site.left() == []
+
+
+def test_the_smallest_inventory_and_a_machine_that_sends_elsewhere(there: Machines, tmp_path: Path) -> None:
+    """Names and addresses are enough; where routes to peers leave by two interfaces, one has to be named."""
+    (tmp_path / "ansible").mkdir()
+    hosts = {name: {"ansible_host": each.address} for name, each in there.by_name.items()}
+    variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh"}
+    smallest = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible")
+    assert "external interface of alpha: eth0 192.0.2.11/24 mtu 1500" in smallest.run(*CHECK).output
+    hosts["gamma"] = {"ansible_host": there.by_name["gamma"].management}
+    split = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible")
+    assert "the node sends to 192.0.2.12 by eth0 and to 198.51.100.13 by eth1" in split.run(*CHECK, status=2).output
 
 
 def test_build(there: Machines, site: Playbooks) -> None:
@@ -96,7 +108,7 @@ def test_build(there: Machines, site: Playbooks) -> None:
 
 def test_second_run_changes_nothing(site: Playbooks) -> None:
     assert site.run("site.yml").changed == 0
-    assert site.run("site.yml", "--check", "--diff").changed == 0
+    assert site.run(*CHECK).changed == 0
 
 
 def test_verify(site: Playbooks) -> None:
