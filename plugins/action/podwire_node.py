@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.cluster import Cluster
 from podwire.doors import answer, controller, facts, library
 from podwire.doors.node import OWN, load
 
@@ -34,6 +35,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         cluster = load(str(options["intent"]))
         name = str(options.get("node") or variables["inventory_hostname"])
         is_netns = cluster.node(name).kind == "netns"
+        if options.pop("together", False) and is_netns:
+            return self._together(cluster, name, options, variables)
         if stage in OWN:
             return {"changed": False} if is_netns else self._by_module(options, variables)
         options["node"] = name
@@ -48,6 +51,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if "findings" in result:  # with when the node was asked for the time
             result["findings"]["asked"] = began, time.time()
         return controller.keep(result, str(options.get("results")), name)
+
+    def _together(
+        self, cluster: Cluster, name: str, options: Dict[str, Any], variables: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        """The first of the play's netns nodes does it for all of them."""
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        names = [host for host in hosts if cluster.node(host).kind == "netns"]
+        if name != names[0]:
+            return {"changed": False}
+        options = {**options, "diff": self._task.diff}
+        return answer(controller.together, cluster, names, options, bool(self._task.check_mode))
 
     def _facts(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
         if not facts.wanted(variables):

@@ -176,9 +176,7 @@ def _targets(namespaces: Mapping[str, Namespace], states: Mapping[str, State], w
     return targets
 
 
-def _name_nodes(
-    cluster: Cluster, nodes: Iterable[str], running: Mapping[str, Process], *, check: bool
-) -> List[str]:
+def _name_nodes(cluster: Cluster, nodes: Iterable[str], running: Mapping[str, Process], *, check: bool) -> List[str]:
     """Write every node's /etc/hosts, which is private to it, so that nodes find each other by name."""
     names = [f"{address}\t{node.name}" for node in cluster.nodes for address in node.public_ips]
     content = "\n".join(["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", *names, ""])
