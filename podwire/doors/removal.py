@@ -23,9 +23,9 @@ from ..kernel import Namespace
 from ..lab import pods, sandbox
 from ..model import BACKEND_ALIAS, ROUTE_PROTOCOL
 from ..state import EMPTY, Scope
+from ..upkeep import kept, unit
 from . import Answer, differs
 from .library import HOME
-from .node import INTENT, remembered
 
 #: Removed at last if nobody has anything in them.
 _SHARED = (
@@ -35,14 +35,14 @@ _SHARED = (
     CACHE_DIR,
     os.path.dirname(sandbox.RECORDS),
     os.path.dirname(SUBNET_ENV),
-    os.path.dirname(INTENT),
+    os.path.dirname(kept.INTENT),
 )
 
 
 def remove(plugins: str, *, check: bool = False) -> Answer:
     """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire; nothing there is success."""
-    known = remembered()
-    lines: List[str] = []
+    known = kept.remembered()
+    lines: List[str] = unit.remove(check=check)
     if known is not None:
         lines += pods.detach_all(*known, check=check).lines
     lines += _backend(None if known is None else known[0], check)
@@ -82,7 +82,7 @@ def _files(cluster: Optional[Cluster]) -> Iterator[str]:
     if cluster is not None:
         network = cluster.cni.name
         paths += [os.path.join(DATA_DIR, network), os.path.join(DATA_DIR, ".podwire", network)]
-    yield from (path for path in (*paths, INTENT, HOME) if os.path.lexists(path))
+    yield from (path for path in (*paths, kept.OVERRIDE, kept.LOCK, kept.INTENT, HOME) if os.path.lexists(path))
 
 
 def _remove(path: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import AbstractSet, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import AbstractSet, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
 from ..converge import Target, converge
@@ -70,6 +70,23 @@ def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
     return LabOutcome(tuple(lines))
 
 
+def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> LabOutcome:
+    """Remove single nodes with all they hold; ``cluster`` is what stays. Their ports on the switch go with them."""
+    lab = registry.read(cluster.id) or Lab(cluster.id, {})
+    running = lab.running()
+    leaving = [name for name in names if name in running]
+    lines = [f"- {_word(name)}" for name in leaving]
+    if check or not leaving:
+        return LabOutcome(tuple(lines))
+    _require_root(f"remove nodes of lab {cluster.id}")
+    with registry.locked(cluster.id):
+        kill(running.pop(name) for name in leaving)
+        registry.write(Lab(cluster.id, running))
+        lines += _name_nodes(cluster, running, running, check=False)
+        registry.write_intent(cluster.id, cluster_to_json(cluster))
+    return LabOutcome(tuple(lines))
+
+
 def _present(cluster: Cluster, states: Mapping[str, State], whole: bool) -> LabOutcome:
     running, missing, surplus = _compare(cluster.id, states, whole)
     lines = [f"- {_word(name)}" for name in surplus] + [f"+ {_word(name)}" for name in missing]
@@ -85,7 +102,7 @@ def _present(cluster: Cluster, states: Mapping[str, State], whole: bool) -> LabO
         _clear_halves(cluster, namespaces, missing)
         targets = _targets(namespaces, states, whole)
         lines += [f"{name}: {operation}" for name, operation in converge(targets).operations]
-    lines += _name_nodes(cluster, states, running, check=False)
+    lines += _name_nodes(cluster, running if missing else states, running, check=False)
     if registry.intent(cluster.id) != cluster_to_json(cluster):
         registry.write_intent(cluster.id, cluster_to_json(cluster))
     return LabOutcome(tuple(lines))
@@ -104,7 +121,7 @@ def _check(cluster: Cluster, states: Mapping[str, State], whole: bool) -> LabOut
             f"{name}: {each}" for name, each in converge(_targets(namespaces, states, whole), check=True).operations
         ]
     lines += [f"{name}: {each}" for name in missing for each in plan(states[name], EMPTY)]
-    return LabOutcome(tuple(lines + _name_nodes(cluster, states, running, check=True)))
+    return LabOutcome(tuple(lines + _name_nodes(cluster, running if missing else states, running, check=True)))
 
 
 def _compare(
@@ -159,14 +176,12 @@ def _targets(namespaces: Mapping[str, Namespace], states: Mapping[str, State], w
     return targets
 
 
-def _name_nodes(
-    cluster: Cluster, states: Mapping[str, State], running: Mapping[str, Process], *, check: bool
-) -> List[str]:
+def _name_nodes(cluster: Cluster, nodes: Iterable[str], running: Mapping[str, Process], *, check: bool) -> List[str]:
     """Write every node's /etc/hosts, which is private to it, so that nodes find each other by name."""
     names = [f"{address}\t{node.name}" for node in cluster.nodes for address in node.public_ips]
     content = "\n".join(["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", *names, ""])
     lines = []
-    for name in states:
+    for name in nodes:
         if registry.is_infrastructure(name) or name not in running:
             continue
         path = f"/proc/{running[name].pid}/root/etc/hosts"

@@ -21,6 +21,7 @@ from .report import Row, table
 WORKS: Dict[str, Callable[[int], List[Row]]] = {
     "lab": site.lab,
     "scale": site.scale,
+    "join": site.join,
     "nodes": nodes.bench,
     "peers": peers.bench,
     "many-peers": peers.bench_many,

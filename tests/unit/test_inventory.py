@@ -264,3 +264,17 @@ def test_intent_round_trip_of_everything() -> None:
     assert not any("addresses" in node for node in written["nodes"])
     ssh = {"a": {"node_kind": "ssh", "node_address": "192.0.2.1/24", "node_interface": "ens3"}}
     assert cluster_from_json(cluster_to_json(cluster("a", own=ssh))) == cluster("a", own=ssh)
+
+
+def test_pods_stay_where_they_were_when_nodes_come_and_go() -> None:
+    hosts = {name: {"pods": ["a", "b", "c", "d"]} for name in ("n1", "n2")}
+    before = read(hosts, source="lab")
+    assert [(pod.name, pod.node) for pod in before.pods] == [("a", "n1"), ("c", "n1"), ("b", "n2"), ("d", "n2")]
+    record = record_of(before)
+    more = {name: {"pods": ["a", "b", "c", "d", "e"]} for name in ("n1", "n2", "n3")}
+    grown = {pod.name: pod.node for pod in read(more, source="lab", record=record).pods}
+    assert grown == {"a": "n1", "c": "n1", "b": "n2", "d": "n2", "e": "n2"}
+    less = {name: {"pods": ["a", "b", "c", "d"]} for name in ("n2", "n3")}
+    shrunk = {pod.name: pod.node for pod in read(less, source="lab", record=record).pods}
+    assert {shrunk["b"], shrunk["d"]} == {"n2"}
+    assert set(shrunk) == {"a", "b", "c", "d"}

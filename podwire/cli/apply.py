@@ -1,0 +1,20 @@
+"""``podwire apply``: go back to what this node keeps in /etc/podwire, without a controller."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import PodwireError
+from ..upkeep.apply import apply as converge
+
+
+def apply(*, check: bool, watch: bool) -> None:
+    """Converge and print each change; with ``check`` only what would be; with ``watch`` whenever the node changes."""
+    if os.geteuid() != 0 and not check:
+        raise PodwireError("failed to apply: this needs root", "run it by sudo")
+    if watch:
+        from ..upkeep.watch import start
+
+        start()
+    for line in converge(check=check):
+        print(line)
