@@ -69,11 +69,12 @@ class Machines(NamedTuple):
     folder: Path
 
     @property
-    def variables(self) -> Dict[str, str]:
+    def variables(self) -> Dict[str, object]:
         """What Ansible needs to get there."""
         return {
             "ansible_ssh_private_key_file": str(self.folder / "key"),
             "ansible_ssh_common_args": " ".join(self._options),
+            "ansible_timeout": 120,
         }
 
     @property
@@ -87,7 +88,9 @@ class Machines(NamedTuple):
 
     def playbooks(self, inventory: Path, scratch: Path) -> Playbooks:
         """Playbooks that run from the underlay."""
-        return Playbooks(inventory, scratch, prefix=("nsenter", "-t", str(self.underlay.pid), "-n"))
+        found = Playbooks(inventory, scratch, prefix=("nsenter", "-t", str(self.underlay.pid), "-n"))
+        found.patience = 3 * _PATIENCE
+        return found
 
     def run(self, name: str, command: str, *, check: bool = True) -> str:
         """Run a shell command on a machine."""
