@@ -63,7 +63,8 @@ def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
     directories = (registry.run_dir(cluster_id), registry.state_dir(cluster_id))
     lines += [f"- {path}" for path in directories if os.path.isdir(path)]
     if lines and not check:
-        _require_root(f"remove lab {cluster_id}")
+        if not all(os.access(os.path.dirname(path), os.W_OK) for path in directories if os.path.isdir(path)):
+            _require_root(f"remove lab {cluster_id}")
         with registry.locked(cluster_id):
             kill((registry.read(cluster_id) or lab).processes.values())
             registry.remove(cluster_id)

@@ -13,13 +13,13 @@ import pytest
 from podwire.lab import registry
 
 from .machines import OPERATOR, Machines, machines
-from .playbooks import Playbooks
+from .playbooks import ROOT, Playbooks
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("/usr/sbin/sshd", "ssh-keygen", "ip"))),
     reason="needs sshd: apt-get install openssh-server iproute2",
 )
-NAMES = ("alpha", "beta", "gamma")
+NAMES = ("metal-1", "metal-2", "metal-3")
 TASKS = 10
 CHECK = ("site.yml", "--check", "--diff")
 #: Of somebody else, beside podwire's own.
@@ -37,7 +37,7 @@ ip -o link; ip rule; ip route show table all; nft list ruleset 2>/dev/null || :
 
 
 def write(folder: Path, hosts: Dict[str, Dict[str, Any]], variables: Dict[str, Any]) -> Path:
-    path = folder / "hosts.yml"
+    path = folder / "way.yml"
     path.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
     return path
 
@@ -51,16 +51,18 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
-    """An inventory of them, reached by the network for management. One is entered as a user who becomes root, where
-    there is sudo."""
+    """inventories/baremetal with the way to the machines, which is a network for management; their own one is found
+    by CIDR, by name, or is declared. One machine is entered as a user who becomes root, where there is sudo."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "ansible").mkdir()
-    hosts: Dict[str, Dict[str, Any]] = {name: {"ansible_host": each.management} for name, each in there.by_name.items()}
-    if shutil.which("sudo"):
-        hosts["gamma"].update(ansible_user=OPERATOR, ansible_become=True)
-    variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh"}
-    variables["node_interface_cidr"] = "192.0.2.0/24"
-    return there.playbooks(write(folder, hosts, variables), folder / "ansible")
+    shutil.copytree(ROOT / "inventories" / "baremetal", folder / "baremetal")
+    sudo = bool(shutil.which("sudo"))
+    way = {**there.variables, "ansible_user": "root", "ansible_become": sudo}
+    hosts = {name: {**way, "ansible_host": each.management} for name, each in there.by_name.items()}
+    hosts["metal-1"].update(node_interface_cidr="192.0.2.0/24", ansible_user=OPERATOR if sudo else "root")
+    hosts["metal-2"].update(node_interface_regex="eth0|bond0")
+    write(folder / "baremetal", hosts, {})
+    return there.playbooks(folder / "baremetal", folder / "ansible")
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +93,8 @@ def test_the_smallest_inventory_and_a_machine_that_sends_elsewhere(there: Machin
     hosts = {name: {"ansible_host": each.address} for name, each in there.by_name.items()}
     variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh"}
     smallest = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible")
-    assert "external interface of alpha: eth0 192.0.2.11/24 mtu 1500" in smallest.run(*CHECK).output
-    hosts["gamma"] = {"ansible_host": there.by_name["gamma"].management}
+    assert "external interface of metal-1: eth0 192.0.2.11/24 mtu 1500" in smallest.run(*CHECK).output
+    hosts["metal-3"] = {"ansible_host": there.by_name["metal-3"].management}
     split = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible")
     assert "the node sends to 192.0.2.12 by eth0 and to 198.51.100.13 by eth1" in split.run(*CHECK, status=2).output
 
@@ -103,7 +105,7 @@ def test_build(there: Machines, site: Playbooks) -> None:
     assert max(each.ok for each in run.recap.values()) <= TASKS
     assert run.output.count("\nok      ") == 4, run.output
     assert "30 of 30 pairs" in run.output
-    assert "1.1.0" in there.by_name["beta"].run("env -i CNI_COMMAND=VERSION /opt/cni/bin/bridge")
+    assert "1.1.0" in there.by_name["metal-2"].run("env -i CNI_COMMAND=VERSION /opt/cni/bin/bridge")
 
 
 def test_second_run_changes_nothing(site: Playbooks) -> None:
@@ -135,7 +137,7 @@ def test_reset_leaves_nothing(there: Machines, site: Playbooks, before: Dict[str
     built = look(there)
     assert built != before
     check = site.run("playbooks/reset.yml", "--check", "--diff")
-    assert "- pod alpha-pod-1" in check.output
+    assert "- pod metal-1-pod-1" in check.output
     assert "- link flannel.1" in check.output
     assert look(there) == built
     assert site.run("playbooks/reset.yml").changed
