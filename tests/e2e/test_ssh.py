@@ -114,17 +114,50 @@ def test_second_run_changes_nothing(site: Playbooks) -> None:
 
 
 def test_a_machine_that_is_not_reached_drops_out(site: Playbooks) -> None:
-    declared = json.loads(site.inventory.read_text())
-    unreached = {**declared["all"]["hosts"], "gamma": {**declared["all"]["hosts"]["gamma"], "ansible_port": 1}}
-    write(site.inventory.parent, unreached, declared["all"]["vars"])
+    port = site.inventory / "host_vars" / "metal-3.yml"
+    port.parent.mkdir(exist_ok=True)
+    port.write_text("ansible_port: 1\n")
     try:
         run = site.run("site.yml", status=4)
     finally:
-        write(site.inventory.parent, declared["all"]["hosts"], declared["all"]["vars"])
-    assert {name for name, each in run.recap.items() if each.unreachable} == {"gamma"}
+        port.unlink()
+    assert {name for name, each in run.recap.items() if each.unreachable} == {"metal-3"}
     assert not any(each.failed or each.changed for each in run.recap.values())
-    assert "LOST    gamma failed or was not reached" in run.output
-    assert "by way of it: alpha, beta" in run.output
+    assert "LOST    metal-3 failed or was not reached" in run.output
+    assert "by way of it: metal-1, metal-2" in run.output
+
+
+def test_preflight_finds_nothing_but_what_is_theirs(there: Machines, site: Playbooks) -> None:
+    """The configuration of somebody else is worth a warning; machines that are clones of this one are a problem."""
+    for number, each in enumerate(there.by_name.values()):
+        each.run(f"echo {number:032x} >/etc/machine-id")
+    run = site.run("playbooks/preflight.yml")
+    assert run.changed == 0
+    assert "0 problems" in run.output
+    assert "99-theirs.conflist" in run.output
+    assert "6 ways between nodes" in run.output
+
+
+def test_a_machine_leaves_and_joins_again(there: Machines, site: Playbooks) -> None:
+    left = site.run("playbooks/leave.yml", "-e", "node=metal-3")
+    assert all(each.changed for each in left.recap.values())
+    for name, each in there.by_name.items():
+        routes = each.run("ip route show proto 112").splitlines()
+        assert len(routes) == (0 if name == "metal-3" else 1), name
+    joined = site.run("playbooks/join.yml", "-e", "node=metal-3")
+    assert joined.recap["metal-1"].changed == 1
+    assert "FAILED" not in joined.output
+    assert site.run("site.yml").changed == 0
+
+
+def test_a_machine_mends_itself(there: Machines) -> None:
+    machine = there.by_name["metal-2"]
+    machine.run("ip link delete flannel.1; ip link delete cni0")
+    podwire = (
+        "python3 -IS -c 'import sys; sys.path[:0] = [\"/opt/podwire/lib\"]; from podwire.cli import main; main()' apply"
+    )
+    assert "+ link flannel.1" in machine.run(podwire)
+    assert machine.run(f"{podwire} --check") == ""
 
 
 def test_verify(site: Playbooks) -> None:
