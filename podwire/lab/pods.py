@@ -74,6 +74,39 @@ def detach_all(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutco
     return _Run(cluster, node, (), check).remove()
 
 
+def detach_recorded(*, check: bool = False) -> PodsOutcome:
+    """Likewise on a node that has lost what was declared: by its records of sandboxes, and by the lists that
+    attachments were made with, which are cached with their results."""
+    recorded = sandbox.recorded()
+    ours = {each.container_id for each in recorded.values()}
+    cached = [each for each in cached_of_all_networks(CACHE_DIR) if each.attachment.container_id in ours]
+    lines = [f"- pod {name}" for name in recorded]
+    shared: Set[str] = set()
+    for (config, plugin_dirs), group in groupby(sorted(cached, key=_made_with), key=_made_with):
+        network = parse_list(config)
+        shared |= conflist.bridges(network)
+        if not check:
+            runtime = Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT)
+            runtime.delete([each.attachment for each in group])
+    for name in {each.network for each in cached}:
+        path = conflist.path_of(name)
+        if os.path.exists(path):
+            lines.append(f"- file {path}")
+            if not check:
+                os.unlink(path)
+    if shared:
+        with Namespace.current(NODE) as node:
+            outcome = converge([Target(node, EMPTY, Scope(links=frozenset(shared)))], check=check)
+        lines += [f"{operation} on {where}" for where, operation in outcome.operations]
+    if not check:
+        sandbox.stop(recorded)
+    return PodsOutcome(tuple(lines), {})
+
+
+def _made_with(cached: Cached) -> Tuple[str, Tuple[str, ...]]:
+    return cached.config, cached.plugin_dirs
+
+
 class _Run:
     """What one run finds at its beginning, and the lines and errors it gathers."""
 
@@ -200,7 +233,7 @@ class _Run:
 
     def _origin(self, attachment: Attachment) -> Tuple[str, Tuple[str, ...]]:
         cached = self.cached.get(attachment.claim)
-        return (cached.config, cached.plugin_dirs) if cached else ("", ())
+        return _made_with(cached) if cached else ("", ())
 
     def _retire_lists(self) -> None:
         """Remove what the lists on disk have and the declared one has not: their bridges, and the lists of

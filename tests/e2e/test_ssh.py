@@ -113,6 +113,20 @@ def test_second_run_changes_nothing(site: Playbooks) -> None:
     assert site.run("site.yml").changed == 0
 
 
+def test_a_machine_that_is_not_reached_drops_out(site: Playbooks) -> None:
+    declared = json.loads(site.inventory.read_text())
+    unreached = {**declared["all"]["hosts"], "gamma": {**declared["all"]["hosts"]["gamma"], "ansible_port": 1}}
+    write(site.inventory.parent, unreached, declared["all"]["vars"])
+    try:
+        run = site.run("site.yml", status=4)
+    finally:
+        write(site.inventory.parent, declared["all"]["hosts"], declared["all"]["vars"])
+    assert {name for name, each in run.recap.items() if each.unreachable} == {"gamma"}
+    assert not any(each.failed or each.changed for each in run.recap.values())
+    assert "LOST    gamma failed or was not reached" in run.output
+    assert "by way of it: alpha, beta" in run.output
+
+
 def test_verify(site: Playbooks) -> None:
     run = site.run("playbooks/verify.yml")
     assert run.changed == 0
