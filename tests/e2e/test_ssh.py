@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from podwire.lab import registry
+from podwire.lab import netns, registry
 
 from .machines import OPERATOR, Machines, machines
 from .playbooks import ROOT, Playbooks
@@ -51,7 +51,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 @pytest.fixture(scope="module")
-def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
+def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playbooks]:
     """inventories/baremetal with the way to the machines, which is a network for management; their own one is found
     by CIDR, by name, or is declared. One machine is entered as a user who becomes root, where there is sudo."""
     folder = tmp_path_factory.mktemp("site")
@@ -63,7 +63,9 @@ def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Playbooks
     hosts["metal-1"].update(node_interface_cidr="192.0.2.0/24", ansible_user=OPERATOR if sudo else "root")
     hosts["metal-2"].update(node_interface_regex="eth0|bond0")
     write(folder / "baremetal", hosts, {})
-    return there.playbooks(folder / "baremetal", folder / "ansible")
+    playbooks = there.playbooks(folder / "baremetal", folder / "ansible")
+    yield playbooks
+    netns.absent(playbooks.id)  # what the controller knows, if a test failed
 
 
 @pytest.fixture(scope="module")
