@@ -116,23 +116,32 @@ def test_second_run_changes_nothing(site: Playbooks) -> None:
 
 
 def test_a_machine_that_is_not_reached_drops_out(site: Playbooks) -> None:
-    declared = json.loads(site.inventory.read_text())
-    unreached = {**declared["all"]["hosts"], "gamma": {**declared["all"]["hosts"]["gamma"], "ansible_port": 1}}
-    write(site.inventory.parent, unreached, declared["all"]["vars"])
+    way = site.inventory / "way.yml"
+    before = way.read_text()
+    declared = json.loads(before)
+    declared["all"]["hosts"]["metal-3"]["ansible_port"] = 1
+    way.write_text(json.dumps(declared))
     try:
         run = site.run("site.yml", status=4)
     finally:
-        write(site.inventory.parent, declared["all"]["hosts"], declared["all"]["vars"])
-    assert {name for name, each in run.recap.items() if each.unreachable} == {"gamma"}
+        way.write_text(before)
+    assert {name for name, each in run.recap.items() if each.unreachable} == {"metal-3"}
     assert not any(each.failed or each.changed for each in run.recap.values())
-    assert "LOST    gamma failed or was not reached" in run.output
-    assert "by way of it: alpha, beta" in run.output
+    assert "LOST    metal-3 failed or was not reached" in run.output
+    assert "by way of it: metal-1, metal-2" in run.output
 
 
 def test_verify(site: Playbooks) -> None:
     run = site.run("playbooks/verify.yml")
     assert run.changed == 0
     assert "passed" in run.output
+
+
+def test_a_run_that_reaches_one_machine_knows_the_others(site: Playbooks) -> None:
+    """From the run before: their interfaces were found, and are not declared."""
+    run = site.run("site.yml", "--limit", "metal-2", "--diff")
+    assert list(run.recap) == ["metal-2"]
+    assert run.changed == 0
 
 
 def test_reset_leaves_nothing(there: Machines, site: Playbooks, before: Dict[str, List[str]]) -> None:
