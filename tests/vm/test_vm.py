@@ -7,6 +7,7 @@ from typing import Iterator
 
 import pytest
 
+from podwire.lab import netns
 from tests.e2e.playbooks import Playbooks
 
 from .image import image, missing
@@ -24,14 +25,16 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 @pytest.fixture(scope="module")
-def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
+def site(there: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playbooks]:
     """The smallest inventory of them."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "ansible").mkdir()
     hosts = {name: {"ansible_host": each.address} for name, each in there.by_name.items()}
     variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh"}
     (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
-    return there.playbooks(folder / "hosts.yml", folder / "ansible")
+    playbooks = there.playbooks(folder / "hosts.yml", folder / "ansible")
+    yield playbooks
+    netns.absent(playbooks.id)  # what the controller knows, if a test failed
 
 
 def test_built_and_proven(site: Playbooks) -> None:
