@@ -60,7 +60,7 @@ def find(name: str, inventory: Optional[str]) -> Place:
     else:
         lab = registry.read(cluster_id(inventory))
         labs = [lab] if lab else []
-    running = [lab for lab in labs if lab.running()]
+    running = [lab for lab in labs if lab.nodes()]
     if not running:
         which = f"the lab of {inventory}" if inventory else "no lab"
         raise LabError(
@@ -80,7 +80,7 @@ def find(name: str, inventory: Optional[str]) -> Place:
 
 
 def _places(lab: registry.Lab, name: str) -> List[Place]:
-    nodes = {key: process for key, process in lab.running().items() if not registry.is_infrastructure(key)}
+    nodes = lab.nodes()
     if name in nodes:
         return [Place(lab.id, nodes[name], None)]
     record = f"{sandbox.RECORDS}/{os.path.basename(name)}.json"

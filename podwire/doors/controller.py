@@ -12,7 +12,8 @@ from ..cluster_id import cluster_id
 from ..errors import LabError
 from ..intent_json import cluster_to_json
 from ..inventory import read
-from ..lab import enter, netns
+from ..lab import docker, enter, netns
+from ..lab.image import Image
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
 from . import Answer, Options, differs
@@ -37,7 +38,7 @@ def declare(
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
     cluster = read(hosts, source=source, record=earlier, origins=origins)
-    if not check and os.geteuid() != 0 and any(node.kind == "netns" for node in cluster.nodes):
+    if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
     if not check and record.to_json() != stored:
@@ -59,17 +60,19 @@ def plugins(cluster: Cluster, check: bool) -> Answer:
     return install_plugins(plugin_dir(cluster.id), check=check)
 
 
-def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:
-    """Make the lab's nodes and underlay; ``hosts`` are those that this run is limited to."""
+def lab(cluster: Cluster, hosts: Sequence[str], image: Image, check: bool) -> Answer:
+    """Make the lab's nodes and underlay; ``hosts`` are those that this run is limited to, ``image`` docker nodes'."""
     limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
-    outcome = netns.present(cluster, limit=limit, check=check)
-    return differs(outcome.lines, f"lab {cluster.id}")
+    lines = netns.present(cluster, limit=limit, check=check).lines
+    lines += docker.present(cluster, limit=limit, check=check, image=image).lines
+    return differs(lines, f"lab {cluster.id}")
 
 
 def remove(source: str, check: bool) -> Answer:
     """Remove what was made for the inventory at ``source``, also where that can no longer be read."""
     identity = cluster_id(source)
-    return differs(netns.absent(identity, check=check).lines, f"lab {identity}")
+    lines = docker.absent(identity, check=check).lines + netns.absent(identity, check=check).lines
+    return differs(lines, f"lab {identity}")
 
 
 def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
