@@ -8,7 +8,8 @@ DOCUMENTATION = r"""
 module: podwire_lab
 short_description: Make or remove a lab's nodes and underlay
 description:
-  - Makes network-namespace nodes, and the switches and routers between them, all in one call; or removes them.
+  - Makes network-namespace nodes, the CNI plugins that they share, and the switches and routers between them, all
+    in one call; or removes them.
   - Removing needs nothing but the inventory's path, so that it works after a crash and with variables that are wrong.
   - Runs on the controller as root; use it with C(run_once). Does nothing for nodes of other kinds.
 author: podwire

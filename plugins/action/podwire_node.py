@@ -1,7 +1,7 @@
-"""Run a stage on a node. podwire_attach and podwire_probe are symbolic links to this file.
+"""Run a stage on a node. The other stages' plugins here are symbolic links to this file.
 
 A netns node is entered from this very process: that costs 0.03 s a node, a module 0.4 s. Every
-other node gets the module of the same name, and the intent as a file beside it.
+other node gets the module of the same name, the intent as a file beside it, and podwire itself if it has another.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import os
 import sys
 from typing import Any, Dict, Optional
 
+from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, controller
-from podwire.doors.node import load
+from podwire.doors import answer, controller, library
+from podwire.doors.node import OWN, load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -24,20 +25,37 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         stage = self._task.action.rpartition("podwire_")[2]
         options = dict(self._task.args)
-        name = options["node"] = str(options.get("node") or variables["inventory_hostname"])
+        if stage == "reset":
+            there = variables.get("node_kind") == "ssh"  # without an intent: it may not be readable any more
+            return self._by_module(options, variables) if there else {"changed": False}
         cluster = load(str(options["intent"]))
+        name = str(options.get("node") or variables["inventory_hostname"])
+        is_netns = cluster.node(name).kind == "netns"
+        if stage in OWN:
+            return {"changed": False} if is_netns else self._by_module(options, variables)
+        options["node"] = name
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
-        if cluster.node(name).kind == "netns":
+        if is_netns:
             result = answer(controller.visit, cluster, stage, name, options, bool(self._task.check_mode))
         else:
             result = self._by_module(options, variables)
         return controller.keep(result, str(options.get("results")), name)
 
     def _by_module(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
-        self._make_tmp_path()
-        there = self._connection._shell.join_path(self._connection._shell.tmpdir, "intent.json")
-        arguments = {**options, "intent": self._transfer_file(options["intent"], there)}
+        arguments = {**options, "library": library.digest()}
+        if "intent" in options:
+            arguments["intent"] = self._send(options["intent"], "intent.json")
         result: Dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+        if result.pop("library_differs", False):
+            arguments["archive"] = self._send(library.pack(C.DEFAULT_LOCAL_TMP), "podwire.zip")
+            result = self._execute_module(module_args=arguments, task_vars=variables)
         return result
+
+    def _send(self, path: str, name: str) -> str:
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        there: str = self._transfer_file(path, shell.join_path(shell.tmpdir, name))
+        return there

@@ -12,7 +12,7 @@ from ..cluster_id import cluster_id
 from ..errors import LabError
 from ..intent_json import cluster_to_json
 from ..inventory import read
-from ..lab import docker, enter, netns
+from ..lab import docker, enter, netns, registry
 from ..lab.image import Image
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
@@ -61,11 +61,19 @@ def plugins(cluster: Cluster, check: bool) -> Answer:
 
 
 def lab(cluster: Cluster, hosts: Sequence[str], image: Image, check: bool) -> Answer:
-    """Make the lab's nodes and underlay; ``hosts`` are those that this run is limited to, ``image`` docker nodes'."""
+    """Make the lab's nodes and underlay, and before them the CNI plugins that nodes of kind netns see; ``hosts`` are
+    those that this run is limited to, ``image`` is what nodes of kind docker run."""
+    kinds = {node.kind for node in cluster.nodes}
+    if kinds == {"ssh"}:
+        if not check:
+            registry.write_intent(cluster.id, cluster_to_json(cluster))
+        return {"changed": False}
+    before: Answer = plugins(cluster, check) if "netns" in kinds else {"changed": False, "diff": []}
     limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
     lines = netns.present(cluster, limit=limit, check=check).lines
     lines += docker.present(cluster, limit=limit, check=check, image=image).lines
-    return differs(lines, f"lab {cluster.id}")
+    done = differs(lines, f"lab {cluster.id}")
+    return {"changed": before["changed"] or done["changed"], "diff": [*before["diff"], *done["diff"]]}
 
 
 def remove(source: str, check: bool) -> Answer:

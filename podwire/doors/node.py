@@ -1,14 +1,21 @@
-"""The stages that run inside a node of whatever kind: node, attach, probe."""
+"""The stages that run inside a node of whatever kind: node, attach, probe; and those that a lab's nodes have no
+need of: library, cni, reset."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
-from typing import Any, Callable, Dict, Mapping
+import os
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..cluster import Cluster
+from ..errors import IntentError
 from ..intent_json import cluster_from_json
 from . import Answer, Options, answer, differs
+
+#: The intent, on a node that outlives a run.
+INTENT = "/etc/podwire/intent.json"
 
 
 def load(intent: str) -> Cluster:
@@ -59,8 +66,34 @@ def install_plugins(directory: str, *, force: bool = False, check: bool = False)
     return differs(lines, f"CNI plugins in {directory}")
 
 
+def _library(options: Options, check: bool) -> Answer:
+    """Make the node's library the one that this runs from."""
+    from . import library
+
+    wanted, there = str(options["library"]), os.path.realpath(library.LIBRARY)
+    if os.path.basename(there) == wanted:
+        return {"changed": False}
+    was = f" (was: {os.path.basename(there)})" if os.path.isdir(there) else ""
+    if not check:
+        library.install(str(options["archive"]), wanted)
+    return differs([f"{'~' if was else '+'} {library.LIBRARY} -> {wanted}{was}"], "podwire on the node")
+
+
+def _cni(options: Options, check: bool) -> Answer:
+    return install_plugins(options["directory"], force=options["force"], check=check)
+
+
+def _reset(options: Options, check: bool) -> Answer:
+    from .removal import remove
+
+    return remove(options["directory"], check=check)
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
+#: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
+#: and one installation of plugins, and go as a whole.
+OWN: Dict[str, Callable[[Options, bool], Answer]] = {"library": _library, "cni": _cni, "reset": _reset}
 
 
 def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:
@@ -70,8 +103,36 @@ def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool =
     and walking these again and again took a third of its time.
     """
     gc.disable()
+    if os.geteuid() != 0:
+        return {"failed": True, "msg": "failed to work on the node: needs root; set ansible_become: true for it"}
     options = {**parameters, "diff": diff}
+    if stage in OWN:
+        return answer(OWN[stage], options, check)
+    if stage == "node" and not check:
+        _remember(parameters["intent"], parameters["node"])
     return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)
+
+
+def _remember(intent: str, name: str) -> None:
+    """Keep the intent on the node before anything is made of it: from it ``reset`` knows what is podwire's."""
+    from ..kernel.execute import write_atomically
+
+    with open(intent, encoding="utf-8") as file:
+        content = json.dumps({**json.load(file), "here": name}).encode()
+    with contextlib.suppress(FileNotFoundError), open(INTENT, "rb") as file:
+        if file.read() == content:
+            return
+    write_atomically(INTENT, content, 0o600)
+
+
+def remembered() -> Optional[Tuple[Cluster, str]]:
+    """What a node keeps: its cluster, and its own name there. None if it keeps nothing that can be read."""
+    try:
+        with open(INTENT, encoding="utf-8") as file:
+            data = json.load(file)
+        return cluster_from_json(data), str(data["here"])
+    except (OSError, ValueError, KeyError, IntentError):
+        return None
 
 
 def imagine(stage: str, cluster: Cluster, name: str) -> Answer:

@@ -59,7 +59,7 @@ class Tests(NamedTuple):
 def _test(source: str, results: str) -> Tests:
     """Run tests/lab on what was observed; junit.xml in ``results`` is for a CI, tests.txt for people."""
     command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", "--no-header", "--tb=short", "--color=no", "tests/lab"]
-    command += ["--podwire-inventory", source, "--podwire-results", results]
+    command += ["--podwire-inventory", source, "--podwire-results", results, "--ansible-inventory", source]
     command += ["--junitxml", os.path.join(results, "junit.xml")]
     done = subprocess.run(
         command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
@@ -70,7 +70,9 @@ def _test(source: str, results: str) -> Tests:
 
 
 def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: str) -> List[str]:
-    """Commands to look around with, in this run's own names."""
+    """Commands to look around with, in this run's own names; they know no way to other machines."""
+    if any(node.kind == "ssh" for node in cluster.nodes):
+        return []
     command = ".venv/bin/podwire"
     lines = [f"look     {command} inspect -i {source}"]
     pods = [pod for pod in cluster.pods if not pod.host_network and addresses.get(pod.name)]

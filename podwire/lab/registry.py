@@ -106,7 +106,8 @@ def intent(cluster_id: str) -> Optional[Dict[str, Any]]:
 
 
 def write_intent(cluster_id: str, data: Dict[str, Any]) -> None:
-    """Keep the cluster for ``podwire inspect`` and ``podwire exec``."""
+    """Keep the cluster for ``podwire inspect``, ``podwire exec`` and the tests."""
+    os.makedirs(run_dir(cluster_id), exist_ok=True)
     write_json(os.path.join(run_dir(cluster_id), "intent.json"), data)
 
 
