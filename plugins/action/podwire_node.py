@@ -16,7 +16,8 @@ from ansible.plugins.action import ActionBase
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.doors import answer, controller, library
-from podwire.doors.node import OWN, load
+from podwire.doors.node import OWN, imagine, load
+from podwire.lab.registry import node_pid
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -30,7 +31,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._by_module(options, variables) if there else {"changed": False}
         cluster = load(str(options["intent"]))
         name = str(options.get("node") or variables["inventory_hostname"])
-        is_netns = cluster.node(name).kind == "netns"
+        kind = cluster.node(name).kind
+        is_netns = kind == "netns"
+        if kind == "docker" and self._task.check_mode and node_pid(cluster.id, name) is None:
+            return imagine(stage, cluster, name)
         if stage in OWN:
             return {"changed": False} if is_netns else self._by_module(options, variables)
         options["node"] = name

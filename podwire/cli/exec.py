@@ -41,6 +41,8 @@ def execute(name: str, command: Sequence[str], inventory: Optional[str]) -> int:
     if not command:
         raise PodwireError(f"failed to run a command on {name}: none is given", f"podwire exec {name} -- ip route")
     place = find(name, inventory)
+    if place.pod is not None:
+        unshare(0)  # does nothing, but loads libc by ctypes here: a docker node's file system may have neither
     child = fork_into(place.node.pid, lambda: _become(place.pod, name, command))
     for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends them to the command too
         signal.signal(number, signal.SIG_IGN)

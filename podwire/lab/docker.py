@@ -26,7 +26,7 @@ from ..state import EMPTY
 from . import registry, underlay
 from .engine import Engine, Found, connect
 from .hosts import name_nodes
-from .image import Image
+from .image import MADE_HERE, Image
 from .netns import LabOutcome, require_root
 from .networks import Network, refuse_collisions, wanted_networks
 from .process import Process
@@ -52,7 +52,7 @@ class _Plan(NamedTuple):
 
 
 def present(
-    cluster: Cluster, *, limit: Optional[AbstractSet[str]] = None, check: bool = False, image: Image = Image()
+    cluster: Cluster, *, limit: Optional[AbstractSet[str]] = None, check: bool = False, image: Image = MADE_HERE
 ) -> LabOutcome:
     """Have the cluster's docker nodes run, and no others. ``limit`` and ``check`` as for netns.present.
 

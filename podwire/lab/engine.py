@@ -10,7 +10,7 @@ from ..cluster import Node, Port
 from ..errors import LabError
 from ..model import IPNetwork
 from . import image as images
-from .networks import Network, network_name
+from .networks import Network, container_name, network_name
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -115,8 +115,7 @@ class Engine:
         from docker.types import IPAMConfig, IPAMPool
 
         pools = [
-            IPAMPool(subnet=str(cidr), gateway=str(gateway))
-            for cidr, gateway in zip(network.cidrs, network.gateways)
+            IPAMPool(subnet=str(cidr), gateway=str(gateway)) for cidr, gateway in zip(network.cidrs, network.gateways)
         ]
         self._client.networks.create(
             network.name,
@@ -141,7 +140,7 @@ class Engine:
         )
         made = api.create_container(
             image,
-            name=f"{self._cluster_id}-{node.name}",
+            name=container_name(self._cluster_id, node.name),
             hostname=node.name,
             host_config={**host, **_SYSTEM_PATHS},
             networking_config=api.create_networking_config(

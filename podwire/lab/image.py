@@ -39,6 +39,9 @@ class Image(NamedTuple):
         return self.name or f"{REPOSITORY}:{hashlib.sha256(f'{self.base} {_dockerfile()}'.encode()).hexdigest()[:12]}"
 
 
+MADE_HERE = Image()
+
+
 def find(client: DockerClient, wanted: Image) -> Optional[str]:
     """The image's id; None if the engine does not have it."""
     from docker.errors import ImageNotFound

@@ -32,6 +32,11 @@ def network_name(cluster_id: str, segment: str) -> str:
     return f"{cluster_id}-{segment}"
 
 
+def container_name(cluster_id: str, node: str) -> str:
+    """The container of a node."""
+    return f"{cluster_id}-{node}"
+
+
 def wanted_networks(cluster: Cluster) -> List[Network]:
     """One for each segment that a docker node stands on."""
     ports = [port for node in cluster.nodes if node.kind == "docker" for port in node.ports]
@@ -70,10 +75,10 @@ def _user(cidr: IPNetwork, foreign: Mapping[str, Sequence[IPNetwork]], bridges: 
             if subnet.version == cidr.version and subnet.overlaps(cidr):
                 return f"{subnet} of the Docker network {name}"
     with Namespace.current("this machine") as here:
-        for route in routes(here):
-            there = route.destination
-            if there.version == cidr.version and there.prefixlen and route.device not in bridges and there.overlaps(cidr):
-                return f"this machine's route to {there} dev {route.device}"
+        others = [route for route in routes(here) if route.destination.prefixlen and route.device not in bridges]
+        for there, device in ((route.destination, route.device) for route in others):
+            if there.version == cidr.version and there.overlaps(cidr):
+                return f"this machine's route to {there} dev {device}"
     return None
 
 

@@ -26,7 +26,7 @@ class Lab(NamedTuple):
 
     id: str
     processes: Dict[str, Process]
-    containers: Dict[str, Process] = {}  # noqa: RUF012  # a tuple's default, never changed
+    containers: Dict[str, Process] = {}
 
     def running(self) -> Dict[str, Process]:
         """Holders that are alive."""

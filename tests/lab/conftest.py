@@ -46,12 +46,12 @@ class Lab:
     @property
     def elsewhere(self) -> bool:
         """Whether its nodes are reached by Ansible alone: then what they observed has to be read."""
-        return self._results is not None and all(node.kind != "netns" for node in self.cluster.nodes)
+        return self._results is not None and all(node.kind == "ssh" for node in self.cluster.nodes)
 
     def call(self, node: str, function: Callable[..., T], *args: Any) -> T:
         """Run a function inside a node of kind netns."""
         if self.cluster.node(node).kind != "netns":
-            pytest.skip("the node is not of this machine's kernel objects: site.yml --check looks at it")
+            pytest.skip("the node has a file system of its own: site.yml --check looks at it")
         pid = registry.node_pid(self.cluster.id, node)
         assert pid is not None, f"{node} is not running"
         return enter.call(pid, function, self.cluster, node, *args)
@@ -116,10 +116,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def spec(lab: Optional[Lab], node: str) -> str:
-    """How testinfra gets to a node: into a namespace by fork, to all others as Ansible's inventory says."""
+    """How testinfra gets to a node: into namespaces of this machine by fork, else as Ansible's inventory says."""
     assert lab is not None
-    is_netns = lab.cluster.node(node).kind == "netns"
-    return f"netns://{node}@{lab.cluster.id}" if is_netns else f"inventory://{node}"
+    is_here = lab.cluster.node(node).kind != "ssh"
+    return f"netns://{node}@{lab.cluster.id}" if is_here else f"inventory://{node}"
 
 
 @pytest.fixture

@@ -121,14 +121,16 @@ def test_declare_documents_the_inventory() -> None:
 
 
 def test_library_never_imports_ansible() -> None:
-    """A node needs nothing but Python's own library."""
+    """A node needs nothing but Python's own library. Docker nodes are made on the controller, which needs Docker's."""
+    docker = {ROOT / "podwire/lab/engine.py", ROOT / "podwire/lab/image.py"}
     for path in (ROOT / "podwire").rglob("*.py"):
+        known = sys.stdlib_module_names | {"podwire", "_sha2"} | ({"docker", "requests"} if path in docker else set())
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for name in names:
-                assert name.split(".")[0] in sys.stdlib_module_names | {"podwire", "_sha2"}, f"{path} imports {name}"
+                assert name.split(".")[0] in known, f"{path} imports {name}"
 
 
 def test_library_compiles_on_the_oldest_python() -> None:
