@@ -26,6 +26,10 @@ _SYSTEM_PATHS: Dict[str, List[str]] = {"MaskedPaths": [], "ReadonlyPaths": []}
 _SYSCTLS = {"net.ipv6.conf.default.accept_dad": "0"}
 
 
+#: Seconds for one answer of the engine; building and pulling images stream theirs.
+_TIMEOUT = 120
+
+
 class Found(NamedTuple):
     """A container of the lab; ``pid`` is 0 while it does not run."""
 
@@ -49,9 +53,8 @@ def connect(cluster_id: str) -> Iterator[Engine]:
             "install it beside Ansible: .venv/bin/pip install docker",
         ) from error
     try:
-        client = docker.from_env(timeout=120)
-        client.ping()
-    except DockerException as error:
+        client = docker.from_env(timeout=_TIMEOUT)  # asks for the API's version
+    except (DockerException, RequestException) as error:
         hint = "start it (systemctl start docker), or name its socket in DOCKER_HOST"
         raise LabError(f"failed to reach the Docker engine: {error}", hint) from error
     try:
@@ -73,7 +76,11 @@ class Engine:
     def __init__(self, client: DockerClient, cluster_id: str) -> None:
         self._client = client
         self._cluster_id = cluster_id
-        self._mine = {"label": f"{LAB}={cluster_id}"}
+
+    @property
+    def _mine(self) -> Dict[str, str]:
+        """The filter for what carries the lab's label; anew each time, as Docker's package writes into it."""
+        return {"label": f"{LAB}={self._cluster_id}"}
 
     def containers(self) -> List[Found]:
         """The lab's containers, whether or not they run."""

@@ -24,6 +24,8 @@ TASKS = 10  # at most, on any node
 
 @pytest.fixture(scope="module", params=INVENTORIES)
 def lab(request: pytest.FixtureRequest, copied: Callable[[str], Playbooks]) -> Playbooks:
+    if request.param == "docker":
+        request.getfixturevalue("docker_engine")
     return copied(request.param)
 
 

@@ -89,7 +89,12 @@ class Seen(NamedTuple):
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("podwire")
     group.addoption("--podwire-inventory", default=str(ROOT / "inventories" / "lab"), help="whose lab to look at")
-    group.addoption("--podwire-results", type=Path, help="what the playbook's probes observed (default: probe now)")
+    group.addoption("--podwire-must-run", action="store_true", help="fail rather than skip where no lab is running")
+    group.addoption(
+        "--podwire-results",
+        type=Path,
+        help="what the playbook's probes observed (default: probe now; of docker nodes, what the last run observed)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,7 +102,13 @@ def pytest_configure(config: pytest.Config) -> None:
     testinfra.backend.BACKENDS["inventory"] = "tests.lab.ansible_backend.InventoryBackend"
     source = config.getoption("--podwire-inventory")
     recorded = registry.intent(cluster_id(source))
-    config.stash[LAB] = recorded and Lab(cluster_from_json(recorded), config.getoption("--podwire-results"))
+    if recorded is None:
+        config.stash[LAB] = None
+        return
+    cluster, results = cluster_from_json(recorded), config.getoption("--podwire-results")
+    if results is None and cluster.nodes[0].kind == "docker":  # whose probes need the node's own podwire
+        results = Path(registry.state_dir(cluster.id), "results")
+    config.stash[LAB] = Lab(cluster, results)
 
 
 LAB = pytest.StashKey[Optional[Lab]]()
@@ -130,6 +141,6 @@ def lab(request: pytest.FixtureRequest) -> Lab:
         return found
     source = request.config.getoption("--podwire-inventory")
     reason = f"no lab of {source} is running; build it: sudo ./run site -i {source}"
-    if request.config.getoption("--podwire-results"):
+    if request.config.getoption("--podwire-results") or request.config.getoption("--podwire-must-run"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
