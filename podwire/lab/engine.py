@@ -22,10 +22,13 @@ _CAPABILITIES = ["NET_ADMIN", "SYS_ADMIN", "NET_RAW"]
 _SECURITY = ["seccomp=unconfined", "apparmor=unconfined"]
 #: What ``docker run --security-opt systempaths=unconfined`` becomes: /proc/sys can be written to.
 _SYSTEM_PATHS: Dict[str, List[str]] = {"MaskedPaths": [], "ReadonlyPaths": []}
-#: Of devices to come: an address is of use at once, as in nodes of kind netns (holder.py).
-_SYSCTLS = {"net.ipv6.conf.default.accept_dad": "0"}
-
-
+#: Of a node with IPv6, which Docker switches off for all devices but its own. An address is of use at once, as in
+#: nodes of kind netns (holder.py).
+_SYSCTLS = {
+    "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.default.disable_ipv6": "0",
+    "net.ipv6.conf.default.accept_dad": "0",
+}
 #: Seconds for one answer of the engine; building and pulling images stream theirs.
 _TIMEOUT = 120
 
@@ -127,7 +130,10 @@ class Engine:
         self._client.networks.create(
             network.name,
             driver="bridge",
-            options={"com.docker.network.driver.mtu": str(network.mtu)},
+            options={
+                "com.docker.network.driver.mtu": str(network.mtu),
+                "com.docker.network.bridge.enable_icc": "true",
+            },
             ipam=IPAMConfig(pool_configs=pools),
             enable_ipv6=any(cidr.version == 6 for cidr in network.cidrs),
             labels={LAB: self._cluster_id, DIGEST: network.digest},
@@ -141,7 +147,7 @@ class Engine:
             network_mode=network_name(self._cluster_id, first.segment),
             cap_add=_CAPABILITIES,
             security_opt=_SECURITY,
-            sysctls=_SYSCTLS,
+            sysctls=_SYSCTLS if node.address(6) else {},
             tmpfs={"/run": "mode=0755"},  # sandboxes and names of namespaces end with the container, as at a reboot
             init=False,
         )

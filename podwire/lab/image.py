@@ -102,7 +102,10 @@ def _build(client: DockerClient, wanted: Image) -> str:
     from docker.errors import BuildError, DockerException
 
     try:
-        built, _ = client.images.build(path=_DIRECTORY, tag=wanted.tag, buildargs={"BASE": wanted.base}, rm=True)
+        # The machine's own network: apt needs nothing but that, and the engine may have no other.
+        built, _ = client.images.build(
+            path=_DIRECTORY, tag=wanted.tag, buildargs={"BASE": wanted.base}, network_mode="host", rm=True
+        )
     except BuildError as error:
         told = [line for line in (str(each.get("stream", "")).strip() for each in error.build_log) if line]
         raise LabError(f"failed to build the node image on {wanted.base}: {error}: {' / '.join(told[-3:])}") from error

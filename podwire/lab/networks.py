@@ -8,6 +8,7 @@ from typing import Collection, List, Mapping, NamedTuple, Optional, Sequence, Se
 
 from ..cluster import Cluster, Segment
 from ..errors import LabError
+from ..inventory.addressing import FIRST_NODE
 from ..kernel import Namespace, routes
 from ..model import IPAddress, IPNetwork
 
@@ -83,8 +84,11 @@ def _user(cidr: IPNetwork, foreign: Mapping[str, Sequence[IPNetwork]], bridges: 
 
 
 def _gateway(segment: Segment, cidr: IPNetwork, taken: Set[IPAddress]) -> IPAddress:
+    """An address that no node has, and that the next node will not be given: nodes begin at FIRST_NODE, or, where
+    there is no such number, at 1."""
     last = cidr.num_addresses - (2 if cidr.version == 4 else 1)
-    for number in range(1, min(last, len(taken) + 1) + 1):
+    small = last < FIRST_NODE[cidr.version]
+    for number in range(last, 0, -1) if small else range(1, min(last, len(taken) + 1) + 1):
         if cidr[number] not in taken:
             return cidr[number]
     raise LabError(

@@ -20,7 +20,7 @@ from podwire.errors import LabError
 from podwire.inventory import read
 from podwire.kernel import Namespace, Reader, routes
 from podwire.lab import docker, registry, underlay
-from podwire.lab.image import Image
+from podwire.lab.image import MADE_HERE, Image
 from podwire.lab.networks import container_name
 
 from .labs import pid_of, run, talks, wait_until
@@ -146,6 +146,7 @@ def test_two_segments_and_two_families(declare: Declare) -> None:
     docker.present(cluster)
     assert not docker.present(cluster).changed
     assert talks(cluster, "node-1", "node-2", 4) and talks(cluster, "node-1", "node-2", 6)
+    assert run(cluster, "node-1", "cat /proc/sys/net/ipv6/conf/default/disable_ipv6") == "0\n"
     shown = run(cluster, "node-1", "ip -o address show dev eth1") + run(cluster, "node-1", "ip link show eth1")
     assert "172.29.79.11/24" in shown and "mtu 9000" in shown
     kill(cluster, "node-2")  # its devices could come in another order
@@ -185,6 +186,22 @@ def test_removal_finds_what_a_crash_left_unrecorded(declare: Declare) -> None:
     docker.absent(cluster.id)
     assert on_engine(cluster) == []
     assert not docker.absent(cluster.id).changed
+
+
+def test_the_dockerfile_makes_an_image_on_any_base(declare: Declare) -> None:
+    """The base is the image that all other tests run: it has everything, and nothing is fetched from anywhere."""
+    cluster = declare("node-1")
+    docker.present(cluster)
+    built = Image(base=MADE_HERE.tag)
+    with closing(sdk.from_env()) as client:
+        try:
+            told = docker.present(cluster, image=built)
+            assert f"+ image {built.tag} (built on {MADE_HERE.tag})" in told.lines and "+ node node-1" in told.lines
+            assert not docker.present(cluster, image=built).changed
+            assert client.images.get(built.tag).attrs["Config"]["Entrypoint"] == ["tini", "--", "sleep", "infinity"]
+            docker.absent(cluster.id)
+        finally:
+            client.images.remove(built.tag, force=True)
 
 
 def test_an_image_that_is_not_to_be_had(declare: Declare) -> None:
