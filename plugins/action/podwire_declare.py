@@ -29,9 +29,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hosts = {str(name): variables["hostvars"][name] for name in names}
         source = inventory_source(variables["ansible_inventory_sources"])
         wanted = {host: {key: values[key] for key in values if ours(key)} for host, values in hosts.items()}
+        told = {host: (values.get("ansible_facts") or {}).get("podwire") for host, values in hosts.items()}
         return answer(
             controller.declare,
             {host: plain(values) for host, values in wanted.items()},
+            {host: plain(each) for host, each in told.items() if each},
             source,
             {(host, key): place for host, values in wanted.items() for key, place in places(values)},
             C.DEFAULT_LOCAL_TMP,

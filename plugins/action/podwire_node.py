@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, controller, library
+from podwire.doors import answer, controller, facts, library
 from podwire.doors.node import OWN, imagine, load
 from podwire.lab.registry import node_pid
 
@@ -29,6 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage == "reset":
             there = variables.get("node_kind") == "ssh"  # without an intent: it may not be readable any more
             return self._by_module(options, variables) if there else {"changed": False}
+        if stage == "facts":
+            return self._facts(options, variables)
         cluster = load(str(options["intent"]))
         name = str(options.get("node") or variables["inventory_hostname"])
         kind = cluster.node(name).kind
@@ -46,6 +48,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             result = self._by_module(options, variables)
         return controller.keep(result, str(options.get("results")), name)
+
+    def _facts(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+        if not facts.wanted(variables):
+            return {"changed": False}
+        options.setdefault("peers", facts.peers_of(str(variables["inventory_hostname"]), variables["hostvars"]))
+        result = self._by_module(options, variables)
+        if "facts" in result:
+            result["ansible_facts"] = {"podwire": result.pop("facts")}
+        return result
 
     def _by_module(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
         arguments = {**options, "library": library.digest()}

@@ -22,6 +22,7 @@ from .node import STAGES, imagine, install_plugins
 
 def declare(
     hosts: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],
     source: str,
     origins: Mapping[Tuple[str, str], str],
     scratch: str,
@@ -37,7 +38,7 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    cluster = read(hosts, source=source, record=earlier, origins=origins)
+    cluster = read(hosts, source=source, record=earlier, origins=origins, facts=facts)
     if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
@@ -46,9 +47,9 @@ def declare(
         write_json(os.path.join(directory, "record.json"), record.to_json())
     intent = os.path.join(scratch, f"{cluster.id}.json")
     write_json(intent, cluster_to_json(cluster))
-    before, after = _leases(earlier), _leases(record)
-    lines = [f"- {lease}" for lease in before if lease not in after]
-    lines += [f"+ {lease}" for lease in after if lease not in before]
+    before, after = _given(earlier), _given(record)
+    lines = [f"- {each}" for each in before if each not in after]
+    lines += [f"+ {each}" for each in after if each not in before]
     results = os.path.join(directory, "results")
     only_netns = all(node.kind == "netns" for node in cluster.nodes)
     told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
@@ -111,9 +112,12 @@ def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     return {node: told for node, told in found.items() if told is not None}
 
 
-def _leases(record: Optional[Record]) -> List[str]:
-    blocks = record.pod_cidrs if record else {}
-    return [f"lease {node} {' '.join(map(str, cidrs))}" for node, cidrs in sorted(blocks.items())]
+def _given(record: Optional[Record]) -> List[str]:
+    """What a record says, a line each: leases that were handed out, external interfaces that were found."""
+    if record is None:
+        return []
+    lines = [f"lease {node} {' '.join(map(str, cidrs))}" for node, cidrs in sorted(record.pod_cidrs.items())]
+    return lines + [f"external interface of {node}: {each}" for node, each in sorted(record.external.items())]
 
 
 def _load(path: str) -> Any:

@@ -1,5 +1,5 @@
 """The stages that run inside a node of whatever kind: node, attach, probe; and those that a lab's nodes have no
-need of: library, cni, reset."""
+need of: facts, library, cni, reset."""
 
 from __future__ import annotations
 
@@ -66,6 +66,12 @@ def install_plugins(directory: str, *, force: bool = False, check: bool = False)
     return differs(lines, f"CNI plugins in {directory}")
 
 
+def _facts(options: Options, check: bool) -> Answer:
+    from .facts import facts
+
+    return facts(options["peers"])
+
+
 def _library(options: Options, check: bool) -> Answer:
     """Make the node's library the one that this runs from."""
     from . import library
@@ -93,7 +99,12 @@ def _reset(options: Options, check: bool) -> Answer:
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
 #: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
 #: and one installation of plugins, and go as a whole.
-OWN: Dict[str, Callable[[Options, bool], Answer]] = {"library": _library, "cni": _cni, "reset": _reset}
+OWN: Dict[str, Callable[[Options, bool], Answer]] = {
+    "facts": _facts,
+    "library": _library,
+    "cni": _cni,
+    "reset": _reset,
+}
 
 
 def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:

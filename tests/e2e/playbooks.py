@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Set
+from typing import Dict, List, NamedTuple, Sequence, Set
 
 from podwire.cluster_id import cluster_id
 from podwire.lab import registry
@@ -57,16 +57,16 @@ def environment(scratch: Path) -> Dict[str, str]:
 
 
 class Playbooks:
-    """Runs playbooks on one inventory."""
+    """Runs playbooks on one inventory. ``prefix``: a command that runs the rest of its line, to run them elsewhere."""
 
-    def __init__(self, inventory: Path, scratch: Path) -> None:
-        self.inventory, self.scratch = inventory, scratch
+    def __init__(self, inventory: Path, scratch: Path, prefix: Sequence[str] = ()) -> None:
+        self.inventory, self.scratch, self._prefix = inventory, scratch, prefix
         self.id = cluster_id(str(inventory))
 
     def run(self, playbook: str, *arguments: str, status: int = 0) -> Run:
         """Run one and hold it to its exit status."""
         done = subprocess.run(
-            [*COMMAND, "-i", str(self.inventory), str(ROOT / playbook), *arguments],
+            [*self._prefix, *COMMAND, "-i", str(self.inventory), str(ROOT / playbook), *arguments],
             cwd=ROOT,
             env=environment(self.scratch),
             text=True,
