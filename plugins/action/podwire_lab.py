@@ -7,6 +7,7 @@ import sys
 from typing import Any, Dict, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
@@ -27,4 +28,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return answer(controller.remove, inventory_source(variables["ansible_inventory_sources"]), check)
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         image = Image(str(self._task.args.get("image") or ""), str(self._task.args.get("base") or BASE))
-        return answer(controller.lab, load(str(self._task.args["intent"])), hosts, image, check)
+        cluster = load(str(self._task.args["intent"]))
+        return answer(controller.lab, cluster, hosts, image, check, lambda text: Display().display(f"podwire: {text}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
 from ..cluster_id import cluster_id
@@ -61,9 +61,11 @@ def plugins(cluster: Cluster, check: bool) -> Answer:
     return install_plugins(plugin_dir(cluster.id), check=check)
 
 
-def lab(cluster: Cluster, hosts: Sequence[str], image: Image, check: bool) -> Answer:
+def lab(
+    cluster: Cluster, hosts: Sequence[str], image: Image, check: bool, tell: Callable[[str], None] = lambda _: None
+) -> Answer:
     """Make the lab's nodes and underlay, and before them the CNI plugins that nodes of kind netns see; ``hosts`` are
-    those that this run is limited to, ``image`` is what nodes of kind docker run."""
+    those that this run is limited to, ``image`` is what nodes of kind docker run; ``tell`` see docker.present."""
     kinds = {node.kind for node in cluster.nodes}
     if kinds == {"ssh"}:
         if not check:
@@ -72,7 +74,7 @@ def lab(cluster: Cluster, hosts: Sequence[str], image: Image, check: bool) -> An
     before: Answer = plugins(cluster, check) if "netns" in kinds else {"changed": False, "diff": []}
     limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
     lines = netns.present(cluster, limit=limit, check=check).lines
-    lines += docker.present(cluster, limit=limit, check=check, image=image).lines
+    lines += docker.present(cluster, limit=limit, check=check, image=image, tell=tell).lines
     done = differs(lines, f"lab {cluster.id}")
     return {"changed": before["changed"] or done["changed"], "diff": [*before["diff"], *done["diff"]]}
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
-from typing import AbstractSet, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from contextlib import ExitStack, nullcontext
+from typing import AbstractSet, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..cluster import Cluster, Node
 from ..converge import Target, converge
@@ -52,11 +52,17 @@ class _Plan(NamedTuple):
 
 
 def present(
-    cluster: Cluster, *, limit: Optional[AbstractSet[str]] = None, check: bool = False, image: Image = MADE_HERE
+    cluster: Cluster,
+    *,
+    limit: Optional[AbstractSet[str]] = None,
+    check: bool = False,
+    image: Image = MADE_HERE,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> LabOutcome:
     """Have the cluster's docker nodes run, and no others. ``limit`` and ``check`` as for netns.present.
 
-    LabError; after an error whatever was made carries its label, for the next run or ``absent`` to find.
+    ``tell`` is called with words for people before something begins that takes a minute. LabError; after an error
+    whatever was made carries its label, for the next run or ``absent`` to find.
     """
     if registry.containers(cluster.id) is None and all(node.kind != "docker" for node in cluster.nodes):
         return LabOutcome(())
@@ -65,7 +71,7 @@ def present(
         if check:
             return _check(cluster, engine, limit, image)
         with registry.locked(cluster.id):
-            return _present(cluster, engine, limit, image)
+            return _present(cluster, engine, limit, image, tell)
 
 
 def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
@@ -73,25 +79,26 @@ def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
     if registry.containers(cluster_id) is None:
         return LabOutcome(())
     require_root(f"remove lab {cluster_id}")
-    with connect(cluster_id) as engine:
+    with connect(cluster_id) as engine, nullcontext() if check else registry.locked(cluster_id):
         containers, networks = engine.containers(), engine.networks()
         lines = [f"- node {each.node} (container {each.name})" for each in containers]
         lines += [f"- network {name}" for name in networks]
-        if lines and not check:
-            with registry.locked(cluster_id):
-                engine.remove(containers)
-                engine.remove_networks(networks)
+        if not check:
+            engine.remove(containers)
+            engine.remove_networks(networks)
     return LabOutcome(tuple(lines))
 
 
-def _present(cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]], image: Image) -> LabOutcome:
+def _present(
+    cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]], image: Image, tell: Callable[[str], None]
+) -> LabOutcome:
     registry.write_containers(cluster.id, registry.containers(cluster.id) or {})  # before there is any
     lines: List[str] = []
     ready = engine.image(image)
     steps = _plan(cluster, engine, limit, image, ready)
     refuse_collisions(steps.networks, engine.foreign_subnets(), engine.bridges())
     if steps.missing and ready is None:
-        ready, how = engine.make_image(image)
+        ready, how = engine.make_image(image, tell)
         lines.append(f"+ image {image.tag} ({how})")
         steps = _plan(cluster, engine, limit, image, ready)
     engine.remove(steps.removing)
@@ -102,7 +109,12 @@ def _present(cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]]
         engine.start(found.id)
     for name in steps.missing:
         engine.make_node(cluster.node(name), image.tag, steps.digests[name])
-    running = {each.node: Process.of(each.pid) for each in engine.containers() if each.pid}
+    there = engine.containers()
+    for each in there:
+        if each.node in steps.digests and not each.pid:
+            cause = f"its container {each.name} ended at once"
+            raise LabError(f"failed to start node {each.node}: {cause}", f"docker logs {each.name}")
+    running = {each.node: Process.of(each.pid) for each in there if each.pid}
     if running != registry.containers(cluster.id):
         registry.write_containers(cluster.id, running)
     lines += steps.lines()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 from ..cluster import Node, Port
 from ..errors import LabError
@@ -116,9 +116,9 @@ class Engine:
         """The image's id, or None."""
         return images.find(self._client, wanted)
 
-    def make_image(self, wanted: images.Image) -> Tuple[str, str]:
+    def make_image(self, wanted: images.Image, tell: Callable[[str], None]) -> Tuple[str, str]:
         """The image's id, and how it was made."""
-        return images.make(self._client, wanted)
+        return images.make(self._client, wanted, tell)
 
     def make_network(self, network: Network) -> None:
         """A bridge of the segment's addresses and MTU."""

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..errors import LabError
 
@@ -52,11 +52,12 @@ def find(client: DockerClient, wanted: Image) -> Optional[str]:
         return None
 
 
-def make(client: DockerClient, wanted: Image) -> Tuple[str, str]:
-    """Pull or make it: its id, and how, for people. LabError where it cannot be."""
+def make(client: DockerClient, wanted: Image, tell: Callable[[str], None]) -> Tuple[str, str]:
+    """Pull or make it: its id, and how, for people, who are told before. LabError where it cannot be."""
     from docker.errors import DockerException
 
     if wanted.name:
+        tell(f"pulling image {wanted.name}")
         try:
             return str(client.images.pull(wanted.name).id), "pulled"
         except DockerException as error:
@@ -64,6 +65,7 @@ def make(client: DockerClient, wanted: Image) -> Tuple[str, str]:
             raise LabError(f"failed to pull image {wanted.name}: {error}", hint) from error
     cause = _pull_base(client, wanted.base)
     if not cause:
+        tell(f"building image {wanted.tag} on {wanted.base}")
         return _build(client, wanted), f"built on {wanted.base}"
     if not shutil.which("mmdebstrap"):
         raise LabError(
@@ -71,15 +73,16 @@ def make(client: DockerClient, wanted: Image) -> Tuple[str, str]:
             "apt-get install mmdebstrap, or name a ready image in lab_image",
         )
     distribution, suite, mirror = _own_distribution()
-    changes = [f"ENTRYPOINT {json.dumps(_entrypoint())}"]
+    how = f"{distribution} {suite} by mmdebstrap, because {wanted.base} is not to be had: {cause}"
+    tell(f"making image {wanted.tag}: {how}")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         archive = os.path.join(folder, "root.tar")
         _bootstrap(suite, mirror, archive)
         try:
+            changes = [f"ENTRYPOINT {json.dumps(_entrypoint())}"]
             client.api.import_image_from_file(archive, *wanted.tag.split(":"), changes=changes)
         except DockerException as error:
             raise LabError(f"failed to import the node image: {error}") from error
-    how = f"{distribution} {suite} by mmdebstrap, because {wanted.base} is not to be had: {cause}"
     return str(client.images.get(wanted.tag).id), how
 
 

@@ -195,7 +195,9 @@ def test_the_dockerfile_makes_an_image_on_any_base(declare: Declare) -> None:
     built = Image(base=MADE_HERE.tag)
     with closing(sdk.from_env()) as client:
         try:
-            told = docker.present(cluster, image=built)
+            said: list[str] = []
+            told = docker.present(cluster, image=built, tell=said.append)
+            assert said == [f"building image {built.tag} on {MADE_HERE.tag}"]
             assert f"+ image {built.tag} (built on {MADE_HERE.tag})" in told.lines and "+ node node-1" in told.lines
             assert not docker.present(cluster, image=built).changed
             assert client.images.get(built.tag).attrs["Config"]["Entrypoint"] == ["tini", "--", "sleep", "infinity"]
@@ -207,6 +209,22 @@ def test_the_dockerfile_makes_an_image_on_any_base(declare: Declare) -> None:
 def test_an_image_that_is_not_to_be_had(declare: Declare) -> None:
     with pytest.raises(LabError, match="failed to pull image podwire.invalid/none:1.*check lab_image"):
         docker.present(declare("node-1"), image=Image("podwire.invalid/none:1"))
+
+
+def test_an_image_that_ends_at_once(declare: Declare) -> None:
+    cluster = declare("node-1")
+    docker.present(cluster)
+    with closing(sdk.from_env()) as client:
+        name = "podwire-test-ends:1"
+        made = client.containers.create(MADE_HERE.tag)
+        try:
+            made.commit(*name.split(":"), changes='ENTRYPOINT ["false"]')
+            with pytest.raises(LabError, match="failed to start node node-1: its container .* ended at once"):
+                docker.present(cluster, image=Image(name=name))
+            docker.absent(cluster.id)
+        finally:
+            made.remove()
+            client.images.remove(name, force=True)
 
 
 def test_no_engine_is_said_in_words(declare: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
