@@ -32,13 +32,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._by_module(options, variables) if there else {"changed": False}
         if stage == "facts":
             return self._facts(options, variables)
-        cluster = load(str(options["intent"]))
         name = str(options.get("node") or variables["inventory_hostname"])
-        is_netns = cluster.node(name).kind == "netns"
-        if options.pop("together", False) and is_netns:
-            return self._together(cluster, name, options, variables)
+        # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
+        is_netns = str(variables["hostvars"][name].get("node_kind") or "netns") == "netns"
         if stage in OWN:
             return {"changed": False} if is_netns else self._by_module(options, variables)
+        together = options.pop("together", False) and is_netns
+        if is_netns or stage == "probe":
+            cluster = load(str(options["intent"]))
+        if together:
+            return self._together(cluster, name, options, variables)
         options["node"] = name
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)

@@ -44,7 +44,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if options.verb == "apply":
             from .apply import apply
 
-            apply(check=options.check, watch=options.watch)
+            apply(check=options.check, watch=options.watch, intent=options.intent, node=options.node)
             return 0
         if options.verb == "conform":
             from ..conform.suite import conform
@@ -142,6 +142,10 @@ def _add_apply(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="converge this node without a controller",
         description="Converge the node that this runs on to what site.yml left in /etc/podwire: backend, pods' "
         "attachments, and podwire's own pods. Prints what was changed; nothing if all is as it should be.",
+    )
+    apply.add_argument("--intent", metavar="FILE", default="", help="take the whole cluster's intent from this file")
+    apply.add_argument(
+        "--node", metavar="NAME", default="", help="with --intent: which node this is (default: as before)"
     )
     way = apply.add_mutually_exclusive_group()
     way.add_argument("--check", action="store_true", help="say what would be changed, and change nothing")

@@ -28,15 +28,19 @@ def network(cluster: Cluster, node: str, *, check: bool = False) -> Tuple[Operat
     return tuple(operation for _, operation in outcome.operations)
 
 
-def apply(*, check: bool = False) -> List[str]:
+def apply(*, check: bool = False, intent: str = "", node: str = "") -> List[str]:
     """Converge everything; one line a change (or what would be). Safe to repeat.
+
+    ``intent`` is a file with a whole cluster, as the controller has it: it is taken in the place of what is kept, and
+    kept from then on. This node is its ``node``, or the one that it has been.
 
     Pods of podwire's own that are gone are started and attached anew. Attachments of other runtimes are put
     right as long as their sandboxes and devices are there; what is gone is theirs to bring back.
     """
     with nullcontext() if check else kept.alone():
-        cluster, node = kept.load()
-        lines = [str(operation) for operation in (*_underlay(cluster, node, check), *_backend(cluster, node, check))]
+        cluster, node = kept.taken(intent, node) if intent else kept.load()
+        own = network(cluster, node, check=check) if intent else _backend(cluster, node, check)
+        lines = [str(operation) for operation in (*_underlay(cluster, node, check), *own)]
         return lines + list(pods.reconcile(cluster, node, check=check, keep_others=True).lines)
 
 

@@ -52,6 +52,21 @@ def load() -> Tuple[Cluster, str]:
     return conflist.override(cluster, given.get("conflist"), given.get("plugin_dirs")), node
 
 
+def taken(intent: str, node: str) -> Tuple[Cluster, str]:
+    """The cluster in a file of the controller's, and this node's name: the given one, or what it has been so far."""
+    try:
+        with open(intent, encoding="utf-8") as file:
+            cluster = cluster_from_json(json.load(file))
+    except (OSError, ValueError, IntentError) as error:
+        raise PodwireError(f"failed to apply {intent}: {error}", "give the intent.json of the controller") from error
+    known = remembered()
+    name = node or (known[1] if known else os.uname().nodename.partition(".")[0])
+    if name not in cluster.by_name:
+        raise PodwireError(f"failed to apply {intent}: it has no node {name}", "say which node this is: --node NAME")
+    given = _override()
+    return conflist.override(cluster, given.get("conflist"), given.get("plugin_dirs")), name
+
+
 def remembered() -> Optional[Tuple[Cluster, str]]:
     """Likewise, without any override; None if nothing is kept that can be read."""
     try:

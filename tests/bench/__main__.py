@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Callable, Dict, List
 
-from . import cni, nodes, peers, pods, site
+from . import cni, nodes, peers, pods, site, sizes
 from .measure import NotRun
 from .report import Row, table
 
@@ -25,6 +25,7 @@ WORKS: Dict[str, Callable[[int], List[Row]]] = {
     "nodes": nodes.bench,
     "peers": peers.bench,
     "many-peers": peers.bench_many,
+    "sizes": sizes.bench,
     "pods": pods.bench,
     "cni": cni.bench,
 }

@@ -131,6 +131,39 @@ def test_a_machine_that_is_not_reached_drops_out(site: Playbooks) -> None:
     assert "by way of it: metal-1, metal-2" in run.output
 
 
+def test_preflight_finds_nothing_but_what_is_theirs(there: Machines, site: Playbooks) -> None:
+    """The configuration of somebody else is worth a warning; machines that are clones of this one are a problem."""
+    for number, each in enumerate(there.by_name.values()):
+        each.run(f"echo {number:032x} >/etc/machine-id")
+    run = site.run("playbooks/preflight.yml")
+    assert run.changed == 0
+    assert "0 problems" in run.output
+    assert "99-theirs.conflist" in run.output
+    assert "6 ways between nodes" in run.output
+
+
+def test_a_machine_leaves_and_joins_again(there: Machines, site: Playbooks) -> None:
+    left = site.run("playbooks/leave.yml", "-e", "node=metal-3")
+    assert all(each.changed for each in left.recap.values())
+    for name, each in there.by_name.items():
+        routes = each.run("ip route show proto 112").splitlines()
+        assert len(routes) == (0 if name == "metal-3" else 1), name
+    joined = site.run("playbooks/join.yml", "-e", "node=metal-3")
+    assert joined.recap["metal-1"].changed == 1
+    assert "FAILED" not in joined.output
+    assert site.run("site.yml").changed == 0
+
+
+def test_a_machine_mends_itself(there: Machines) -> None:
+    machine = there.by_name["metal-2"]
+    machine.run("ip link delete flannel.1; ip link delete cni0")
+    podwire = (
+        "python3 -IS -c 'import sys; sys.path[:0] = [\"/opt/podwire/lib\"]; from podwire.cli import main; main()' apply"
+    )
+    assert "+ link flannel.1" in machine.run(podwire)
+    assert machine.run(f"{podwire} --check") == ""
+
+
 def test_verify(site: Playbooks) -> None:
     run = site.run("playbooks/verify.yml")
     assert run.changed == 0

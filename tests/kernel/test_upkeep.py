@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -19,6 +20,8 @@ from podwire.cni.netconf import Attachment
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.runtime import Runtime
 from podwire.doors import node as doors
+from podwire.errors import PodwireError
+from podwire.intent_json import cluster_to_json
 from podwire.kernel.namespace import MNT_DETACH, umount
 from podwire.lab import conflist, enter, netns, sandbox
 from podwire.upkeep import kept
@@ -92,6 +95,25 @@ def test_the_controller_and_the_node_agree(lab: Cluster) -> None:
     bigger = replace(lab, nodes=(*lab.nodes, make_node("node-3", 13)))
     told = enter.call(pid_of(lab, NODE), doors.STAGES["node"], bigger, NODE, {"diff": True}, True)
     assert f"~ file {kept.INTENT}" in told["diff"][0]["prepared"]
+
+
+def test_an_intent_that_came_without_the_controller_is_taken_and_kept(lab: Cluster) -> None:
+    bigger = replace(lab, nodes=(*lab.nodes, make_node("node-3", 13)))
+
+    def take(cluster: Cluster, node: str = "") -> List[str]:
+        path = Path("/run/intent.json")
+        path.write_text(json.dumps(cluster_to_json(cluster)))
+        return apply(intent=str(path), node=node)
+
+    lines = inside(lab, take, bigger)
+    assert any(line.startswith("+ route 10.244.13.0/24") for line in lines)
+    assert f"~ file {kept.INTENT} mode 0600" in lines
+    assert inside(lab, apply) == []
+    assert not any("pod pod-" in line for line in lines), "pods have nothing to do with it"
+    with pytest.raises(PodwireError, match="no node nobody"):
+        inside(lab, take, bigger, "nobody")
+    assert any(line.startswith("- route 10.244.13.0/24") for line in inside(lab, take, lab))
+    assert enter.call(pid_of(lab, NODE), doors.STAGES["node"], lab, NODE, {}, True)["changed"] is False
 
 
 def test_after_a_reboot_declared_pods_come_back_too(lab: Cluster) -> None:
