@@ -7,12 +7,14 @@ import sys
 from typing import Any, Dict, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.cluster_id import inventory_source
 from podwire.doors import answer, controller
 from podwire.doors.node import load
+from podwire.lab.image import BASE, Image
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -28,4 +30,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 return {"failed": True, "msg": "failed to remove the lab: it goes as a whole; run without --limit"}
             return answer(controller.remove, inventory_source(variables["ansible_inventory_sources"]), check)
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
-        return answer(controller.lab, load(str(self._task.args["intent"])), hosts, check)
+        image = Image(str(self._task.args.get("image") or ""), str(self._task.args.get("base") or BASE))
+        cluster = load(str(self._task.args["intent"]))
+        return answer(controller.lab, cluster, hosts, image, check, lambda text: Display().display(f"podwire: {text}"))

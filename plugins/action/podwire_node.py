@@ -19,6 +19,7 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath
 from podwire.cluster import Cluster
 from podwire.doors import answer, controller, facts, library
 from podwire.doors.node import OWN, load
+from podwire.lab.registry import node_pid
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -34,7 +35,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._facts(options, variables)
         name = str(options.get("node") or variables["inventory_hostname"])
         # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
-        is_netns = str(variables["hostvars"][name].get("node_kind") or "netns") == "netns"
+        kind = str(variables["hostvars"][name].get("node_kind") or "netns")
+        is_netns = kind == "netns"
+        if kind == "docker" and (self._task.check_mode or stage == "preflight"):
+            cluster = load(str(options["intent"]))
+            if node_pid(cluster.id, name) is None:
+                told = controller.imagined(cluster, stage, name, options)
+                return controller.keep(told, str(options.get("results")), name)
         if stage in OWN:
             return {"changed": False} if is_netns else self._by_module(options, variables)
         together = options.pop("together", False) and is_netns

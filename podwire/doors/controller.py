@@ -6,14 +6,15 @@ import json
 import os
 import time
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
 from ..cluster_id import cluster_id
 from ..errors import LabError
 from ..intent_json import cluster_to_json
 from ..inventory import read
-from ..lab import enter, netns, registry
+from ..lab import docker, enter, netns, registry
+from ..lab.image import Image
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
 from ..preflight.finding import NOT_RUN, Finding
@@ -43,7 +44,7 @@ def declare(
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
     cluster = read(hosts, source=source, record=earlier, origins=origins, facts=facts)
-    if not check and os.geteuid() != 0 and any(node.kind == "netns" for node in cluster.nodes):
+    if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
     if not check and record.to_json() != stored:
@@ -74,9 +75,11 @@ def plugins(cluster: Cluster, check: bool) -> Answer:
     return install_plugins(plugin_dir(cluster.id), check=check)
 
 
-def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:
-    """Make the lab's nodes and underlay, and before them the CNI plugins that they see; ``hosts`` are those that
-    this run is limited to."""
+def lab(
+    cluster: Cluster, hosts: Sequence[str], image: Image, check: bool, tell: Callable[[str], None] = lambda _: None
+) -> Answer:
+    """Make the lab's nodes and underlay, and before them the CNI plugins that nodes of kind netns see; ``hosts`` are
+    those that this run is limited to, ``image`` is what nodes of kind docker run; ``tell`` see docker.present."""
     kinds = {node.kind for node in cluster.nodes}
     if kinds == {"ssh"}:
         if not check:
@@ -84,20 +87,23 @@ def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:
         return {"changed": False}
     before: Answer = plugins(cluster, check) if "netns" in kinds else {"changed": False, "diff": []}
     limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
-    outcome = netns.present(cluster, limit=limit, check=check)
-    done = differs(outcome.lines, f"lab {cluster.id}")
+    lines = netns.present(cluster, limit=limit, check=check).lines
+    lines += docker.present(cluster, limit=limit, check=check, image=image, tell=tell).lines
+    done = differs(lines, f"lab {cluster.id}")
     return {"changed": before["changed"] or done["changed"], "diff": [*before["diff"], *done["diff"]]}
 
 
 def remove(source: str, check: bool) -> Answer:
     """Remove what was made for the inventory at ``source``, also where that can no longer be read."""
     identity = cluster_id(source)
-    return differs(netns.absent(identity, check=check).lines, f"lab {identity}")
+    lines = docker.absent(identity, check=check).lines + netns.absent(identity, check=check).lines
+    return differs(lines, f"lab {identity}")
 
 
 def leave(cluster: Cluster, names: Sequence[str], check: bool) -> Answer:
-    """Remove netns nodes that leave; ``cluster`` is what stays."""
-    return differs(netns.leave(cluster, names, check=check).lines, f"lab {cluster.id}")
+    """Remove a lab's nodes that leave; ``cluster`` is what stays."""
+    lines = netns.leave(cluster, names, check=check).lines + docker.leave(cluster, names, check=check).lines
+    return differs(lines, f"lab {cluster.id}")
 
 
 def together(cluster: Cluster, names: Sequence[str], options: Options, check: bool) -> Answer:
@@ -121,19 +127,21 @@ def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool
     pid = node_pid(cluster.id, node)
     if pid is not None:
         return enter.call(pid, STAGES[stage], cluster, node, options, check)
-    if stage == "preflight":
-        return _not_there(options)
-    if check:
-        return imagine(stage, cluster, node)
+    if check or stage == "preflight":
+        return imagined(cluster, stage, node, options)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
 
 
-def _not_there(options: Options) -> Answer:
-    """What preflight finds of a lab's node that is not made yet: nothing can be in its way."""
+def imagined(cluster: Cluster, stage: str, node: str, options: Options) -> Answer:
+    """What a stage would do on a lab's node that is not there yet, and what preflight finds of it: nothing can be in
+    its way."""
+    if stage != "preflight":
+        return imagine(stage, cluster, node)
     if options["step"] != "listen":
         return {"changed": False}
     found = Finding(NOT_RUN, "node", "it is not there yet", "./run site makes it")
-    told = {"run": str(options["run"]), "findings": [found], "clock": time.time(), "machine_id": ""}
+    now = time.time()
+    told = {"run": str(options["run"]), "findings": [found], "clock": now, "machine_id": "", "asked": (now, now)}
     return {"changed": False, "findings": told}
 
 

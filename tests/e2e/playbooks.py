@@ -91,7 +91,7 @@ class Playbooks:
     def namespaces(self) -> Set[str]:
         """Every network namespace that the lab's processes and their children live in."""
         lab = registry.read(self.id)
-        holders = [] if lab is None else [each.pid for each in lab.processes.values()]
+        holders = [] if lab is None else [each.pid for each in (*lab.processes.values(), *lab.containers.values())]
         spaces = {os.readlink(f"/proc/{pid}/ns/pid") for pid in holders}
         inside = [pid for pid in processes() if link(pid, "pid") in spaces]
         return {link(pid, "net") for pid in inside + holders} - {""}
@@ -136,5 +136,7 @@ def machine() -> Dict[str, object]:
     state["mounts"] = text("/proc/self/mountinfo")
     state["hostname"] = text("/proc/sys/kernel/hostname")
     if shutil.which("nft"):
-        state["rules"] = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
+        state["rules"] = subprocess.run(
+            ["nft", "--stateless", "list", "ruleset"], capture_output=True, check=True
+        ).stdout
     return state

@@ -46,12 +46,12 @@ class Lab:
     @property
     def elsewhere(self) -> bool:
         """Whether its nodes are reached by Ansible alone: then what they observed has to be read."""
-        return self._results is not None and all(node.kind != "netns" for node in self.cluster.nodes)
+        return self._results is not None and all(node.kind == "ssh" for node in self.cluster.nodes)
 
     def call(self, node: str, function: Callable[..., T], *args: Any) -> T:
         """Run a function inside a node of kind netns."""
         if self.cluster.node(node).kind != "netns":
-            pytest.skip("the node is not of this machine's kernel objects: site.yml --check looks at it")
+            pytest.skip("the node has a file system of its own: site.yml --check looks at it")
         pid = registry.node_pid(self.cluster.id, node)
         assert pid is not None, f"{node} is not running"
         return enter.call(pid, function, self.cluster, node, *args)
@@ -89,7 +89,12 @@ class Seen(NamedTuple):
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("podwire")
     group.addoption("--podwire-inventory", default=str(ROOT / "inventories" / "lab"), help="whose lab to look at")
-    group.addoption("--podwire-results", type=Path, help="what the playbook's probes observed (default: probe now)")
+    group.addoption("--podwire-must-run", action="store_true", help="fail rather than skip where no lab is running")
+    group.addoption(
+        "--podwire-results",
+        type=Path,
+        help="what the playbook's probes observed (default: probe now; of docker nodes, what the last run observed)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,7 +102,13 @@ def pytest_configure(config: pytest.Config) -> None:
     testinfra.backend.BACKENDS["inventory"] = "tests.lab.ansible_backend.InventoryBackend"
     source = config.getoption("--podwire-inventory")
     recorded = registry.intent(cluster_id(source))
-    config.stash[LAB] = recorded and Lab(cluster_from_json(recorded), config.getoption("--podwire-results"))
+    if recorded is None:
+        config.stash[LAB] = None
+        return
+    cluster, results = cluster_from_json(recorded), config.getoption("--podwire-results")
+    if results is None and cluster.nodes[0].kind == "docker":  # whose probes need the node's own podwire
+        results = Path(registry.state_dir(cluster.id), "results")
+    config.stash[LAB] = Lab(cluster, results)
 
 
 LAB = pytest.StashKey[Optional[Lab]]()
@@ -116,10 +127,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def spec(lab: Optional[Lab], node: str) -> str:
-    """How testinfra gets to a node: into a namespace by fork, to all others as Ansible's inventory says."""
+    """How testinfra gets to a node: into namespaces of this machine by fork, else as Ansible's inventory says."""
     assert lab is not None
-    is_netns = lab.cluster.node(node).kind == "netns"
-    return f"netns://{node}@{lab.cluster.id}" if is_netns else f"inventory://{node}"
+    is_here = lab.cluster.node(node).kind != "ssh"
+    return f"netns://{node}@{lab.cluster.id}" if is_here else f"inventory://{node}"
 
 
 @pytest.fixture
@@ -130,6 +141,6 @@ def lab(request: pytest.FixtureRequest) -> Lab:
         return found
     source = request.config.getoption("--podwire-inventory")
     reason = f"no lab of {source} is running; build it: sudo ./run site -i {source}"
-    if request.config.getoption("--podwire-results"):
+    if request.config.getoption("--podwire-results") or request.config.getoption("--podwire-must-run"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
