@@ -44,6 +44,13 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
     return {**differs([*outcome.lines, *unit.install(check=check)], f"pods of {name}"), **told}
 
 
+def pods(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """Which addresses the pods have by CNI; changes nothing."""
+    from ..lab.pods import told
+
+    return {"changed": False, "pods": told(cluster, name)}
+
+
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
     from ..prove import prober
@@ -99,6 +106,7 @@ def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> An
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "node": node,
     "attach": attach,
+    "pods": pods,
     "probe": probe,
     "preflight": _preflight,
 }

@@ -69,6 +69,20 @@ def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
     return conflist.bridges(old) if old is not None and not conflist.kept_by(old, network) else frozenset()
 
 
+def told(cluster: Cluster, node: str) -> Dict[str, List[str]]:
+    """The addresses that CNI gave to the node's pods, as it keeps them; pods that are not attached are missing."""
+    recorded = sandbox.recorded()
+    cached = {each.attachment.container_id: each.result for each in cached_of_all_networks(CACHE_DIR)}
+    found = {}
+    for pod in cluster.pods_of(node):
+        if pod.host_network:
+            found[pod.name] = [str(each.ip) for each in cluster.node(node).addresses]
+        elif pod.name in recorded and recorded[pod.name].container_id in cached:
+            result = cached[recorded[pod.name].container_id]
+            found[pod.name] = [str(each.address.ip) for each in result.ips]
+    return found
+
+
 def detach_all(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
     """Detach and stop every pod of the node, and remove the bridge and the configuration list."""
     return _Run(cluster, node, (), check).remove()

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
+from podwire.cluster import Cluster
+from podwire.intent_json import cluster_from_json
 from podwire.kernel import Namespace, show
 from podwire.kernel import execute as kernel_execute
-from podwire.lab import enter, registry
+from podwire.lab import enter, pods, registry, sandbox
 from podwire.lab.underlay import is_infrastructure
 from podwire.plan import plan
 from podwire.state import EMPTY, Scope
@@ -107,6 +109,23 @@ def test_a_node_that_fails_drops_out_and_the_others_go_on(built: Playbooks) -> N
     finally:
         enter.call(built.node("node-2"), route, "delete")
     assert built.run("site.yml").changed == 0
+
+
+def restart(cluster: Cluster) -> Dict[str, List[str]]:
+    """Inside node-1: what is left of its pods after a restart, and what ``podwire apply`` makes of that."""
+    sandbox.stop(sandbox.recorded())
+    return pods.reconcile(cluster, "node-1").results
+
+
+def test_pods_that_came_back_without_a_controller_are_proven(built: Playbooks) -> None:
+    """They have other addresses than the controller was told."""
+    intent = registry.intent(built.id)
+    assert intent is not None
+    kept = Path(registry.state_dir(built.id)) / "results" / "pods" / "node-1.json"
+    before = json.loads(kept.read_text())
+    assert enter.call(built.node("node-1"), restart, cluster_from_json(intent)) != before
+    assert built.run("playbooks/verify.yml").changed == 0
+    assert json.loads(kept.read_text()) != before
 
 
 def test_a_dead_node_is_made_anew_alone(built: Playbooks) -> None:
