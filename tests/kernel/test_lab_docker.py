@@ -128,6 +128,7 @@ def test_limit_leaves_the_others_alone(declare: Declare) -> None:
     assert docker.present(cluster, limit={"node-1"}).lines.count("+ node node-2") == 0
     assert on_engine(cluster) == [f"{cluster.id}-lan", f"{cluster.id}-node-1"]
     docker.present(cluster)
+    assert not docker.present(cluster, limit={"node-1"}).changed and len(on_engine(cluster)) == 3
     narrow = declare(underlay={"segments": {"lan": {"cidrs": ["172.29.77.0/24"], "mtu": 1400}}})
     with pytest.raises(LabError, match="segment lan: its network has to be made anew.*without --limit"):
         docker.present(narrow, limit={"node-1"})
