@@ -25,6 +25,10 @@ options:
   intent:
     description: Path on the controller of the intent, as M(podwire_declare) returns it. Required for O(state=present).
     type: path
+  leaving:
+    description: Nodes to remove, all others stay; O(intent) is the one without them.
+    type: list
+    elements: str
   state:
     description: Whether the lab should be there.
     type: str

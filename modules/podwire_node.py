@@ -28,6 +28,11 @@ options:
   node:
     description: The node's name in the intent. Default is the host's name in the inventory.
     type: str
+  together:
+    description: Converge the play's nodes of kind netns in one call, that of the first of them; with C(run_once) where
+      there are no others. Their plans are one diff then.
+    type: bool
+    default: false
   library:
     description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
     type: str
@@ -43,7 +48,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-# Only changed and diff.
+nodes:
+  description: The nodes that changed.
+  returned: O(together), on the host that did it
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -52,6 +61,7 @@ from ansible.module_utils.podwire_stage import run
 ARGUMENTS = {
     "intent": {"type": "path", "required": True},
     "node": {"type": "str"},
+    "together": {"type": "bool", "default": False},
     "library": {"type": "str"},
     "archive": {"type": "path"},
 }

@@ -136,7 +136,8 @@ class External(NamedTuple):
 @dataclass(frozen=True)
 class Record:
     """What earlier runs gave: pod blocks by node, underlay addresses by node or router and segment; and what they
-    found: external interfaces by node, for runs that do not reach it.
+    found: external interfaces by node, for runs that do not reach it. ``pods`` has the nodes of pods that may be
+    anywhere: a node that joins or leaves moves none of those on others.
 
     Nodes that were removed from the inventory stay in it, so that they find their lease when they return.
     """
@@ -144,6 +145,7 @@ class Record:
     pod_cidrs: Mapping[str, Tuple[IPNetwork, ...]] = field(default_factory=dict)
     addresses: Mapping[str, Addresses] = field(default_factory=dict)
     external: Mapping[str, External] = field(default_factory=dict)
+    pods: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> Dict[str, Any]:
         """The record as plain JSON values; ``from_json`` reads it back."""
@@ -157,6 +159,7 @@ class Record:
             "external": {
                 node: [each.interface, each.mtu, list(map(str, each.addresses))] for node, each in self.external.items()
             },
+            "pods": dict(self.pods),
         }
 
     @classmethod
@@ -175,6 +178,7 @@ class Record:
                     node: External(interface, mtu, tuple(map(ip_interface, addresses)))
                     for node, (interface, mtu, addresses) in data.get("external", {}).items()
                 },
+                {str(pod): str(node) for pod, node in data.get("pods", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             cause = f"failed to read the record of earlier leases: {error!r}"
@@ -198,9 +202,9 @@ def record_of(cluster: Cluster, earlier: Optional[Record] = None) -> Record:
         if owner not in addresses and free:
             addresses[owner] = free
     here = [node for node in cluster.nodes if node.kind == "ssh"]
-    return Record(
-        pod_cidrs, addresses, {node.name: External(node.interface, node.mtu, node.addresses) for node in here}
-    )
+    external = {node.name: External(node.interface, node.mtu, node.addresses) for node in here}
+    pods = {pod.name: pod.node for pod in cluster.pods if not pod.name.startswith(f"{pod.node}-pod-")}
+    return Record(pod_cidrs, addresses, external, pods)
 
 
 def _by_segment(ports: Iterable[Port]) -> Dict[str, Tuple[IPInterface, ...]]:

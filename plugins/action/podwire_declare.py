@@ -38,6 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             {(host, key): place for host, values in wanted.items() for key, place in places(values)},
             C.DEFAULT_LOCAL_TMP,
             bool(self._task.check_mode),
+            [str(name) for name in self._task.args.get("leaving") or ()],
         )
 
 

@@ -22,6 +22,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         variables = task_vars or {}
         check = bool(self._task.check_mode)
+        if "leaving" in self._task.args:
+            names = [str(name) for name in self._task.args["leaving"]]
+            return answer(controller.leave, load(str(self._task.args["intent"])), names, check)
         if self._task.args.get("state", "present") == "absent":
             if set(variables["ansible_play_hosts_all"]) != set(variables["groups"]["all"]):
                 return {"failed": True, "msg": "failed to remove the lab: it goes as a whole; run without --limit"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any, Dict, Optional
 
 from ansible import constants as C
@@ -15,6 +16,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.cluster import Cluster
 from podwire.doors import answer, controller, facts, library
 from podwire.doors.node import OWN, imagine, load
 from podwire.lab.registry import node_pid
@@ -31,23 +33,44 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._by_module(options, variables) if there else {"changed": False}
         if stage == "facts":
             return self._facts(options, variables)
-        cluster = load(str(options["intent"]))
         name = str(options.get("node") or variables["inventory_hostname"])
-        kind = cluster.node(name).kind
+        # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
+        kind = str(variables["hostvars"][name].get("node_kind") or "netns")
         is_netns = kind == "netns"
-        if kind == "docker" and self._task.check_mode and node_pid(cluster.id, name) is None:
-            return imagine(stage, cluster, name)
+        if kind == "docker" and self._task.check_mode:
+            cluster = load(str(options["intent"]))
+            if node_pid(cluster.id, name) is None:
+                return imagine(stage, cluster, name)
         if stage in OWN:
             return {"changed": False} if is_netns else self._by_module(options, variables)
+        together = options.pop("together", False) and is_netns
+        if is_netns or stage == "probe":
+            cluster = load(str(options["intent"]))
+        if together:
+            return self._together(cluster, name, options, variables)
         options["node"] = name
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
+        began = time.time()
         if is_netns:
             result = answer(controller.visit, cluster, stage, name, options, bool(self._task.check_mode))
         else:
             result = self._by_module(options, variables)
+        if "findings" in result:  # with when the node was asked for the time
+            result["findings"]["asked"] = began, time.time()
         return controller.keep(result, str(options.get("results")), name)
+
+    def _together(
+        self, cluster: Cluster, name: str, options: Dict[str, Any], variables: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        """The first of the play's netns nodes does it for all of them."""
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        names = [host for host in hosts if cluster.node(host).kind == "netns"]
+        if name != names[0]:
+            return {"changed": False}
+        options = {**options, "diff": self._task.diff}
+        return answer(controller.together, cluster, names, options, bool(self._task.check_mode))
 
     def _facts(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
         if not facts.wanted(variables):

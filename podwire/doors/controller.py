@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
@@ -16,7 +17,8 @@ from ..lab import docker, enter, netns, registry
 from ..lab.image import Image
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
-from . import Answer, Options, differs
+from ..preflight.finding import NOT_RUN, Finding
+from . import Answer, Options, answer, differs
 from .node import STAGES, imagine, install_plugins
 
 
@@ -27,8 +29,11 @@ def declare(
     origins: Mapping[Tuple[str, str], str],
     scratch: str,
     check: bool,
+    leaving: Sequence[str] = (),
 ) -> Answer:
     """Read the intent and remember what it gave each node.
+
+    Nodes that are ``leaving`` are not in the intent that this gives, nor are their pods; their leases stay theirs.
 
     Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
     directory for what the run finds out), ``began`` (Unix time) and ``only_netns`` (whether all nodes are).
@@ -45,7 +50,9 @@ def declare(
     if not check and record.to_json() != stored:
         os.makedirs(directory, exist_ok=True)
         write_json(os.path.join(directory, "record.json"), record.to_json())
-    intent = os.path.join(scratch, f"{cluster.id}.json")
+    if leaving:
+        cluster = _without(cluster, leaving)
+    intent = os.path.join(scratch, f"{cluster.id}{'-less' if leaving else ''}.json")
     write_json(intent, cluster_to_json(cluster))
     before, after = _given(earlier), _given(record)
     lines = [f"- {each}" for each in before if each not in after]
@@ -54,6 +61,13 @@ def declare(
     only_netns = all(node.kind == "netns" for node in cluster.nodes)
     told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
     return {**differs(lines, f"subnet leases of {cluster.id}"), **told}
+
+
+def _without(cluster: Cluster, leaving: Sequence[str]) -> Cluster:
+    nodes = tuple(node for node in cluster.nodes if node.name not in leaving)
+    if not nodes:
+        raise LabError("failed to leave: no node would be left", "remove the whole cluster: ./run reset")
+    return replace(cluster, nodes=nodes, pods=tuple(pod for pod in cluster.pods if pod.node not in leaving))
 
 
 def plugins(cluster: Cluster, check: bool) -> Answer:
@@ -86,20 +100,53 @@ def remove(source: str, check: bool) -> Answer:
     return differs(lines, f"lab {identity}")
 
 
+def leave(cluster: Cluster, names: Sequence[str], check: bool) -> Answer:
+    """Remove a lab's nodes that leave; ``cluster`` is what stays."""
+    lines = netns.leave(cluster, names, check=check).lines + docker.leave(cluster, names, check=check).lines
+    return differs(lines, f"lab {cluster.id}")
+
+
+def together(cluster: Cluster, names: Sequence[str], options: Options, check: bool) -> Answer:
+    """Converge the own network of many netns nodes in one call. One that fails does not keep the others from it."""
+    from ..upkeep import apply  # noqa: F401  here once, instead of in each of the processes that enter a node
+
+    changed, diff, errors = [], [], []
+    for name in names:
+        answered = answer(visit, cluster, "node", name, options, check)
+        if answered.get("failed"):
+            errors.append(f"{name}: {answered['msg']}")
+        elif answered["changed"]:
+            changed.append(name)
+            diff += answered.get("diff", [])
+    told: Answer = {"changed": bool(changed), "diff": diff, "nodes": changed}
+    return {**told, "failed": True, "msg": "\n".join(errors)} if errors else told
+
+
 def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
     """Run a stage inside a netns node."""
     pid = node_pid(cluster.id, node)
     if pid is not None:
         return enter.call(pid, STAGES[stage], cluster, node, options, check)
+    if stage == "preflight":
+        return _not_there(options)
     if check:
         return imagine(stage, cluster, node)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
 
 
+def _not_there(options: Options) -> Answer:
+    """What preflight finds of a lab's node that is not made yet: nothing can be in its way."""
+    if options["step"] != "listen":
+        return {"changed": False}
+    found = Finding(NOT_RUN, "node", "it is not there yet", "./run site makes it")
+    told = {"run": str(options["run"]), "findings": [found], "clock": time.time(), "machine_id": ""}
+    return {"changed": False, "findings": told}
+
+
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
     too much for Ansible to carry about. Gives the answer to pass on."""
-    for kind in ("pods", "observations"):
+    for kind in ("pods", "observations", "findings", "heard"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import time
 from ipaddress import ip_address
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ..kernel import Namespace
 from ..kernel.interfaces import interfaces, way
@@ -13,6 +15,7 @@ from . import Answer
 
 #: So many peers are asked for; nodes that send to some of them by another interface have to name one anyway.
 PEERS = 16
+_PATIENCE = 5.0  # seconds for looking up names
 _DISCARD = 9
 
 
@@ -21,11 +24,10 @@ def facts(peers: Sequence[str]) -> Answer:
     for each device and source. ``peers`` are addresses, or names that the node itself can look up."""
     with Namespace.current("the node") as here:
         routes: Dict[tuple[str, str], str] = {}
-        for peer in peers:
-            for address in _addresses(peer):
-                found = way(here, address)
-                if found is not None:
-                    routes.setdefault(found, peer)
+        for peer, address in _addresses(peers):
+            found = way(here, address)
+            if found is not None:
+                routes.setdefault(found, peer)
         told: Dict[str, Any] = {
             "interfaces": [list(each) for each in interfaces(here)],
             "routes": [[peer, *found] for found, peer in routes.items()],
@@ -33,15 +35,20 @@ def facts(peers: Sequence[str]) -> Answer:
     return {"changed": False, "facts": told}
 
 
-def _addresses(peer: str) -> List[IPAddress]:
-    try:
-        return [ip_address(peer)]
-    except ValueError:
-        pass
-    try:
-        return [ip_address(each[4][0]) for each in socket.getaddrinfo(peer, _DISCARD, type=socket.SOCK_DGRAM)]
-    except OSError:
-        return []
+def _addresses(peers: Sequence[str]) -> Iterator[Tuple[str, IPAddress]]:
+    """Peers with their addresses; names are looked up only where there are no addresses, and not for long."""
+    names = []
+    for peer in peers:
+        try:
+            yield peer, ip_address(peer)
+        except ValueError:
+            names.append(peer)
+    deadline = time.monotonic() + _PATIENCE
+    for name in names if len(names) == len(peers) else ():
+        if time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                for each in socket.getaddrinfo(name, _DISCARD, type=socket.SOCK_DGRAM):
+                    yield name, ip_address(each[4][0])
 
 
 def peers_of(name: str, hosts: Mapping[str, Mapping[str, Any]]) -> List[str]:

@@ -19,10 +19,10 @@ from typing import Dict, List
 
 from ..errors import PodwireError
 from ..kernel.lock import locked
+from ..upkeep.unit import HOME, LIBRARY
 
-HOME = "/opt/podwire"
-#: What modules on a node import from.
-LIBRARY = os.path.join(HOME, "lib")
+__all__ = ["HOME", "LIBRARY", "digest", "install", "pack"]
+
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _DIGEST_LENGTH = 16
 

@@ -3,19 +3,15 @@ need of: facts, library, cni, reset."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from contextlib import nullcontext
+from typing import Any, Callable, Dict, Mapping
 
 from ..cluster import Cluster
-from ..errors import IntentError
 from ..intent_json import cluster_from_json
 from . import Answer, Options, answer, differs
-
-#: The intent, on a node that outlives a run.
-INTENT = "/etc/podwire/intent.json"
 
 
 def load(intent: str) -> Cluster:
@@ -26,28 +22,26 @@ def load(intent: str) -> Cluster:
 
 def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Converge the node's own network: the backend's devices, routes, rules and files."""
-    from ..backend import desired, scope
-    from ..converge import Target, converge
-    from ..kernel import Namespace
-    from ..lab.pods import outdated_bridges
+    from ..upkeep import kept
+    from ..upkeep.apply import network
 
-    state = desired(cluster, name)
-    owned = scope(cluster, name, state)
-    owned = owned._replace(links=owned.links | outdated_bridges(cluster, name))
-    with Namespace.current(name) as here:
-        outcome = converge([Target(here, state, owned)], check=check)
-    lines = (str(operation) for _, operation in outcome.operations)
-    return differs(lines, f"network of {name}", wanted=options.get("diff", True))
+    with nullcontext() if check else kept.alone():
+        operations = network(cluster, name, check=check)
+    return differs(map(str, operations), f"network of {name}", wanted=options.get("diff", True))
 
 
 def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
     from ..lab import conflist, pods
+    from ..upkeep import kept, unit
 
-    cluster = conflist.override(cluster, options.get("conflist"), options.get("plugin_dirs"))
-    outcome = pods.reconcile(cluster, name, check=check)
+    given = options.get("conflist"), options.get("plugin_dirs")
+    with nullcontext() if check else kept.alone():
+        if not check:
+            kept.keep_override(*given)
+        outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)
     told = {} if check else {"pods": outcome.results}
-    return {**differs(outcome.lines, f"pods of {name}"), **told}
+    return {**differs([*outcome.lines, *unit.install(check=check)], f"pods of {name}"), **told}
 
 
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -95,8 +89,19 @@ def _reset(options: Options, check: bool) -> Answer:
     return remove(options["directory"], check=check)
 
 
+def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    from .preflight import on_node
+
+    return on_node(cluster, name, options, check)
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
-STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
+STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
+    "node": node,
+    "attach": attach,
+    "probe": probe,
+    "preflight": _preflight,
+}
 #: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
 #: and one installation of plugins, and go as a whole.
 OWN: Dict[str, Callable[[Options, bool], Answer]] = {
@@ -119,41 +124,19 @@ def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool =
     options = {**parameters, "diff": diff}
     if stage in OWN:
         return answer(OWN[stage], options, check)
-    if stage == "node" and not check:
-        _remember(parameters["intent"], parameters["node"])
     return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)
-
-
-def _remember(intent: str, name: str) -> None:
-    """Keep the intent on the node before anything is made of it: from it ``reset`` knows what is podwire's."""
-    from ..kernel.execute import write_atomically
-
-    with open(intent, encoding="utf-8") as file:
-        content = json.dumps({**json.load(file), "here": name}).encode()
-    with contextlib.suppress(FileNotFoundError), open(INTENT, "rb") as file:
-        if file.read() == content:
-            return
-    write_atomically(INTENT, content, 0o600)
-
-
-def remembered() -> Optional[Tuple[Cluster, str]]:
-    """What a node keeps: its cluster, and its own name there. None if it keeps nothing that can be read."""
-    try:
-        with open(INTENT, encoding="utf-8") as file:
-            data = json.load(file)
-        return cluster_from_json(data), str(data["here"])
-    except (OSError, ValueError, KeyError, IntentError):
-        return None
 
 
 def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
     """What a stage would do on a node that is not there yet, for check mode."""
     from ..backend import desired
     from ..plan import plan
-    from ..state import EMPTY
+    from ..state import EMPTY, State
+    from ..upkeep import kept
 
     if stage == "node":
-        return differs(map(str, plan(desired(cluster, name), EMPTY)), f"network of {name}")
+        state = desired(cluster, name) | State(files=frozenset((kept.intent_file(cluster, name),)))
+        return differs(map(str, plan(state, EMPTY)), f"network of {name}")
     if stage == "attach":
         return differs((f"+ pod {pod.name}" for pod in cluster.pods_of(name)), f"pods of {name}")
     if stage in OWN:

@@ -23,9 +23,9 @@ from ..kernel import Namespace
 from ..lab import pods, sandbox
 from ..model import BACKEND_ALIAS, ROUTE_PROTOCOL
 from ..state import EMPTY, Scope
+from ..upkeep import kept, unit
 from . import Answer, differs
 from .library import HOME
-from .node import INTENT, remembered
 
 #: Removed at last if nobody has anything in them.
 _SHARED = (
@@ -35,16 +35,16 @@ _SHARED = (
     CACHE_DIR,
     os.path.dirname(sandbox.RECORDS),
     os.path.dirname(SUBNET_ENV),
-    os.path.dirname(INTENT),
+    os.path.dirname(kept.INTENT),
 )
 
 
 def remove(plugins: str, *, check: bool = False) -> Answer:
     """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire; nothing there is success."""
-    known = remembered()
-    lines: List[str] = []
-    if known is not None:
-        lines += pods.detach_all(*known, check=check).lines
+    known = kept.remembered()
+    lines: List[str] = unit.remove(check=check)
+    detached = pods.detach_recorded(check=check) if known is None else pods.detach_all(*known, check=check)
+    lines += detached.lines
     lines += _backend(None if known is None else known[0], check)
     paths = [*_plugins(plugins), *_files(None if known is None else known[0])]
     lines += [f"- file {path}" for path in paths]
@@ -79,10 +79,21 @@ def _plugins(directory: str) -> Iterator[str]:
 def _files(cluster: Optional[Cluster]) -> Iterator[str]:
     """What is left when devices and rules are gone; podwire itself is the last."""
     paths = [os.path.join(CACHE_DIR, "podwire.lock"), sandbox.RECORDS]
-    if cluster is not None:
-        network = cluster.cni.name
+    for network in _emptied() if cluster is None else [cluster.cni.name]:
         paths += [os.path.join(DATA_DIR, network), os.path.join(DATA_DIR, ".podwire", network)]
-    yield from (path for path in (*paths, INTENT, HOME) if os.path.lexists(path))
+    yield from (path for path in (*paths, kept.OVERRIDE, kept.LOCK, kept.INTENT, HOME) if os.path.lexists(path))
+
+
+def _emptied() -> List[str]:
+    """Networks that podwire's IPAM served, and of which nobody has an address any more."""
+    found = []
+    with suppress(FileNotFoundError):
+        for network in os.listdir(os.path.join(DATA_DIR, ".podwire")):
+            folder = os.path.join(DATA_DIR, network)
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            if not any(name[0].isalnum() and not name.startswith("l") for name in names):  # lock, last_reserved_ip.0
+                found.append(network)
+    return found
 
 
 def _remove(path: str) -> None:

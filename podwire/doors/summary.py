@@ -15,6 +15,8 @@ from ..prove.verdict import judge, to_json
 from . import Answer
 from .controller import kept
 
+#: Names that a line has room for.
+_SHOWN = 8
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
@@ -23,9 +25,12 @@ def declared(cluster: Cluster) -> Answer:
     return {"changed": False, "text": f"\n{table(cluster)}\n\nnot proven in check mode\n"}
 
 
-def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float) -> Answer:
+def verdict(
+    cluster: Cluster, hosts: Sequence[str], lost: Sequence[str], results: str, source: str, began: float
+) -> Answer:
     """Judge the observations of ``hosts`` that were kept in ``results``, and run the tests on them.
 
+    ``lost`` are hosts that failed or were not reached on the way here.
     ``source`` is the inventory, ``began`` the time of the run's start (Unix time).
     Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
@@ -34,9 +39,11 @@ def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, b
     judged = judge(cluster, addresses, kept("observations", results, cluster), only)
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
-    tests = _test(source, results) if whole else Tests(True, "not run under --limit")
+    why = "without all nodes" if lost else "under --limit"
+    tests = _test(source, results) if whole else Tests(True, f"not run {why}")
     near = os.path.relpath(source) if os.path.exists(source) else source
-    lines = ["", table(cluster), "", render(judged), "", f"tests    {tests.text.splitlines()[-1]}"]
+    lines = ["", table(cluster), "", render(judged), *_lost(cluster, hosts, lost), ""]
+    lines.append(f"tests    {tests.text.splitlines()[-1]}")
     lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, near)]
     answered = {"changed": False, "text": "\n".join([*lines, ""]), "verdict": os.path.join(results, "verdict.json")}
     # Under --limit the other nodes may not be there yet: what could not be tried is shown, and is no failure.
@@ -47,6 +54,18 @@ def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, b
     causes += [str(failure) for each in broken for failure in each.failures]
     causes += [line for line in tests.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     return {**answered, "failed": True, "msg": "\n".join(causes or [tests.text])}
+
+
+def _lost(cluster: Cluster, hosts: Sequence[str], lost: Sequence[str]) -> List[str]:
+    """What became of the others' entries for nodes that dropped out: they are what is declared, and stay."""
+    lines = []
+    names = [host for host in hosts if host in cluster.by_name]
+    who = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    for name in (host for host in lost if host in cluster.by_name):
+        blocks = " ".join(map(str, cluster.node(name).pod_cidrs))
+        lines.append(f"LOST    {name} failed or was not reached; still sending to {blocks} by way of it: {who}")
+        lines.append(f"        mend it and run: ./run site --limit {name}; or take it out: ./run leave {name}")
+    return lines
 
 
 class Tests(NamedTuple):

@@ -56,7 +56,7 @@ def read(
         if reserved[router.name] == "node":
             problems.add(ALL, f"underlay.routers.{router.name}", None, "the name of a node", "rename one of them")
     declared = settings.pods or Field(problems, ALL, "pods", DEFAULT_COUNT)
-    pods = read_pods(declared, intents, reserved)
+    pods = read_pods(declared, intents, reserved, record.pods)
     blocks = _leases(settings, intents, record, problems)
     cluster = Cluster(
         id=cluster_id(source),

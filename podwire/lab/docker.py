@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack, nullcontext
-from typing import AbstractSet, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import AbstractSet, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, Node
 from ..converge import Target, converge
@@ -72,6 +72,24 @@ def present(
             return _check(cluster, engine, limit, image)
         with registry.locked(cluster.id):
             return _present(cluster, engine, limit, image, tell)
+
+
+def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> LabOutcome:
+    """Remove the containers of nodes that leave. ``cluster`` is what stays, which is known from then on."""
+    if registry.containers(cluster.id) is None:
+        return LabOutcome(())
+    require_root(f"change lab {cluster.id}")
+    with connect(cluster.id) as engine, nullcontext() if check else registry.locked(cluster.id):
+        there = engine.containers()
+        leaving = [each for each in there if each.node in names]
+        lines = [f"- node {each.node} (container {each.name})" for each in leaving]
+        if leaving and not check:
+            engine.remove(leaving)
+            staying = {each.node: Process.of(each.pid) for each in there if each.pid and each not in leaving}
+            registry.write_containers(cluster.id, staying)
+            lines += name_nodes(cluster, {name: each.pid for name, each in staying.items()}, check=False)
+            registry.write_intent(cluster.id, cluster_to_json(cluster))
+    return LabOutcome(tuple(lines))
 
 
 def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:

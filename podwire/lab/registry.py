@@ -2,7 +2,8 @@
 
 ``/run/podwire/<cluster id>/`` holds ``lab.json`` (the holders), ``intent.json`` (the cluster as of the
 last run) and ``lock``; it dies with the machine, as the processes do. ``/var/lib/podwire/<cluster
-id>/`` holds what must stay: the subnet leases, and ``containers.json``, as Docker's containers stay too.
+id>/`` holds what must stay: the subnet leases, and ``containers.json``, as Docker's containers stay too. A controller
+that is not root, which machines over SSH do not need, keeps both in its own ``$XDG_STATE_HOME/podwire``.
 """
 
 from __future__ import annotations
@@ -40,12 +41,20 @@ class Lab(NamedTuple):
 
 def run_dir(cluster_id: str) -> str:
     """Path of what dies with the machine."""
-    return os.path.join(RUN, cluster_id)
+    return _own(os.path.join(RUN, cluster_id), "run")
 
 
 def state_dir(cluster_id: str) -> str:
     """Path of what outlives it: the record of subnet leases."""
-    return os.path.join(STATE, cluster_id)
+    return _own(os.path.join(STATE, cluster_id), "state")
+
+
+def _own(path: str, kind: str) -> str:
+    """The path for this user: what root has made is looked at by everybody."""
+    if os.geteuid() == 0 or os.path.isdir(path):
+        return path
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "podwire", kind, os.path.basename(path))
 
 
 def plugin_dir(cluster_id: str) -> str:
@@ -117,9 +126,8 @@ def remove(cluster_id: str) -> None:
 
     for path in (state_dir(cluster_id), run_dir(cluster_id)):
         shutil.rmtree(path, ignore_errors=True)
-    for parent in (STATE, RUN):
         with suppress(OSError):  # not empty: another lab is there
-            os.rmdir(parent)
+            os.rmdir(os.path.dirname(path))
 
 
 @contextmanager

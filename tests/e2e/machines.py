@@ -109,33 +109,33 @@ def machines(folder: Path, names: Sequence[str]) -> Iterator[Machines]:
     host_key = " ".join((folder / "of_the_test.pub").read_text().split()[:2])
     (folder / "known_hosts").write_text(f"* {host_key}\n")
     with ExitStack() as stack:
-        underlay = stack.enter_context(_started(["--net"], "echo ready; exec sleep infinity", "ready"))
-        _batch(underlay, "link set lo up")
+        underlay = stack.enter_context(started(["--net"], "echo ready; exec sleep infinity", "ready"))
+        configure(underlay, "link set lo up")
         for number, network in enumerate(NETWORKS):
-            _batch(underlay, f"link add br{number} type bridge", f"link set br{number} up")
-            _batch(underlay, f"address add {network}.1/24 dev br{number}")
+            configure(underlay, f"link add br{number} type bridge", f"link set br{number} up")
+            configure(underlay, f"address add {network}.1/24 dev br{number}")
         made = {}
         for last, name in enumerate(names, 11):
             kinds = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
             arguments = (str(folder), name)
-            process = stack.enter_context(_started(kinds, _BEGIN, "Server listening", *arguments))
+            process = stack.enter_context(started(kinds, _BEGIN, "Server listening", *arguments))
             made[name] = Machine(name, f"{NETWORKS[0]}.{last}", process)
             for number, network in enumerate(NETWORKS):
                 port, device = f"p{number}-{last}", f"eth{number}"
-                _batch(underlay, f"link add {port} type veth peer name {device} netns {process.pid}")
-                _batch(underlay, f"link set {port} master br{number} up")
-                _batch(process, f"address add {network}.{last}/24 dev {device}")
-                _batch(process, f"link set {device} addrgenmode none up")
+                configure(underlay, f"link add {port} type veth peer name {device} netns {process.pid}")
+                configure(underlay, f"link set {port} master br{number} up")
+                configure(process, f"address add {network}.{last}/24 dev {device}")
+                configure(process, f"link set {device} addrgenmode none up")
         options = f"-o UserKnownHostsFile={folder}/known_hosts -o ControlPath={folder}/%C"
         variables = {"ansible_ssh_private_key_file": str(folder / "key"), "ansible_ssh_common_args": options}
         try:
             yield Machines(made, underlay.pid, variables)
         finally:
-            _hang_up(folder)
+            hang_up(folder)
 
 
 @contextmanager
-def _started(kinds: List[str], script: str, ready: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(kinds: List[str], script: str, ready: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A script in new namespaces, from when it says that it is ready."""
     process = subprocess.Popen(
         ["unshare", *kinds, "sh", "-c", script, "sh", *arguments],
@@ -159,12 +159,13 @@ def _started(kinds: List[str], script: str, ready: str, *arguments: str) -> Iter
         process.communicate()
 
 
-def _batch(where: subprocess.Popen[str], *commands: str) -> None:
+def configure(where: subprocess.Popen[str], *commands: str) -> None:
+    """Run commands of ip(8) in the network namespace of a process."""
     command = ["nsenter", "-t", str(where.pid), "-n", "ip", "-batch", "-"]
     subprocess.run(command, input="\n".join(commands), text=True, check=True)
 
 
-def _hang_up(folder: Path) -> None:
+def hang_up(folder: Path) -> None:
     """End the connections that ssh keeps open in the background (ControlPersist)."""
     for socket in folder.iterdir():
         if socket.is_socket():

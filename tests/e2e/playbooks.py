@@ -59,6 +59,9 @@ def environment(scratch: Path) -> Dict[str, str]:
 class Playbooks:
     """Runs playbooks on one inventory. ``prefix``: a command that runs the rest of its line, to run them elsewhere."""
 
+    #: Seconds that one may take.
+    patience = 400
+
     def __init__(self, inventory: Path, scratch: Path, prefix: Sequence[str] = ()) -> None:
         self.inventory, self.scratch, self._prefix = inventory, scratch, prefix
         self.id = cluster_id(str(inventory))
@@ -73,7 +76,7 @@ class Playbooks:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=400,
+            timeout=self.patience,
         )
         assert done.returncode == status, done.stdout
         assert "Traceback" not in done.stdout, done.stdout

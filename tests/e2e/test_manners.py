@@ -90,6 +90,25 @@ def test_a_broken_guarantee_fails_with_its_pairs_and_the_next_run_mends_it(built
     assert built.run("site.yml").changed == 0
 
 
+def test_a_node_that_fails_drops_out_and_the_others_go_on(built: Playbooks) -> None:
+    def route(verb: str) -> int:
+        """A foreign one on a wanted prefix: a conflict, though one that no packet takes."""
+        words = ["ip", "route", verb, "10.244.2.0/24", "via", "172.30.0.13", "metric", "500"]
+        return subprocess.run(words).returncode
+
+    enter.call(built.node("node-1"), vanish, "flannel.1")
+    assert enter.call(built.node("node-2"), route, "add") == 0
+    try:
+        run = built.run("site.yml", status=2)
+        assert {name for name, each in run.recap.items() if each.failed} == {"node-2"}
+        assert run.recap["node-1"].changed == 1, "the others converge"
+        assert "LOST    node-2 failed or was not reached" in run.output
+        assert "still sending to 10.244.1.0/24 by way of it: node-1, node-3" in run.output
+    finally:
+        enter.call(built.node("node-2"), route, "delete")
+    assert built.run("site.yml").changed == 0
+
+
 def test_a_dead_node_is_made_anew_alone(built: Playbooks) -> None:
     others = {name: built.node(name) for name in ("node-1", "node-3")}
     os.kill(built.node("node-2"), signal.SIGKILL)
