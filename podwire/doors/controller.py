@@ -127,6 +127,11 @@ def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool
     pid = node_pid(cluster.id, node)
     if pid is not None:
         return enter.call(pid, STAGES[stage], cluster, node, options, check)
+    return not_running(cluster, stage, node, options, check)
+
+
+def not_running(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
+    """What a stage says of a lab's node that does not run. LabError for those that need it to."""
     if stage == "preflight":
         return _not_there(options)
     if check:
