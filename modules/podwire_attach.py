@@ -44,6 +44,12 @@ options:
         podwire's own run in the module's process. Default is what the intent has.
     type: list
     elements: path
+  library:
+    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
+    type: str
+  archive:
+    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -69,9 +75,8 @@ pods:
     pod-a: [10.244.0.2]
 """
 
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.podwire_stage import run
 
 ARGUMENTS = {
     "intent": {"type": "path", "required": True},
@@ -79,19 +84,13 @@ ARGUMENTS = {
     "results": {"type": "path", "required": True},
     "conflist": {"type": "raw"},
     "plugin_dirs": {"type": "list", "elements": "path"},
+    "library": {"type": "str"},
+    "archive": {"type": "path"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    sys.path.insert(0, "/opt/podwire/lib")
-    try:
-        from podwire.doors.node import at_home
-    except ImportError as error:
-        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
-
-    result = at_home("attach", module.params, module.check_mode)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    run("attach", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
 
 
 if __name__ == "__main__":

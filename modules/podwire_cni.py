@@ -23,7 +23,7 @@ attributes:
 options:
   intent:
     description: Path on the controller of the intent, as M(podwire_declare) returns it. Names the nodes of kind netns,
-      which share one installation on the controller.
+      which share one installation that M(podwire_lab) makes.
     type: path
   directory:
     description: Where to install, on nodes that are not of kind netns.
@@ -33,6 +33,12 @@ options:
     description: Replace plugins of the same name that are not podwire's, too.
     type: bool
     default: false
+  library:
+    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
+    type: str
+  archive:
+    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -45,31 +51,20 @@ RETURN = r"""
 # Only changed and diff.
 """
 
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.podwire_stage import run
 
 ARGUMENTS = {
     "intent": {"type": "path"},
     "directory": {"type": "path", "default": "/opt/cni/bin"},
     "force": {"type": "bool", "default": False},
+    "library": {"type": "str"},
+    "archive": {"type": "path"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    sys.path.insert(0, "/opt/podwire/lib")
-    try:
-        from podwire.doors import answer
-        from podwire.doors.node import install_plugins
-    except ImportError as error:
-        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
-
-    options = module.params
-    result = answer(
-        lambda: install_plugins(options["directory"], force=options["force"], check=module.check_mode),
-    )
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    run("cni", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
 
 
 if __name__ == "__main__":

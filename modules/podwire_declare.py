@@ -20,7 +20,11 @@ attributes:
   diff_mode:
     support: full
     description: Subnet leases and underlay addresses that are new or gone.
-options: {}
+options:
+  leaving:
+    description: Nodes that the intent is to do without, as if they were not in the inventory. Their leases stay theirs.
+    type: list
+    elements: str
 """
 
 EXAMPLES = r"""

@@ -39,6 +39,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  library:
+    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
+    type: str
+  archive:
+    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -55,9 +61,8 @@ found:
   type: str
 """
 
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.podwire_stage import run
 
 ARGUMENTS = {
     "intent": {"type": "path", "required": True},
@@ -65,19 +70,13 @@ ARGUMENTS = {
     "results": {"type": "path", "required": True},
     "throughput": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "library": {"type": "str"},
+    "archive": {"type": "path"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    sys.path.insert(0, "/opt/podwire/lib")
-    try:
-        from podwire.doors.node import at_home
-    except ImportError as error:
-        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
-
-    result = at_home("find", module.params, module.check_mode)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    run("find", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ DOCUMENTATION = r"""
 module: podwire_lab
 short_description: Make or remove a lab's nodes and underlay
 description:
-  - Makes network-namespace nodes, and the switches and routers between them, all in one call; or removes them.
+  - Makes network-namespace nodes, the CNI plugins that they share, and the switches and routers between them, all
+    in one call; or removes them.
+  - Nodes of kind docker are containers on Docker networks, one a segment. Their image is made if Docker has it not.
   - Removing needs nothing but the inventory's path, so that it works after a crash and with variables that are wrong.
-  - Runs on the controller as root; use it with C(run_once). Does nothing for nodes of other kinds.
+  - Runs on the controller as root; use it with C(run_once). Does nothing for nodes of kind ssh.
 author: podwire
 attributes:
   check_mode:
@@ -23,11 +25,23 @@ options:
   intent:
     description: Path on the controller of the intent, as M(podwire_declare) returns it. Required for O(state=present).
     type: path
+  leaving:
+    description: Nodes to remove, all others stay; O(intent) is the one without them.
+    type: list
+    elements: str
   state:
     description: Whether the lab should be there.
     type: str
     choices: [present, absent]
     default: present
+  image:
+    description: Image of nodes of kind docker; Docker pulls it if it does not have it. Default is one that is made.
+    type: str
+  base:
+    description: Debian or Ubuntu image that the node image is built on. Where it is not to be had, mmdebstrap makes a
+      root file system of the controller's own distribution instead.
+    type: str
+    default: debian:12-slim
 """
 
 EXAMPLES = r"""

@@ -28,6 +28,17 @@ options:
   node:
     description: The node's name in the intent. Default is the host's name in the inventory.
     type: str
+  together:
+    description: Converge the play's nodes of kind netns in one call, that of the first of them; with C(run_once) where
+      there are no others. Their plans are one diff then.
+    type: bool
+    default: false
+  library:
+    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
+    type: str
+  archive:
+    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -37,29 +48,27 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-# Only changed and diff.
+nodes:
+  description: The nodes that changed.
+  returned: O(together), on the host that did it
+  type: list
+  elements: str
 """
 
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.podwire_stage import run
 
 ARGUMENTS = {
     "intent": {"type": "path", "required": True},
     "node": {"type": "str"},
+    "together": {"type": "bool", "default": False},
+    "library": {"type": "str"},
+    "archive": {"type": "path"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    sys.path.insert(0, "/opt/podwire/lib")
-    try:
-        from podwire.doors.node import at_home
-    except ImportError as error:
-        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
-
-    result = at_home("node", module.params, module.check_mode, module._diff)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    run("node", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
 
 
 if __name__ == "__main__":

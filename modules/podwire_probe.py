@@ -47,6 +47,12 @@ options:
   found:
     description: What M(podwire_find) found, by node. Default is what it stored in O(results).
     type: dict
+  library:
+    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
+    type: str
+  archive:
+    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -63,9 +69,8 @@ observations:
   type: str
 """
 
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.podwire_stage import run
 
 ARGUMENTS = {
     "intent": {"type": "path", "required": True},
@@ -75,19 +80,13 @@ ARGUMENTS = {
     "throughput": {"type": "bool", "default": False},
     "addresses": {"type": "dict"},
     "found": {"type": "dict"},
+    "library": {"type": "str"},
+    "archive": {"type": "path"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    sys.path.insert(0, "/opt/podwire/lib")
-    try:
-        from podwire.doors.node import at_home
-    except ImportError as error:
-        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
-
-    result = at_home("probe", module.params, module.check_mode)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    run("probe", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
 
 
 if __name__ == "__main__":

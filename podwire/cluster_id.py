@@ -9,8 +9,13 @@ from typing import Sequence
 
 
 def inventory_source(sources: Sequence[str]) -> str:
-    """One name for what was given with ``-i``, as often as it was given (ansible_inventory_sources)."""
-    return ",".join(sorted(map(str, sources)))
+    """One name for what was given with ``-i``, as often as it was given (ansible_inventory_sources).
+
+    Molecule puts an inventory of its own beside the one that it is given, in a directory that changes with the user.
+    """
+    names = sorted(map(str, sources))
+    molecule = os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY")
+    return ",".join([each for each in names if not molecule or not each.startswith(molecule)] or names)
 
 
 def cluster_id(source: str) -> str:

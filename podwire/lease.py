@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from itertools import chain
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .cluster import Cluster, Port
 from .errors import IntentError
@@ -122,15 +122,30 @@ def lease(
     return {**explicit, **{node: block(cidr, prefix_length, number) for node, number in numbers.items()}}
 
 
+class External(NamedTuple):
+    """The external interface of a node that exists already: MTU in bytes, at most one address a family."""
+
+    interface: str
+    mtu: int
+    addresses: Tuple[IPInterface, ...]
+
+    def __str__(self) -> str:
+        return f"{self.interface} {' '.join(map(str, self.addresses))} mtu {self.mtu}"
+
+
 @dataclass(frozen=True)
 class Record:
-    """What earlier runs gave: pod blocks by node, underlay addresses by node or router and segment.
+    """What earlier runs gave: pod blocks by node, underlay addresses by node or router and segment; and what they
+    found: external interfaces by node, for runs that do not reach it. ``pods`` has the nodes of pods that may be
+    anywhere: a node that joins or leaves moves none of those on others.
 
     Nodes that were removed from the inventory stay in it, so that they find their lease when they return.
     """
 
     pod_cidrs: Mapping[str, Tuple[IPNetwork, ...]] = field(default_factory=dict)
     addresses: Mapping[str, Addresses] = field(default_factory=dict)
+    external: Mapping[str, External] = field(default_factory=dict)
+    pods: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> Dict[str, Any]:
         """The record as plain JSON values; ``from_json`` reads it back."""
@@ -141,6 +156,10 @@ class Record:
                 owner: {segment: list(map(str, each)) for segment, each in segments.items()}
                 for owner, segments in self.addresses.items()
             },
+            "external": {
+                node: [each.interface, each.mtu, list(map(str, each.addresses))] for node, each in self.external.items()
+            },
+            "pods": dict(self.pods),
         }
 
     @classmethod
@@ -155,6 +174,11 @@ class Record:
                     owner: {segment: tuple(map(ip_interface, each)) for segment, each in segments.items()}
                     for owner, segments in data["addresses"].items()
                 },
+                {
+                    node: External(interface, mtu, tuple(map(ip_interface, addresses)))
+                    for node, (interface, mtu, addresses) in data.get("external", {}).items()
+                },
+                {str(pod): str(node) for pod, node in data.get("pods", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             cause = f"failed to read the record of earlier leases: {error!r}"
@@ -177,7 +201,10 @@ def record_of(cluster: Cluster, earlier: Optional[Record] = None) -> Record:
         free = {name: each for name, each in segments.items() if not any((name, one) in hosts for one in each)}
         if owner not in addresses and free:
             addresses[owner] = free
-    return Record(pod_cidrs, addresses)
+    here = [node for node in cluster.nodes if node.kind == "ssh"]
+    external = {node.name: External(node.interface, node.mtu, node.addresses) for node in here}
+    pods = {pod.name: pod.node for pod in cluster.pods if not pod.name.startswith(f"{pod.node}-pod-")}
+    return Record(pod_cidrs, addresses, external, pods)
 
 
 def _by_segment(ports: Iterable[Port]) -> Dict[str, Tuple[IPInterface, ...]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.engine import NoEngine, engine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,6 +35,22 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert text == path.read_text()
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[None]:
+    """DOCKER_HOST leads to an engine. Its image of docker nodes is made by the first test that needs it."""
+    before = os.environ.get("DOCKER_HOST")
+    try:
+        with engine() as url:
+            os.environ["DOCKER_HOST"] = url
+            yield
+    except NoEngine as error:
+        pytest.skip(str(error))
+    finally:
+        os.environ.pop("DOCKER_HOST", None)
+        if before is not None:
+            os.environ["DOCKER_HOST"] = before
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

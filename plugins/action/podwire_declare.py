@@ -30,13 +30,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         source = inventory_source(variables["ansible_inventory_sources"])
         wanted = {host: {key: values[key] for key in values if ours(key)} for host, values in hosts.items()}
         lists: Set[str] = set()
+        told = {host: (values.get("ansible_facts") or {}).get("podwire") for host, values in hosts.items()}
         return answer(
             controller.declare,
             {host: plain(values) for host, values in wanted.items()},
+            {host: plain(each) for host, each in told.items() if each},
             source,
             {(host, key): place for host, values in wanted.items() for key, place in places(values, lists)},
             C.DEFAULT_LOCAL_TMP,
             bool(self._task.check_mode),
+            [str(name) for name in self._task.args.get("leaving") or ()],
         )
 
 

@@ -7,12 +7,14 @@ import sys
 from typing import Any, Dict, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.cluster_id import inventory_source
 from podwire.doors import answer, controller
 from podwire.doors.node import load
+from podwire.lab.image import BASE, Image
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -20,9 +22,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         variables = task_vars or {}
         check = bool(self._task.check_mode)
+        if "leaving" in self._task.args:
+            names = [str(name) for name in self._task.args["leaving"]]
+            return answer(controller.leave, load(str(self._task.args["intent"])), names, check)
         if self._task.args.get("state", "present") == "absent":
             if set(variables["ansible_play_hosts_all"]) != set(variables["groups"]["all"]):
                 return {"failed": True, "msg": "failed to remove the lab: it goes as a whole; run without --limit"}
             return answer(controller.remove, inventory_source(variables["ansible_inventory_sources"]), check)
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
-        return answer(controller.lab, load(str(self._task.args["intent"])), hosts, check)
+        image = Image(str(self._task.args.get("image") or ""), str(self._task.args.get("base") or BASE))
+        cluster = load(str(self._task.args["intent"]))
+        return answer(controller.lab, cluster, hosts, image, check, lambda text: Display().display(f"podwire: {text}"))

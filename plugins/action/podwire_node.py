@@ -1,22 +1,26 @@
-"""Run a stage on a node. podwire_attach, podwire_find and podwire_probe are symbolic links to this file.
+"""Run a stage on a node. The other stages' plugins here are symbolic links to this file.
 
 A netns node is entered from this very process: that costs 0.03 s a node, a module 0.4 s. Every
-other node gets the module of the same name, and the intent as a file beside it.
+other node gets the module of the same name, the intent as a file beside it, and podwire itself if it has another.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any, Callable, Dict, Optional
 
+from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, controller
-from podwire.doors.node import load
+from podwire.cluster import Cluster
+from podwire.doors import answer, controller, facts, library
+from podwire.doors.node import OWN, load
+from podwire.lab.registry import node_pid
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -25,26 +29,77 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         stage = self._task.action.rpartition("podwire_")[2]
         options = dict(self._task.args)
-        name = options["node"] = str(options.get("node") or variables["inventory_hostname"])
-        cluster = load(str(options["intent"]))
+        if stage == "reset":
+            there = variables.get("node_kind") == "ssh"  # without an intent: it may not be readable any more
+            return self._by_module(options, variables) if there else {"changed": False}
+        if stage == "facts":
+            return self._facts(options, variables)
+        name = str(options.get("node") or variables["inventory_hostname"])
+        # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
+        kind = str(variables["hostvars"][name].get("node_kind") or "netns")
+        is_netns = kind == "netns"
+        gone = kind == "docker" and node_pid(load(str(options["intent"])).id, name) is None
+        if stage in OWN and not gone:
+            return {"changed": False} if is_netns else self._by_module(options, variables)
+        together = options.pop("together", False) and is_netns
+        if is_netns or gone or stage == "probe":
+            cluster = load(str(options["intent"]))
+        if together:
+            return self._together(cluster, name, options, variables)
+        options["node"] = name
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
             if cluster.discovered or options.get("throughput"):
                 options["found"] = controller.kept("found", str(options["results"]), cluster)
-        if cluster.node(name).kind == "netns":
-            check = bool(self._task.check_mode)
+        began = time.time()
+        check = bool(self._task.check_mode)
+        if gone:
+            result = answer(controller.not_running, cluster, stage, name, options, check)
+        elif is_netns:
             result = answer(controller.visit, cluster, stage, name, options, check, progress(name))
         else:
             result = self._by_module(options, variables)
+        if "findings" in result:  # with when the node was asked for the time
+            result["findings"]["asked"] = began, time.time()
         return controller.keep(result, str(options.get("results")), name)
 
-    def _by_module(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
-        self._make_tmp_path()
-        there = self._connection._shell.join_path(self._connection._shell.tmpdir, "intent.json")
-        arguments = {**options, "intent": self._transfer_file(options["intent"], there)}
-        result: Dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+    def _together(
+        self, cluster: Cluster, name: str, options: Dict[str, Any], variables: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        """The first of the play's netns nodes does it for all of them."""
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        names = [host for host in hosts if cluster.node(host).kind == "netns"]
+        if name != names[0]:
+            return {"changed": False}
+        options = {**options, "diff": self._task.diff}
+        return answer(controller.together, cluster, names, options, bool(self._task.check_mode))
+
+    def _facts(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+        if not facts.wanted(variables):
+            return {"changed": False}
+        options.setdefault("peers", facts.peers_of(str(variables["inventory_hostname"]), variables["hostvars"]))
+        result = self._by_module(options, variables)
+        if "facts" in result:
+            result["ansible_facts"] = {"podwire": result.pop("facts")}
         return result
+
+    def _by_module(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+        arguments = {**options, "library": library.digest()}
+        if "intent" in options:
+            arguments["intent"] = self._send(options["intent"], "intent.json")
+        result: Dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+        if result.pop("library_differs", False):
+            arguments["archive"] = self._send(library.pack(C.DEFAULT_LOCAL_TMP), "podwire.zip")
+            result = self._execute_module(module_args=arguments, task_vars=variables)
+        return result
+
+    def _send(self, path: str, name: str) -> str:
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        there: str = self._transfer_file(path, shell.join_path(shell.tmpdir, name))
+        return there
 
 
 def progress(node: str) -> Callable[[int, int], None]:

@@ -23,7 +23,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         arguments = self._task.args
         cluster = load(str(arguments["intent"]))
-        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        hosts = [str(host) for host in variables["ansible_play_hosts"]]
+        lost = [str(host) for host in variables["ansible_play_hosts_all"] if host not in hosts]
         source = inventory_source(variables["ansible_inventory_sources"])
         if self._task.check_mode:
             result = summary.declared(cluster)
@@ -32,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             origins = controller.origins(str(arguments["intent"]), source, cluster)
             # Ansible knows whether its output is a terminal, and of NO_COLOR.
             result = answer(
-                summary.verdict, cluster, hosts, str(arguments["results"]), source, began, ANSIBLE_COLOR, origins
+                summary.verdict, cluster, hosts, lost, str(arguments["results"]), source, began, ANSIBLE_COLOR, origins
             )
         if "text" in result:
             Display().display(result.pop("text"))

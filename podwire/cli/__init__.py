@@ -17,6 +17,7 @@ _EXAMPLES = """examples:
   podwire watch -- ./run site                what is lost between pods while a command runs
   podwire cni add mynet /run/netns/a         what cnitool does, with the same environment
   podwire cni-install /opt/cni/bin           podwire's CNI plugins, for any runtime
+  podwire apply --check                      on a node: what differs from what it keeps in /etc/podwire?
   podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
   podwire report -o public                   the last run's report, for a CI to keep
   podwire report --compare old.json new.json what broke, what was mended?
@@ -46,6 +47,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             from .cni_install import cni_install
 
             cni_install(options.directory, python=options.python, force=options.force, listing=options.list)
+            return 0
+        if options.verb == "apply":
+            from .apply import apply
+
+            apply(check=options.check, watch=options.watch, intent=options.intent, node=options.node)
             return 0
         if options.verb == "conform":
             from ..conform.suite import conform
@@ -120,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inventory(watch, "default: $ANSIBLE_INVENTORY, or inventories/lab")
     _add_cni(verbs)
     _add_install(verbs)
+    _add_apply(verbs)
     _add_conform(verbs)
     _add_report(verbs)
     return parser
@@ -154,6 +161,22 @@ def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     install.add_argument(
         "--python", metavar="PATH", help="the interpreter that they get, 3.9 or newer (default: the one that runs this)"
     )
+
+
+def _add_apply(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    apply = verbs.add_parser(
+        "apply",
+        help="converge this node without a controller",
+        description="Converge the node that this runs on to what site.yml left in /etc/podwire: backend, pods' "
+        "attachments, and podwire's own pods. Prints what was changed; nothing if all is as it should be.",
+    )
+    apply.add_argument("--intent", metavar="FILE", default="", help="take the whole cluster's intent from this file")
+    apply.add_argument(
+        "--node", metavar="NAME", default="", help="with --intent: which node this is (default: as before)"
+    )
+    way = apply.add_mutually_exclusive_group()
+    way.add_argument("--check", action="store_true", help="say what would be changed, and change nothing")
+    way.add_argument("--watch", action="store_true", help="then stay, and apply again whenever the kernel says so")
 
 
 def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -41,6 +41,8 @@ def execute(name: str, command: Sequence[str], inventory: Optional[str]) -> int:
     if not command:
         raise PodwireError(f"failed to run a command on {name}: none is given", f"podwire exec {name} -- ip route")
     place = find(name, inventory)
+    if place.pod is not None:
+        unshare(0)  # does nothing, but loads libc by ctypes here: a docker node's file system may have neither
     child = fork_into(place.node.pid, lambda: _become(place.pod, name, command))
     for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends them to the command too
         signal.signal(number, signal.SIG_IGN)
@@ -60,7 +62,7 @@ def find(name: str, inventory: Optional[str]) -> Place:
     else:
         lab = registry.read(cluster_id(inventory))
         labs = [lab] if lab else []
-    running = [lab for lab in labs if lab.running()]
+    running = [lab for lab in labs if lab.nodes()]
     if not running:
         which = f"the lab of {inventory}" if inventory else "no lab"
         raise LabError(
@@ -80,7 +82,7 @@ def find(name: str, inventory: Optional[str]) -> Place:
 
 
 def _places(lab: registry.Lab, name: str) -> List[Place]:
-    nodes = {key: process for key, process in lab.running().items() if not registry.is_infrastructure(key)}
+    nodes = lab.nodes()
     if name in nodes:
         return [Place(lab.id, nodes[name], None)]
     record = f"{sandbox.RECORDS}/{os.path.basename(name)}.json"

@@ -32,9 +32,9 @@ def describe(cluster: Cluster) -> Dict[str, List[Dict[str, Any]]]:
     A process id is this machine's; null where nothing runs, or where it runs on another machine.
     """
     lab = registry.read(cluster.id)
-    if lab and lab.running() and os.geteuid() != 0:
+    if lab and lab.nodes() and os.geteuid() != 0:
         raise LabError(f"failed to inspect lab {cluster.id}: this needs root", "run it by sudo")
-    holders = {name: process.pid for name, process in lab.running().items()} if lab else {}
+    holders = {name: process.pid for name, process in lab.nodes().items()} if lab else {}
     inside = pids_inside(holders[node.name] for node in cluster.nodes if node.name in holders)
     nodes = [
         {

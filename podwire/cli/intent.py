@@ -23,7 +23,7 @@ def load(inventory: Optional[str]) -> Cluster:
         raise PodwireError(f"failed to read inventory {source}: there is no such file", "name one: -i INVENTORY")
     identity = cluster_id(source)
     lab = registry.read(identity)
-    known = registry.intent(identity) if lab and lab.running() else None
+    known = registry.intent(identity) if lab and lab.nodes() else None
     return cluster_from_json(known) if known else _read(source, identity)
 
 

@@ -203,6 +203,10 @@ class Runtime:
         """The operations on what attachments share, of those that ADD needed."""
         return () if self._only is None else self._only.shared(answers)
 
+    def devices(self, attachment: Attachment) -> Set[str]:
+        """The node's devices that are the attachment's own, as far as podwire's own plugins made them."""
+        return {name for step in self._steps if isinstance(step, Batch) for name in step.devices(attachment)}
+
     def held(self, attachments: Iterable[Attachment]) -> Dict[Attachment, Optional[Reservation]]:
         """The addresses that attachments hold, where they are of this configuration's ranges; else None.
         Executed plugins keep them to themselves: that there is a cached result is all that is known."""

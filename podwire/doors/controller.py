@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
@@ -12,22 +13,28 @@ from ..cluster_id import cluster_id
 from ..errors import LabError
 from ..intent_json import cluster_to_json
 from ..inventory import read
-from ..lab import enter, netns
+from ..lab import docker, enter, netns, registry
+from ..lab.image import Image
 from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
 from ..lease import Record, record_of
+from ..preflight.finding import NOT_RUN, Finding
 from ..report import origins as report_origins
-from . import Answer, Options, differs
+from . import Answer, Options, answer, differs
 from .node import STAGES, imagine, install_plugins
 
 
 def declare(
     hosts: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],
     source: str,
     places: Mapping[Tuple[str, str], str],
     scratch: str,
     check: bool,
+    leaving: Sequence[str] = (),
 ) -> Answer:
     """Read the intent and remember what it gave each node.
+
+    Nodes that are ``leaving`` are not in the intent that this gives, nor are their pods; their leases stay theirs.
 
     Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
     directory for what the run finds out), ``began`` (Unix time), ``only_netns`` (whether all nodes are) and
@@ -38,19 +45,21 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    cluster = read(hosts, source=source, record=earlier, origins=places)
-    if not check and os.geteuid() != 0 and any(node.kind == "netns" for node in cluster.nodes):
+    cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts)
+    if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
     if not check and record.to_json() != stored:
         os.makedirs(directory, exist_ok=True)
         write_json(os.path.join(directory, "record.json"), record.to_json())
-    intent = os.path.join(scratch, f"{cluster.id}.json")
+    if leaving:
+        cluster = _without(cluster, leaving)
+    intent = os.path.join(scratch, f"{cluster.id}{'-less' if leaving else ''}.json")
     write_json(intent, cluster_to_json(cluster))
     write_json(_origins_path(intent), report_origins.pack(places))
-    before, after = _leases(earlier), _leases(record)
-    lines = [f"- {lease}" for lease in before if lease not in after]
-    lines += [f"+ {lease}" for lease in after if lease not in before]
+    before, after = _given(earlier), _given(record)
+    lines = [f"- {each}" for each in before if each not in after]
+    lines += [f"+ {each}" for each in after if each not in before]
     results = os.path.join(directory, "results")
     only_netns = all(node.kind == "netns" for node in cluster.nodes)
     told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
@@ -69,22 +78,63 @@ def origins(intent: str, source: str, cluster: Cluster) -> report_origins.Origin
     return report_origins.unpack(packed, source, [node.name for node in cluster.nodes])
 
 
+def _without(cluster: Cluster, leaving: Sequence[str]) -> Cluster:
+    nodes = tuple(node for node in cluster.nodes if node.name not in leaving)
+    if not nodes:
+        raise LabError("failed to leave: no node would be left", "remove the whole cluster: ./run reset")
+    return replace(cluster, nodes=nodes, pods=tuple(pod for pod in cluster.pods if pod.node not in leaving))
+
+
 def plugins(cluster: Cluster, check: bool) -> Answer:
     """Install the CNI plugins that the lab's nodes show in /opt/cni/bin: once for all of them."""
     return install_plugins(plugin_dir(cluster.id), check=check)
 
 
-def lab(cluster: Cluster, hosts: Sequence[str], check: bool) -> Answer:
-    """Make the lab's nodes and underlay; ``hosts`` are those that this run is limited to."""
+def lab(
+    cluster: Cluster, hosts: Sequence[str], image: Image, check: bool, tell: Callable[[str], None] = lambda _: None
+) -> Answer:
+    """Make the lab's nodes and underlay, and before them the CNI plugins that nodes of kind netns see; ``hosts`` are
+    those that this run is limited to, ``image`` is what nodes of kind docker run; ``tell`` see docker.present."""
+    kinds = {node.kind for node in cluster.nodes}
+    if kinds == {"ssh"}:
+        if not check:
+            registry.write_intent(cluster.id, cluster_to_json(cluster))
+        return {"changed": False}
+    before: Answer = plugins(cluster, check) if "netns" in kinds else {"changed": False, "diff": []}
     limit = None if {node.name for node in cluster.nodes} <= set(hosts) else set(hosts)
-    outcome = netns.present(cluster, limit=limit, check=check)
-    return differs(outcome.lines, f"lab {cluster.id}")
+    lines = netns.present(cluster, limit=limit, check=check).lines
+    lines += docker.present(cluster, limit=limit, check=check, image=image, tell=tell).lines
+    done = differs(lines, f"lab {cluster.id}")
+    return {"changed": before["changed"] or done["changed"], "diff": [*before["diff"], *done["diff"]]}
 
 
 def remove(source: str, check: bool) -> Answer:
     """Remove what was made for the inventory at ``source``, also where that can no longer be read."""
     identity = cluster_id(source)
-    return differs(netns.absent(identity, check=check).lines, f"lab {identity}")
+    lines = docker.absent(identity, check=check).lines + netns.absent(identity, check=check).lines
+    return differs(lines, f"lab {identity}")
+
+
+def leave(cluster: Cluster, names: Sequence[str], check: bool) -> Answer:
+    """Remove a lab's nodes that leave; ``cluster`` is what stays."""
+    lines = netns.leave(cluster, names, check=check).lines + docker.leave(cluster, names, check=check).lines
+    return differs(lines, f"lab {cluster.id}")
+
+
+def together(cluster: Cluster, names: Sequence[str], options: Options, check: bool) -> Answer:
+    """Converge the own network of many netns nodes in one call. One that fails does not keep the others from it."""
+    from ..upkeep import apply  # noqa: F401  here once, instead of in each of the processes that enter a node
+
+    changed, diff, errors = [], [], []
+    for name in names:
+        answered = answer(visit, cluster, "node", name, options, check)
+        if answered.get("failed"):
+            errors.append(f"{name}: {answered['msg']}")
+        elif answered["changed"]:
+            changed.append(name)
+            diff += answered.get("diff", [])
+    told: Answer = {"changed": bool(changed), "diff": diff, "nodes": changed}
+    return {**told, "failed": True, "msg": "\n".join(errors)} if errors else told
 
 
 def visit(
@@ -94,6 +144,13 @@ def visit(
     pid = node_pid(cluster.id, node)
     if pid is not None:
         return enter.call(pid, _stage, stage, cluster, node, options, check, hear=hear or _deaf)
+    return not_running(cluster, stage, node, options, check)
+
+
+def not_running(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
+    """What a stage says of a lab's node that does not run. LabError for those that need it to."""
+    if stage == "preflight":
+        return _not_there(options)
     if check:
         return imagine(stage, cluster, node)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
@@ -122,10 +179,19 @@ class Seldom:
             self._tell(*told)
 
 
+def _not_there(options: Options) -> Answer:
+    """What preflight finds of a lab's node that is not made yet: nothing can be in its way."""
+    if options["step"] != "listen":
+        return {"changed": False}
+    found = Finding(NOT_RUN, "node", "it is not there yet", "./run site makes it")
+    told = {"run": str(options["run"]), "findings": [found], "clock": time.time(), "machine_id": ""}
+    return {"changed": False, "findings": told}
+
+
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
     too much for Ansible to carry about. Gives the answer to pass on."""
-    for kind in ("pods", "found", "observations"):
+    for kind in ("pods", "found", "observations", "findings", "heard"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -140,9 +206,12 @@ def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     return {node: told for node, told in found.items() if told is not None}
 
 
-def _leases(record: Optional[Record]) -> List[str]:
-    blocks = record.pod_cidrs if record else {}
-    return [f"lease {node} {' '.join(map(str, cidrs))}" for node, cidrs in sorted(blocks.items())]
+def _given(record: Optional[Record]) -> List[str]:
+    """What a record says, a line each: leases that were handed out, external interfaces that were found."""
+    if record is None:
+        return []
+    lines = [f"lease {node} {' '.join(map(str, cidrs))}" for node, cidrs in sorted(record.pod_cidrs.items())]
+    return lines + [f"external interface of {node}: {each}" for node, each in sorted(record.external.items())]
 
 
 def _load(path: str) -> Any:

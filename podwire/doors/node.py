@@ -1,9 +1,12 @@
-"""The stages that run inside a node of whatever kind: node, attach, find, probe."""
+"""The stages that run inside a node of whatever kind: node, attach, find, probe; and those that a lab's nodes have no
+need of: facts, library, cni, reset."""
 
 from __future__ import annotations
 
 import gc
 import json
+import os
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, Mapping
 
 from ..cluster import Cluster
@@ -20,28 +23,33 @@ def load(intent: str) -> Cluster:
 
 def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Converge the node's own network: the backend's devices, routes, rules and files."""
-    from ..backend import desired, scope
-    from ..converge import Target, converge
-    from ..kernel import Namespace
-    from ..lab.pods import outdated_bridges
+    from ..upkeep import kept
+    from ..upkeep.apply import network
 
-    state = desired(cluster, name)
-    owned = scope(cluster, name, state)
-    owned = owned._replace(links=owned.links | outdated_bridges(cluster, name))
-    with Namespace.current(name) as here:
-        outcome = converge([Target(here, state, owned)], check=check)
-    lines = (str(operation) for _, operation in outcome.operations)
-    return differs(lines, f"network of {name}", wanted=options.get("diff", True))
+    with nullcontext() if check else kept.alone():
+        operations = network(cluster, name, check=check)
+    return differs(map(str, operations), f"network of {name}", wanted=options.get("diff", True))
 
 
 def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
     from ..lab import conflist, pods
+    from ..upkeep import kept, unit
 
-    cluster = conflist.override(cluster, options.get("conflist"), options.get("plugin_dirs"))
-    outcome = pods.reconcile(cluster, name, check=check)
+    given = options.get("conflist"), options.get("plugin_dirs")
+    with nullcontext() if check else kept.alone():
+        if not check:
+            kept.keep_override(*given)
+        outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)
     told = {} if check else {"pods": outcome.results}
-    return {**differs(outcome.lines, f"pods of {name}"), **told}
+    return {**differs([*outcome.lines, *unit.install(check=check)], f"pods of {name}"), **told}
+
+
+def pods(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """Which addresses the pods have by CNI; changes nothing."""
+    from ..lab.pods import told
+
+    return {"changed": False, "pods": told(cluster, name)}
 
 
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -86,12 +94,57 @@ def install_plugins(directory: str, *, force: bool = False, check: bool = False)
     return differs(lines, f"CNI plugins in {directory}")
 
 
+def _facts(options: Options, check: bool) -> Answer:
+    from .facts import facts
+
+    return facts(options["peers"])
+
+
+def _library(options: Options, check: bool) -> Answer:
+    """Make the node's library the one that this runs from."""
+    from . import library
+
+    wanted, there = str(options["library"]), os.path.realpath(library.LIBRARY)
+    if os.path.basename(there) == wanted:
+        return {"changed": False}
+    was = f" (was: {os.path.basename(there)})" if os.path.isdir(there) else ""
+    if not check:
+        library.install(str(options["archive"]), wanted)
+    return differs([f"{'~' if was else '+'} {library.LIBRARY} -> {wanted}{was}"], "podwire on the node")
+
+
+def _cni(options: Options, check: bool) -> Answer:
+    return install_plugins(options["directory"], force=options["force"], check=check)
+
+
+def _reset(options: Options, check: bool) -> Answer:
+    from .removal import remove
+
+    return remove(options["directory"], check=check)
+
+
+def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    from .preflight import on_node
+
+    return on_node(cluster, name, options, check)
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "node": node,
     "attach": attach,
     "find": find,
+    "pods": pods,
     "probe": probe,
+    "preflight": _preflight,
+}
+#: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
+#: and one installation of plugins, and go as a whole.
+OWN: Dict[str, Callable[[Options, bool], Answer]] = {
+    "facts": _facts,
+    "library": _library,
+    "cni": _cni,
+    "reset": _reset,
 }
 
 
@@ -102,7 +155,11 @@ def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool =
     and walking these again and again took a third of its time.
     """
     gc.disable()
+    if os.geteuid() != 0:
+        return {"failed": True, "msg": "failed to work on the node: needs root; set ansible_become: true for it"}
     options = {**parameters, "diff": diff}
+    if stage in OWN:
+        return answer(OWN[stage], options, check)
     return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)
 
 
@@ -110,10 +167,14 @@ def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
     """What a stage would do on a node that is not there yet, for check mode."""
     from ..backend import desired
     from ..plan import plan
-    from ..state import EMPTY
+    from ..state import EMPTY, State
+    from ..upkeep import kept
 
     if stage == "node":
-        return differs(map(str, plan(desired(cluster, name), EMPTY)), f"network of {name}")
+        state = desired(cluster, name) | State(files=frozenset((kept.intent_file(cluster, name),)))
+        return differs(map(str, plan(state, EMPTY)), f"network of {name}")
     if stage == "attach":
         return differs((f"+ pod {pod.name}" for pod in cluster.pods_of(name)), f"pods of {name}")
+    if stage in OWN:
+        return {"changed": True}
     return {"changed": False, "skipped": True, "msg": f"{name} is not there yet"}

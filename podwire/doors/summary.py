@@ -21,6 +21,8 @@ from ..report.origins import Origins
 from . import Answer
 from .controller import kept
 
+#: Names that a line has room for.
+_SHOWN = 8
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
@@ -32,6 +34,7 @@ def declared(cluster: Cluster) -> Answer:
 def verdict(
     cluster: Cluster,
     hosts: Sequence[str],
+    lost: Sequence[str],
     results: str,
     source: str,
     began: float,
@@ -40,6 +43,7 @@ def verdict(
 ) -> Answer:
     """Judge the observations of ``hosts`` that were kept in ``results``, run the tests on them, and leave the report.
 
+    ``lost`` are hosts that failed or were not reached on the way here.
     ``source`` is the inventory, ``began`` the time of the run's start (Unix time), ``origins`` the lines of the intent.
     Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
@@ -52,18 +56,17 @@ def verdict(
     judged = judge(cluster, addresses, observations, only)._replace(inferred=tuple(notes))
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
-    if not whole or cluster.discovered:
-        tests = Tests(True, "not run on pods of others" if cluster.discovered else "not run under --limit")
-    else:
-        tests = _test(source, results)
+    why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
+    tests = _test(source, results) if whole and not cluster.discovered else Tests(True, f"not run {why}")
     near = os.path.relpath(source) if os.path.exists(source) else source
     limit = None if whole else tuple(sorted(only))
     run = Run(near, began, time.time(), __version__, platform.release(), limit)
     report = os.path.join(results, "report")
     write(build(cluster, judged, addresses, observations, run, origins or Origins()), report)
-    lines = ["", table(cluster), "", render(judged, colour), "", f"tests    {tests.text.splitlines()[-1]}"]
-    lines += [f"took     {time.time() - began:.1f} s", f"results  {results}"]
-    lines += [f"report   {os.path.join(report, 'index.html')}", *_examples(cluster, addresses, near)]
+    lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
+    lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
+    lines += [f"results  {results}", f"report   {os.path.join(report, 'index.html')}"]
+    lines += _examples(cluster, addresses, near)
     paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
     answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
     # Under --limit the other nodes may not be there yet: what could not be tried is shown, and is no failure.
@@ -76,6 +79,18 @@ def verdict(
     return {**answered, "failed": True, "msg": "\n".join(causes or [tests.text])}
 
 
+def _lost(cluster: Cluster, hosts: Sequence[str], lost: Sequence[str]) -> List[str]:
+    """What became of the others' entries for nodes that dropped out: they are what is declared, and stay."""
+    lines = []
+    names = [host for host in hosts if host in cluster.by_name]
+    who = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    for name in (host for host in lost if host in cluster.by_name):
+        blocks = " ".join(map(str, cluster.node(name).pod_cidrs))
+        lines.append(f"LOST    {name} failed or was not reached; still sending to {blocks} by way of it: {who}")
+        lines.append(f"        mend it and run: ./run site --limit {name}; or take it out: ./run leave {name}")
+    return lines
+
+
 class Tests(NamedTuple):
     """How the testinfra tests went. The last line of ``text`` is pytest's summary."""
 
@@ -86,7 +101,7 @@ class Tests(NamedTuple):
 def _test(source: str, results: str) -> Tests:
     """Run tests/lab on what was observed; junit.xml in ``results`` is for a CI, tests.txt for people."""
     command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", "--no-header", "--tb=short", "--color=no", "tests/lab"]
-    command += ["--podwire-inventory", source, "--podwire-results", results]
+    command += ["--podwire-inventory", source, "--podwire-results", results, "--ansible-inventory", source]
     command += ["--junitxml", os.path.join(results, "junit.xml")]
     done = subprocess.run(
         command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
@@ -97,7 +112,9 @@ def _test(source: str, results: str) -> Tests:
 
 
 def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: str) -> List[str]:
-    """Commands to look around with, in this run's own names."""
+    """Commands to look around with, in this run's own names; they know no way to other machines."""
+    if any(node.kind == "ssh" for node in cluster.nodes):
+        return []
     command = ".venv/bin/podwire"
     lines = [f"look     {command} inspect -i {source}"]
     if cluster.discovered:  # podwire exec knows no way into them

@@ -17,7 +17,7 @@ from ..model import IPNetwork
 from .addressing import place
 from .checks import check
 from .field import ALL, Field, Problems
-from .nodes import NodeIntent, read_node
+from .nodes import Known, NodeIntent, read_node
 from .own_checks import read_checks
 from .pods import DEFAULT_COUNT, DISCOVER, read_pods
 from .settings import Settings, read_settings, shared
@@ -31,6 +31,7 @@ def read(
     source: str,
     record: Optional[Record] = None,
     origins: Optional[Mapping[Tuple[str, str], str]] = None,
+    facts: Optional[Mapping[str, Mapping[str, Any]]] = None,
 ) -> Cluster:
     """Make a Cluster out of the hosts' variables.
 
@@ -38,6 +39,7 @@ def read(
     source:  path of the inventory.
     record:  what an earlier run gave; see ``record_of``.
     origins: where a host's variable is written, for messages: (host, variable) -> "file:line".
+    facts:   what SSH nodes said of themselves (doors/facts.py), by host; others keep what was found before.
 
     Raises IntentError with all problems.
     """
@@ -47,14 +49,15 @@ def read(
     problems = Problems(hosts, origins or {})
     fields = shared(hosts, problems)
     settings = read_settings(fields, problems, source)
-    intents = [read_node(name, variables, settings, problems) for name, variables in hosts.items()]
+    known = {name: Known((facts or {}).get(name), record.external.get(name)) for name in hosts}
+    intents = [read_node(name, variables, settings, problems, known[name]) for name, variables in hosts.items()]
     ports, routers = place(intents, settings.segments, settings.routers, record, problems)
     reserved = {**{router.name: "router" for router in routers}, **{intent.name: "node" for intent in intents}}
     for router in routers:
         if reserved[router.name] == "node":
             problems.add(ALL, f"underlay.routers.{router.name}", None, "the name of a node", "rename one of them")
     declared = settings.pods or Field(problems, ALL, "pods", DEFAULT_COUNT)
-    pods = read_pods(declared, intents, reserved)
+    pods = read_pods(declared, intents, reserved, record.pods)
     blocks = _leases(settings, intents, record, problems)
     discovered = declared.value == DISCOVER
     nodes = tuple(_node(intent, ports.get(intent.name, ()), blocks) for intent in intents)

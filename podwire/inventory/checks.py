@@ -74,19 +74,26 @@ def _ranges(cluster: Cluster, declared: Collection[str], problems: Problems) -> 
 
 
 def _kinds(cluster: Cluster, declared: Collection[str], problems: Problems) -> None:
-    """A lab's nodes and SSH nodes do not see each other; an external interface is nobody else's."""
+    """Nodes of different kinds do not see each other; an external interface is nobody else's."""
     lab = next((node for node in cluster.nodes if node.kind != "ssh"), None)
+    docker = [node for node in cluster.nodes if node.kind == "docker"]
+    if docker and cluster.underlay.routers:
+        cause = f"Docker drops what it would have to forward between its networks, and {docker[0].name} is on one"
+        problems.add(ALL, "underlay.routers", None, cause, "leave it out, or make the nodes netns nodes")
     if lab is None and "underlay" in declared:
         problems.add(ALL, "underlay", None, "all nodes are ssh nodes, which have a network already", "leave it out")
     for node in cluster.nodes:
-        if node.kind != "ssh":
-            continue
-        if lab is not None:
-            cause = f"{lab.name} is a {lab.kind} node, whose underlay lies inside this machine"
+        if lab is not None and node.kind != lab.kind:
+            lies = "lies inside this machine" if node.kind == "ssh" else "is another"
+            cause = f"{lab.name} is a {lab.kind} node, whose underlay {lies}"
             problems.add(node.name, "node_kind", node.kind, cause, "declare them in two inventories")
-        if node.interface in {cluster.cni.bridge, *(vxlan_device(cluster.backend.vni, each) for each in (4, 6))}:
+        if node.kind == "ssh" and node.interface in _made_devices(cluster):
             cause = "the name of a device that podwire makes"
             problems.add(node.name, "node_interface", node.interface, cause, "write the external interface's name")
+
+
+def _made_devices(cluster: Cluster) -> Set[str]:
+    return {cluster.cni.bridge, *(vxlan_device(cluster.backend.vni, version) for version in (4, 6))}
 
 
 def _families(cluster: Cluster, problems: Problems) -> None:

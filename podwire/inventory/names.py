@@ -29,6 +29,8 @@ NODE_VARIABLES = (
     "node_public_ip",
     "node_public_ips",
     "node_interface",
+    "node_interface_regex",
+    "node_interface_cidr",
     "node_mtu",
 )
 _KNOWN = frozenset(CLUSTER_VARIABLES + NODE_VARIABLES)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
+from ..lease import External
 from ..model import IPAddress, IPInterface, IPNetwork
+from .external import Facts, check_choice, choose
 from .field import Field, Problems
-from .names import NODE_VARIABLES, is_device, is_hostname, misspelt
+from .names import NODE_VARIABLES, is_hostname, misspelt
 from .settings import LONGEST, Settings
 from .underlay import interface, on_segment
 
@@ -38,7 +40,20 @@ class NodeIntent:
     pods: Optional[Field] = None
 
 
-def read_node(name: str, variables: Mapping[str, Any], settings: Settings, problems: Problems) -> NodeIntent:
+class Known(NamedTuple):
+    """What is known of a node that exists: what it said now, what an earlier run found, and ansible_host."""
+
+    facts: Optional[Mapping[str, Any]] = None
+    earlier: Optional[External] = None
+    host: object = None
+
+
+_UNKNOWN = Known()
+
+
+def read_node(
+    name: str, variables: Mapping[str, Any], settings: Settings, problems: Problems, known: Known = _UNKNOWN
+) -> NodeIntent:
     """Read the variables of one host; what is wrong or missing becomes its default."""
     if not is_hostname(name):
         right = "write letters, digits and '-', at most 63 characters, e.g. node-1"
@@ -62,7 +77,7 @@ def read_node(name: str, variables: Mapping[str, Any], settings: Settings, probl
         node.pod_cidrs = _pod_cidrs(fields["node_pod_cidrs"], settings)
     node.public_ips = _public_ips(fields)
     if node.kind == "ssh":
-        _read_ssh(node, fields, variables, settings, problems)
+        _read_ssh(node, fields, settings, problems, known._replace(host=variables.get("ansible_host")))
     else:
         _read_lab(node, fields, settings)
     return node
@@ -79,6 +94,9 @@ def _read_lab(node: NodeIntent, fields: Mapping[str, Field], settings: Settings)
         if address is not None:
             explicit.append((each, address))
     node.explicit = _one_a_family(explicit)
+    for variable in ("node_interface_regex", "node_interface_cidr"):
+        if variable in fields:
+            fields[variable].fail(f"a {node.kind} node's external interface is {FIRST_DEVICE}", "leave it out")
     if "node_interface" in fields and fields["node_interface"].value != FIRST_DEVICE:
         right = f"leave it out, or write {FIRST_DEVICE}; the first of node_segment is the external interface"
         fields["node_interface"].fail(f"the ports of a {node.kind} node are eth0, eth1, ...", right)
@@ -101,34 +119,72 @@ def _segments(variable: Field, settings: Settings) -> Tuple[str, ...]:
     return tuple(found)
 
 
-def _read_ssh(
-    node: NodeIntent, fields: Dict[str, Field], variables: Mapping[str, Any], settings: Settings, problems: Problems
-) -> None:
-    """An SSH node exists already: what a lab works out has to be declared for it."""
+def _read_ssh(node: NodeIntent, fields: Dict[str, Field], settings: Settings, problems: Problems, known: Known) -> None:
+    """An SSH node exists already: what a lab works out is declared for it, or was found on it."""
     node.segments = ()
     if "node_segment" in fields:
         fields["node_segment"].fail("an ssh node stands on no segment of a lab", "leave it out")
-    if "node_address" not in fields and "node_addresses" not in fields:
-        if _is_address(variables.get("ansible_host")):
-            fields["node_address"] = Field(problems, node.name, "ansible_host", variables["ansible_host"])
-        else:
-            right = "write the address of its external interface with prefix length, e.g. 192.0.2.11/24"
-            problems.add(node.name, "node_address", None, "not set, and ansible_host is not an IP address", right)
+    check_choice(fields)
+    declared = _one_a_family(_addresses(fields))
+    node.addresses = tuple(each for _, each in declared.values())
+    if "node_mtu" in fields:
+        node.mtu = fields["node_mtu"].integer(1280 if 6 in settings.versions else 576, 65535, 1500) or node.mtu
+    found = known.earlier
+    if known.facts is not None:
+        facts = Facts.from_json(known.facts, settings.cluster_cidrs)
+        found = choose(node.name, fields, facts, node.addresses, problems)
+    elif found is None:
+        _without_facts(node, fields, known, problems)
+    if "node_interface" in fields:
+        node.interface = str(fields["node_interface"].value)
+    elif found is not None:
+        node.interface = found.interface
+    if found is not None:
+        node.addresses = _completed(declared, found, settings.versions)
+        if not node.addresses:
+            families = " or ".join(f"IPv{version}" for version in settings.versions)
+            cause = f"the external interface {found.interface} has no {families} address"
+            problems.add(node.name, "node_interface", None, cause, "write one that has")
+        node.mtu = node.mtu if "node_mtu" in fields else found.mtu
+
+
+def _without_facts(node: NodeIntent, fields: Mapping[str, Field], known: Known, problems: Problems) -> None:
+    """Nobody has seen the node yet: the inventory has to say it all."""
+    if "node_interface" not in fields:
+        right = "write the external interface's name, e.g. eth0"
+        problems.add(node.name, "node_interface", None, "not set, and the node has not been reached yet", right)
+    if "node_address" in fields or "node_addresses" in fields:
+        return
+    if _is_address(known.host):
+        address = ip_address(str(known.host))
+        node.addresses = (interface(address, address.max_prefixlen),)
+    else:
+        right = "write the address of its external interface with prefix length, e.g. 192.0.2.11/24"
+        problems.add(node.name, "node_address", None, "not set, and ansible_host is not an IP address", right)
+
+
+def _addresses(fields: Mapping[str, Field]) -> List[Tuple[Field, IPInterface]]:
     addresses = []
     for each in _items(fields, "node_address", "node_addresses", "192.0.2.11/24"):
         parsed = each.address("192.0.2.11/24")
         if parsed is not None:
             address, length = parsed
             addresses.append((each, interface(address, address.max_prefixlen if length is None else length)))
-    node.addresses = tuple(each for _, each in _one_a_family(addresses).values())
-    if "node_mtu" in fields:
-        node.mtu = fields["node_mtu"].integer(1280 if 6 in settings.versions else 576, 65535, 1500) or node.mtu
-    if "node_interface" not in fields:
-        problems.add(node.name, "node_interface", None, "not set", "write the external interface's name, e.g. eth0")
-    elif not isinstance(fields["node_interface"].value, str) or not is_device(fields["node_interface"].value):
-        fields["node_interface"].fail("not a device name", "write the external interface's name, e.g. eth0")
-    else:
-        node.interface = str(fields["node_interface"].value)
+    return addresses
+
+
+def _completed(
+    declared: Mapping[int, Tuple[Field, IPInterface]], found: External, versions: Iterable[int]
+) -> Tuple[IPInterface, ...]:
+    """Declared addresses, with the interface's prefix length where none is written; where none is declared at all,
+    the interface's own of the pods' families."""
+    own = {each.version: each for each in found.addresses}
+    if not declared:
+        return tuple(own[version] for version in versions if version in own)
+    return tuple(
+        own[version] if version in own and own[version].ip == each.ip and "/" not in str(field.value) else each
+        for version, (field, each) in declared.items()
+    )
 
 
 def _is_address(value: object) -> bool:

@@ -25,8 +25,11 @@ class _Asked(NamedTuple):
     variable: Field
 
 
-def read_pods(pods: Field, nodes: Sequence[NodeIntent], reserved: Mapping[str, str]) -> Tuple[Pod, ...]:
-    """All pods, node by node. ``reserved`` are names that a pod may not have, and what has them."""
+def read_pods(
+    pods: Field, nodes: Sequence[NodeIntent], reserved: Mapping[str, str], placed: Mapping[str, str]
+) -> Tuple[Pod, ...]:
+    """All pods, node by node. ``reserved`` are names that a pod may not have, and what has them; ``placed`` says
+    where an earlier run put those that may be anywhere."""
     if pods.value == DISCOVER:
         for node in nodes:
             if node.pods is not None:
@@ -36,7 +39,7 @@ def read_pods(pods: Field, nodes: Sequence[NodeIntent], reserved: Mapping[str, s
     spread: Dict[str, List[_Asked]] = {}
     if isinstance(pods.value, (list, tuple)):
         names = [node.name for node in nodes]
-        spread = _spread(_list(pods), [node.name for node in nodes if node.pods is None], names)
+        spread = _spread(_list(pods), [node.name for node in nodes if node.pods is None], names, placed)
     else:
         count = _count(pods)
     found: List[Tuple[Pod, Field]] = []
@@ -91,13 +94,17 @@ def _own(node: str, variable: Field) -> List[_Asked]:
     return asked
 
 
-def _spread(asked: Sequence[_Asked], open_nodes: Sequence[str], all_nodes: Sequence[str]) -> Dict[str, List[_Asked]]:
-    """Give the pods of the cluster's list to nodes: where they say, else round robin."""
+def _spread(
+    asked: Sequence[_Asked], open_nodes: Sequence[str], all_nodes: Sequence[str], placed: Mapping[str, str]
+) -> Dict[str, List[_Asked]]:
+    """Give the pods of the cluster's list to nodes: where they say, else where they were, else round robin."""
     spread: Dict[str, List[_Asked]] = {}
     known, free = set(all_nodes), set(open_nodes)
-    turn = 0
+    turn = sum(each.node is None and placed.get(each.name) in free for each in asked)
     for each in asked:
-        if each.node is None:
+        if each.node is None and placed.get(each.name) in free:
+            node = placed[each.name]
+        elif each.node is None:
             if not open_nodes:
                 each.variable.fail("no node is left for it: all have node_pods", "move it to a node_pods")
                 continue

@@ -2,6 +2,6 @@
 
 from .execute import Step, execute
 from .namespace import Namespace
-from .show import Reader, Shown, link_of, show
+from .show import Reader, Shown, link_of, routes, show
 
-__all__ = ["Namespace", "Reader", "Shown", "Step", "execute", "link_of", "show"]
+__all__ = ["Namespace", "Reader", "Shown", "Step", "execute", "link_of", "routes", "show"]

@@ -63,6 +63,16 @@ def devices(namespace: Namespace) -> list[str]:
     return [rtnl.read_link_name(payload)[1] for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16))]
 
 
+def routes(namespace: Namespace) -> list[Route]:
+    """Every route of the main table, whoever made it."""
+    names = {}
+    for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
+        index, name = rtnl.read_link_name(payload)
+        names[index] = name
+    found = (rtnl.read_route(payload, names) for _, payload in namespace.socket.dump(rtnl.RTM_GETROUTE, bytes(12)))
+    return [route for route in found if route.table == MAIN_TABLE]
+
+
 class Reader:
     """Shows one scope as often as asked. What a dump gives in the same bytes is not parsed again, and
     what it gives in the bytes of something desired not even once (see expected.py)."""

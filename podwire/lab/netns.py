@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import AbstractSet, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import AbstractSet, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
 from ..converge import Target, converge
@@ -19,6 +19,7 @@ from ..model import Link
 from ..plan import REMOVE, Operation, plan
 from ..state import EMPTY, State
 from . import registry, underlay
+from .hosts import name_nodes
 from .process import Process, kill
 from .registry import Lab
 from .spawn import spawned
@@ -44,10 +45,10 @@ def present(cluster: Cluster, *, limit: Optional[AbstractSet[str]] = None, check
     """
     states = underlay.desired(cluster)
     lab = registry.read(cluster.id)
-    if not states and lab is None:
+    if not states and not (lab and lab.processes):
         return LabOutcome(())
     if not check or (lab and lab.running()):  # a lab that is not there can be imagined by anybody
-        _require_root(f"build lab {cluster.id}")
+        require_root(f"build lab {cluster.id}")
     if limit is not None:
         states = underlay.limited(cluster, states, limit)
     if check:
@@ -63,10 +64,28 @@ def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
     directories = (registry.run_dir(cluster_id), registry.state_dir(cluster_id))
     lines += [f"- {path}" for path in directories if os.path.isdir(path)]
     if lines and not check:
-        _require_root(f"remove lab {cluster_id}")
+        if not all(os.access(os.path.dirname(path), os.W_OK) for path in directories if os.path.isdir(path)):
+            require_root(f"remove lab {cluster_id}")
         with registry.locked(cluster_id):
             kill((registry.read(cluster_id) or lab).processes.values())
             registry.remove(cluster_id)
+    return LabOutcome(tuple(lines))
+
+
+def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> LabOutcome:
+    """Remove single nodes with all they hold; ``cluster`` is what stays. Their ports on the switch go with them."""
+    lab = registry.read(cluster.id) or Lab(cluster.id, {})
+    running = lab.running()
+    leaving = [name for name in names if name in running]
+    lines = [f"- {_word(name)}" for name in leaving]
+    if check or not leaving:
+        return LabOutcome(tuple(lines))
+    require_root(f"remove nodes of lab {cluster.id}")
+    with registry.locked(cluster.id):
+        kill(running.pop(name) for name in leaving)
+        registry.write(Lab(cluster.id, running))
+        lines += name_nodes(cluster, _node_pids(running, running), check=False)
+        registry.write_intent(cluster.id, cluster_to_json(cluster))
     return LabOutcome(tuple(lines))
 
 
@@ -85,7 +104,7 @@ def _present(cluster: Cluster, states: Mapping[str, State], whole: bool) -> LabO
         _clear_halves(cluster, namespaces, missing)
         targets = _targets(namespaces, states, whole)
         lines += [f"{name}: {operation}" for name, operation in converge(targets).operations]
-    lines += _name_nodes(cluster, states, running, check=False)
+    lines += name_nodes(cluster, _node_pids(running if missing else states, running), check=False)
     if registry.intent(cluster.id) != cluster_to_json(cluster):
         registry.write_intent(cluster.id, cluster_to_json(cluster))
     return LabOutcome(tuple(lines))
@@ -104,7 +123,8 @@ def _check(cluster: Cluster, states: Mapping[str, State], whole: bool) -> LabOut
             f"{name}: {each}" for name, each in converge(_targets(namespaces, states, whole), check=True).operations
         ]
     lines += [f"{name}: {each}" for name in missing for each in plan(states[name], EMPTY)]
-    return LabOutcome(tuple(lines + _name_nodes(cluster, states, running, check=True)))
+    named = name_nodes(cluster, _node_pids(running if missing else states, running), check=True)
+    return LabOutcome(tuple(lines + named))
 
 
 def _compare(
@@ -159,31 +179,15 @@ def _targets(namespaces: Mapping[str, Namespace], states: Mapping[str, State], w
     return targets
 
 
-def _name_nodes(
-    cluster: Cluster, states: Mapping[str, State], running: Mapping[str, Process], *, check: bool
-) -> List[str]:
-    """Write every node's /etc/hosts, which is private to it, so that nodes find each other by name."""
-    names = [f"{address}\t{node.name}" for node in cluster.nodes for address in node.public_ips]
-    content = "\n".join(["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", *names, ""])
-    lines = []
-    for name in states:
-        if registry.is_infrastructure(name) or name not in running:
-            continue
-        path = f"/proc/{running[name].pid}/root/etc/hosts"
-        with open(path, encoding="utf-8") as file:
-            if file.read() == content:
-                continue
-        lines.append(f"{name}: ~ file /etc/hosts")
-        if not check:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(content)
-    return lines
+def _node_pids(names: Iterable[str], running: Mapping[str, Process]) -> Dict[str, int]:
+    return {name: running[name].pid for name in names if name in running and not registry.is_infrastructure(name)}
 
 
 def _word(name: str) -> str:
     return name if registry.is_infrastructure(name) else f"node {name}"
 
 
-def _require_root(doing: str) -> None:
+def require_root(doing: str) -> None:
+    """LabError for everybody else."""
     if os.geteuid() != 0:
         raise LabError(f"failed to {doing}: this needs root", "run it by sudo")

@@ -24,7 +24,8 @@ from ..converge import Target, converge
 from ..errors import CniError, LabError
 from ..files import replace_file
 from ..ipam.allocator import Reservation
-from ..kernel import Namespace
+from ..ipam.store import Claim
+from ..kernel import Namespace, link_of
 from ..state import EMPTY, Scope
 from . import conflist, sandbox
 from .sandbox import Sandbox
@@ -45,14 +46,16 @@ class PodsOutcome(NamedTuple):
         return bool(self.lines)
 
 
-def reconcile(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
+def reconcile(cluster: Cluster, node: str, *, check: bool = False, keep_others: bool = False) -> PodsOutcome:
     """Make the node's pods what is declared.
 
     Undeclared pods and whatever a crash left behind are detached and removed; missing sandboxes are started and
     attached; attachments are put right in place where they differ, or else attached anew. With ``check``
     nothing is changed, and the lines are the same. LabError names pods that could not be attached.
+
+    With ``keep_others`` attachments that another runtime made stay, and are put right like the pods' own.
     """
-    return _Run(cluster, node, cluster.pods_of(node), check).reconcile()
+    return _Run(cluster, node, cluster.pods_of(node), check, keep_others).reconcile()
 
 
 def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
@@ -66,15 +69,64 @@ def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
     return conflist.bridges(old) if old is not None and not conflist.kept_by(old, network) else frozenset()
 
 
+def told(cluster: Cluster, node: str) -> Dict[str, List[str]]:
+    """The addresses that CNI gave to the node's pods, as it keeps them; pods that are not attached are missing."""
+    recorded = sandbox.recorded()
+    cached = {each.attachment.container_id: each.result for each in cached_of_all_networks(CACHE_DIR)}
+    found = {}
+    for pod in cluster.pods_of(node):
+        if pod.host_network:
+            found[pod.name] = [str(each.ip) for each in cluster.node(node).addresses]
+        elif pod.name in recorded and recorded[pod.name].container_id in cached:
+            result = cached[recorded[pod.name].container_id]
+            found[pod.name] = [str(each.address.ip) for each in result.ips]
+    return found
+
+
 def detach_all(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
     """Detach and stop every pod of the node, and remove the bridge and the configuration list."""
     return _Run(cluster, node, (), check).remove()
 
 
+def detach_recorded(*, check: bool = False) -> PodsOutcome:
+    """Likewise on a node that has lost what was declared: by its records of sandboxes, and by the lists that
+    attachments were made with, which are cached with their results."""
+    recorded = sandbox.recorded()
+    ours = {each.container_id for each in recorded.values()}
+    cached = [each for each in cached_of_all_networks(CACHE_DIR) if each.attachment.container_id in ours]
+    lines = [f"- pod {name}" for name in recorded]
+    shared: Set[str] = set()
+    for (config, plugin_dirs), group in groupby(sorted(cached, key=_made_with), key=_made_with):
+        network = parse_list(config)
+        shared |= conflist.bridges(network)
+        if not check:
+            runtime = Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT)
+            runtime.delete([each.attachment for each in group])
+    for name in {each.network for each in cached}:
+        path = conflist.path_of(name)
+        if os.path.exists(path):
+            lines.append(f"- file {path}")
+            if not check:
+                os.unlink(path)
+    if shared:
+        with Namespace.current(NODE) as node:
+            outcome = converge([Target(node, EMPTY, Scope(links=frozenset(shared)))], check=check)
+        lines += [f"{operation} on {where}" for where, operation in outcome.operations]
+    if not check:
+        sandbox.stop(recorded)
+    return PodsOutcome(tuple(lines), {})
+
+
+def _made_with(cached: Cached) -> Tuple[str, Tuple[str, ...]]:
+    return cached.config, cached.plugin_dirs
+
+
 class _Run:
     """What one run finds at its beginning, and the lines and errors it gathers."""
 
-    def __init__(self, cluster: Cluster, node: str, pods: Sequence[Pod], check: bool) -> None:
+    def __init__(
+        self, cluster: Cluster, node: str, pods: Sequence[Pod], check: bool, keep_others: bool = False
+    ) -> None:
         self.node = cluster.node(node)
         self.pods = pods
         self.check = check
@@ -89,6 +141,7 @@ class _Run:
         self.staying = {
             name: each for name, each in self.recorded.items() if name in declared and _fits(each, declared[name])
         }
+        self.others = self._others() if keep_others else {}
         self.kept = self._kept()
 
     @staticmethod
@@ -99,8 +152,28 @@ class _Run:
         """Attachments that can stay, put right in place where need be."""
         attachments = [_attachment(each) for each in self.staying.values() if not each.host_network]
         attachments = [each for each in attachments if self._can_stay(self.cached.get(each.claim))]
+        attachments += [each for each in self.others.values() if self._is_whole(each)]
         held = self.runtime.held(attachments) if attachments else {}
         return {each: reservation for each, reservation in held.items() if reservation is not None}
+
+    def _others(self) -> Dict[Claim, Attachment]:
+        """Cached attachments that are not of podwire's own sandboxes. After a reboot the records of these are gone,
+        and their names tell whose they were."""
+        names = {os.path.join(sandbox.NAMES, pod.name) for pod in self.pods}
+        ours = {each.container_id for each in self.recorded.values()}
+        return {
+            claim: each.attachment
+            for claim, each in self.cached.items()
+            if claim.container_id not in ours and each.attachment.netns not in names
+        }
+
+    def _is_whole(self, other: Attachment) -> bool:
+        """Whether another runtime's attachment can be put right: its devices are there. One that has none is
+        about to be deleted, or was lost with its sandbox."""
+        if self.runtime.executes or not self._can_stay(self.cached[other.claim]) or not os.path.exists(other.netns):
+            return False
+        with Namespace.current(NODE) as node:
+            return all(link_of(node, name) is not None for name in self.runtime.devices(other))
 
     def _can_stay(self, cached: Optional[Cached]) -> bool:
         """Foreign plugins cannot take over an attachment of another configuration, nor from others."""
@@ -160,7 +233,7 @@ class _Run:
             self.errors.update({each.name: error for each, error in runtime.delete(list(group)).items()})
 
     def _gone(self, ours: Set[str]) -> List[Attachment]:
-        valid = {each.claim for each in self.kept}
+        valid = {each.claim for each in self.kept} | set(self.others)
         found = {each.claim: each for each in self.runtime.stale(valid)}
         for claim, cached in self.cached.items():  # of a network that had another name
             if claim not in valid and claim.container_id in ours:
@@ -174,7 +247,7 @@ class _Run:
 
     def _origin(self, attachment: Attachment) -> Tuple[str, Tuple[str, ...]]:
         cached = self.cached.get(attachment.claim)
-        return (cached.config, cached.plugin_dirs) if cached else ("", ())
+        return _made_with(cached) if cached else ("", ())
 
     def _retire_lists(self) -> None:
         """Remove what the lists on disk have and the declared one has not: their bridges, and the lists of
@@ -221,9 +294,11 @@ class _Run:
         answers = self.runtime.mend(self.kept, check=self.check)
         self._tell(answers.operations)
         self._take_results(answers.results)
-        if answers.errors and not self.check:
-            self._delete(answers.errors)
-        return list(answers.errors)
+        failed = [each for each in answers.errors if each.claim not in self.others]
+        self.errors.update({each.name: answers.errors[each] for each in answers.errors if each not in failed})
+        if failed and not self.check:
+            self._delete(failed)
+        return failed
 
     def _attach(self, missing: Sequence[Pod], failed: Iterable[Attachment]) -> None:
         """Start the missing sandboxes, and ADD them and those that could not keep their attachment."""

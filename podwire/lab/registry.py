@@ -2,7 +2,8 @@
 
 ``/run/podwire/<cluster id>/`` holds ``lab.json`` (the holders), ``intent.json`` (the cluster as of the
 last run) and ``lock``; it dies with the machine, as the processes do. ``/var/lib/podwire/<cluster
-id>/`` holds what must stay: the subnet leases.
+id>/`` holds what must stay: the subnet leases, and ``containers.json``, as Docker's containers stay too. A controller
+that is not root, which machines over SSH do not need, keeps both in its own ``$XDG_STATE_HOME/podwire``.
 """
 
 from __future__ import annotations
@@ -22,24 +23,39 @@ STATE = "/var/lib/podwire"
 
 
 class Lab(NamedTuple):
-    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see underlay.py)."""
+    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see underlay.py), and the first
+    processes of its docker nodes."""
 
     id: str
     processes: Dict[str, Process]
+    containers: Dict[str, Process] = {}
 
     def running(self) -> Dict[str, Process]:
-        """Those that are alive."""
+        """Holders that are alive."""
         return {name: process for name, process in self.processes.items() if process.alive}
+
+    def nodes(self) -> Dict[str, Process]:
+        """The first processes of all nodes that run, of either kind."""
+        holders = {name: each for name, each in self.processes.items() if not is_infrastructure(name)}
+        return {name: each for name, each in {**holders, **self.containers}.items() if each.alive}
 
 
 def run_dir(cluster_id: str) -> str:
     """Path of what dies with the machine."""
-    return os.path.join(RUN, cluster_id)
+    return _own(os.path.join(RUN, cluster_id), "run")
 
 
 def state_dir(cluster_id: str) -> str:
     """Path of what outlives it: the record of subnet leases."""
-    return os.path.join(STATE, cluster_id)
+    return _own(os.path.join(STATE, cluster_id), "state")
+
+
+def _own(path: str, kind: str) -> str:
+    """The path for this user: what root has made is looked at by everybody."""
+    if os.geteuid() == 0 or os.path.isdir(path):
+        return path
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "podwire", kind, os.path.basename(path))
 
 
 def plugin_dir(cluster_id: str) -> str:
@@ -50,12 +66,27 @@ def plugin_dir(cluster_id: str) -> str:
 def read(cluster_id: str) -> Optional[Lab]:
     """A lab as recorded, dead processes included; None if there is no record."""
     data = _load(os.path.join(run_dir(cluster_id), "lab.json"))
-    return None if data is None else Lab(cluster_id, {name: Process(*process) for name, process in data.items()})
+    inside = containers(cluster_id)
+    if data is None and inside is None:
+        return None
+    return Lab(cluster_id, {name: Process(*process) for name, process in (data or {}).items()}, inside or {})
 
 
 def write(lab: Lab) -> None:
     """Record a lab, all or nothing."""
     write_json(os.path.join(run_dir(lab.id), "lab.json"), lab.processes)
+
+
+def containers(cluster_id: str) -> Optional[Dict[str, Process]]:
+    """The first processes of its docker nodes as of the last run; None if it never had any."""
+    data = _load(os.path.join(state_dir(cluster_id), "containers.json"))
+    return None if data is None else {name: Process(*process) for name, process in data.items()}
+
+
+def write_containers(cluster_id: str, processes: Dict[str, Process]) -> None:
+    """Record them; an empty record says that Docker has to be asked."""
+    os.makedirs(state_dir(cluster_id), exist_ok=True)
+    write_json(os.path.join(state_dir(cluster_id), "containers.json"), processes)
 
 
 def is_infrastructure(name: str) -> bool:
@@ -75,7 +106,7 @@ def labs() -> List[Lab]:
 def node_pid(cluster_id: str, node: str) -> Optional[int]:
     """The process id of a living node's PID 1, as this machine sees it; None if it does not run."""
     lab = read(cluster_id)
-    process = lab.processes.get(node) if lab else None
+    process = lab.processes.get(node) or lab.containers.get(node) if lab else None
     return process.pid if process and process.alive else None
 
 
@@ -85,7 +116,8 @@ def intent(cluster_id: str) -> Optional[Dict[str, Any]]:
 
 
 def write_intent(cluster_id: str, data: Dict[str, Any]) -> None:
-    """Keep the cluster for ``podwire inspect`` and ``podwire exec``."""
+    """Keep the cluster for ``podwire inspect``, ``podwire exec`` and the tests."""
+    os.makedirs(run_dir(cluster_id), exist_ok=True)
     write_json(os.path.join(run_dir(cluster_id), "intent.json"), data)
 
 
@@ -95,9 +127,8 @@ def remove(cluster_id: str) -> None:
 
     for path in (state_dir(cluster_id), run_dir(cluster_id)):
         shutil.rmtree(path, ignore_errors=True)
-    for parent in (STATE, RUN):
         with suppress(OSError):  # not empty: another lab is there
-            os.rmdir(parent)
+            os.rmdir(os.path.dirname(path))
 
 
 @contextmanager

@@ -77,6 +77,19 @@ def desired(cluster: Cluster) -> Dict[str, State]:
     return states
 
 
+def inside(cluster: Cluster) -> Dict[str, State]:
+    """Node name to State of the docker nodes, whose ports Docker has made with addresses but not with these MACs."""
+    mtus = {segment.name: segment.mtu for segment in cluster.underlay.segments}
+    neighbours = _neighbours(cluster)
+    found = {}
+    for node in cluster.nodes:
+        if node.kind == "docker":
+            state = _inner(cluster, node.name, node.ports, mtus)
+            links = frozenset(link._replace(alias=None) for link in state.links)
+            found[node.name] = state._replace(links=links, neighbours=frozenset(neighbours.get(node.name, ())))
+    return found
+
+
 def _neighbours(cluster: Cluster) -> Dict[str, List[Neighbour]]:
     """By namespace, every neighbour on its segments; nothing if a lab is small enough to learn them."""
     members: Dict[str, List[Tuple[str, Port, MacAddress]]] = {}
@@ -120,9 +133,8 @@ def _all_ports(cluster: Cluster) -> Iterator[Tuple[str, Port]]:
         for port in router.ports:
             yield router_namespace(router.name), port
     for node in cluster.nodes:
-        if node.kind == "netns":
-            for port in node.ports:
-                yield node.name, port
+        for port in node.ports:
+            yield node.name, port
 
 
 def _switch(cluster: Cluster, mtus: Dict[str, int]) -> State:

@@ -51,11 +51,15 @@ def _counts(guarantee: Guarantee) -> str:
 
 
 def table(cluster: Cluster) -> str:
-    """Node, podCIDR, backend, pods and MTU, one row a node."""
-    rows = [("NODE", "POD CIDR", "BACKEND", "PODS", "MTU")]
+    """Node, podCIDR, backend, pods and MTU, one row a node; and of machines the interface and public IP, which may
+    have been found there."""
+    machines = any(node.kind == "ssh" for node in cluster.nodes)
+    rows = [["NODE", "POD CIDR", "BACKEND", "PODS", "MTU", *(("INTERFACE", "PUBLIC IP") if machines else ())]]
     for node in cluster.nodes:
-        cidrs = ", ".join(map(str, node.pod_cidrs))
-        rows.append((node.name, cidrs, cluster.backend.type, str(len(cluster.pods_of(node.name))), str(cluster.mtu)))
+        cidrs, pods = ", ".join(map(str, node.pod_cidrs)), str(len(cluster.pods_of(node.name)))
+        rows.append([node.name, cidrs, cluster.backend.type, pods, str(cluster.mtu)])
+        if machines:
+            rows[-1] += [node.interface, ", ".join(map(str, node.public_ips))]
     return columns(rows)
 
 

@@ -14,16 +14,18 @@ import subprocess
 import sys
 from typing import Callable, Dict, List
 
-from . import cni, nodes, peers, pods, prove, report_page, site
+from . import cni, nodes, peers, pods, prove, report_page, site, sizes
 from .measure import NotRun
 from .report import Row, table
 
 WORKS: Dict[str, Callable[[int], List[Row]]] = {
     "lab": site.lab,
     "scale": site.scale,
+    "join": site.join,
     "nodes": nodes.bench,
     "peers": peers.bench,
     "many-peers": peers.bench_many,
+    "sizes": sizes.bench,
     "pods": pods.bench,
     "cni": cni.bench,
     "report": report_page.bench,

@@ -12,6 +12,11 @@ from .measure import NotRun, Sample, in_room, measured, middle, python, run
 from .report import Row
 
 NODE_MODULE = "modules/podwire_node.py"
+#: Ansible brings plugins/module_utils along with a module.
+_AS_ANSIBLE = (
+    "import runpy, sys; import ansible.module_utils as utils; utils.__path__.append('plugins/module_utils'); "
+    "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 #: First room, then set-up: intents and batches are as good as given.
 FILES = "/run/fleet"
 
@@ -84,7 +89,7 @@ def _converge(intent: str) -> Sample:
     arguments = os.path.join(FILES, intent + ".json")
     with open(arguments, "w") as file:
         json.dump({"ANSIBLE_MODULE_ARGS": {"intent": os.path.join(FILES, intent), "node": "node0"}}, file)
-    return python(NODE_MODULE, arguments)
+    return python("-c", _AS_ANSIBLE, NODE_MODULE, arguments)
 
 
 def fresh(size: int) -> Sample:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 from typing import List, Tuple
 
@@ -30,6 +32,29 @@ def scale(runs: int) -> List[Row]:
     ]
 
 
+def join(runs: int) -> List[Row]:
+    """One node more than 50, against the run that made the 50. In turns by nature: each room has both."""
+    rounds = [in_room(_grow) for _ in range(max(1, runs // 2))]
+    full, one = middle(each[0] for each in rounds), middle(each[1] for each in rounds)
+    note = f"peer: site.yml of 50; CPU {one.cpu:.1f} s against {full.cpu:.1f} s, {len(rounds)} runs"
+    return [
+        Row("join.yml, node 51", "<= 0.2 x", one.wall, full.wall, limit=0.2, relative=True, note=note),
+        Row("  CPU of it", "", one.cpu, full.cpu),
+    ]
+
+
+def _grow() -> Tuple[Sample, Sample]:
+    """(site.yml of 50 nodes, join.yml of one more)."""
+    shutil.copytree(f"{ROOT}/inventories/scale", "/run/scale")
+    full, _ = _playbook("/run/scale")
+    with open("/run/scale/hosts.yml", "w") as file:
+        file.write("all: {hosts: {'node-[01:51]': {}}}\n")
+    one, recap = _playbook("/run/scale", "playbooks/join.yml", "-e", "node=node-51")
+    if not all(changed for _, changed in recap):
+        raise NotRun("join.yml did not change both the new node and its peers")
+    return full, one
+
+
 def _site(inventory: str, runs: int) -> Tuple[Tuple[Sample, Sample, int], int]:
     rounds = [in_room(_twice, inventory) for _ in range(runs)]
     return (middle(each[0] for each in rounds), middle(each[1] for each in rounds), rounds[0][2]), runs
@@ -45,13 +70,14 @@ def _twice(inventory: str) -> Tuple[Sample, Sample, int]:
     return first, second, max(tasks for tasks, _ in recap)
 
 
-def _playbook(inventory: str) -> Tuple[Sample, List[Tuple[int, int]]]:
-    """The sample, and (tasks, changed) of each host in the recap."""
-    command = (sys.executable, "-m", "ansible", "playbook", f"{ROOT}/site.yml", "-i", f"{ROOT}/inventories/{inventory}")
+def _playbook(inventory: str, playbook: str = "site.yml", *arguments: str) -> Tuple[Sample, List[Tuple[int, int]]]:
+    """The sample, and (tasks, changed) of each host in the recap. ``inventory``: a shipped one's name, or a path."""
+    where = os.path.join(ROOT, "inventories", inventory)
+    command = (sys.executable, "-m", "ansible", "playbook", f"{ROOT}/{playbook}", "-i", where, *arguments)
     try:
         sample = measured(*command, environment={"ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "ANSIBLE_NOCOLOR": "1"})
     except NotRun:
-        raise NotRun(f"site.yml failed on {inventory}: {_output().partition('fatal: ')[2][:600]}") from None
+        raise NotRun(f"{playbook} failed on {inventory}: {_output().partition('fatal: ')[2][:600]}") from None
     text = _output()
     line = re.compile(r"^\S+\s+: ok=(\d+)\s+changed=(\d+)\s.*skipped=(\d+)", re.MULTILINE)
     recap = [(int(ok) + int(skipped), int(changed)) for ok, changed, skipped in line.findall(text)]

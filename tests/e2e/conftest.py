@@ -7,7 +7,7 @@ from typing import Callable, Iterator
 
 import pytest
 
-from podwire.lab import netns
+from podwire.lab import docker, netns
 
 from .playbooks import ROOT, Playbooks
 
@@ -27,4 +27,5 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
     yield copy
     for each in made:
+        docker.absent(each.id)
         netns.absent(each.id)

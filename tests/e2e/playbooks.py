@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Set
+from typing import Dict, List, NamedTuple, Sequence, Set
 
 from podwire.cluster_id import cluster_id
 from podwire.lab import registry
@@ -57,23 +57,26 @@ def environment(scratch: Path) -> Dict[str, str]:
 
 
 class Playbooks:
-    """Runs playbooks on one inventory."""
+    """Runs playbooks on one inventory. ``prefix``: a command that runs the rest of its line, to run them elsewhere."""
 
-    def __init__(self, inventory: Path, scratch: Path) -> None:
-        self.inventory, self.scratch = inventory, scratch
+    #: Seconds that one may take.
+    patience = 400
+
+    def __init__(self, inventory: Path, scratch: Path, prefix: Sequence[str] = ()) -> None:
+        self.inventory, self.scratch, self._prefix = inventory, scratch, prefix
         self.id = cluster_id(str(inventory))
 
     def run(self, playbook: str, *arguments: str, status: int = 0) -> Run:
         """Run one and hold it to its exit status."""
         done = subprocess.run(
-            [*COMMAND, "-i", str(self.inventory), str(ROOT / playbook), *arguments],
+            [*self._prefix, *COMMAND, "-i", str(self.inventory), str(ROOT / playbook), *arguments],
             cwd=ROOT,
             env=environment(self.scratch),
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=400,
+            timeout=self.patience,
         )
         assert done.returncode == status, done.stdout
         assert "Traceback" not in done.stdout, done.stdout
@@ -88,7 +91,7 @@ class Playbooks:
     def namespaces(self) -> Set[str]:
         """Every network namespace that the lab's processes and their children live in."""
         lab = registry.read(self.id)
-        holders = [] if lab is None else [each.pid for each in lab.processes.values()]
+        holders = [] if lab is None else [each.pid for each in (*lab.processes.values(), *lab.containers.values())]
         spaces = {os.readlink(f"/proc/{pid}/ns/pid") for pid in holders}
         inside = [pid for pid in processes() if link(pid, "pid") in spaces]
         return {link(pid, "net") for pid in inside + holders} - {""}
@@ -133,5 +136,7 @@ def machine() -> Dict[str, object]:
     state["mounts"] = text("/proc/self/mountinfo")
     state["hostname"] = text("/proc/sys/kernel/hostname")
     if shutil.which("nft"):
-        state["rules"] = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
+        state["rules"] = subprocess.run(
+            ["nft", "--stateless", "list", "ruleset"], capture_output=True, check=True
+        ).stdout
     return state

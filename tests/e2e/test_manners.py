@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
+from podwire.cluster import Cluster
+from podwire.intent_json import cluster_from_json
 from podwire.kernel import Namespace, show
 from podwire.kernel import execute as kernel_execute
-from podwire.lab import enter, registry
+from podwire.lab import enter, pods, registry, sandbox
 from podwire.lab.underlay import is_infrastructure
 from podwire.plan import plan
 from podwire.state import EMPTY, Scope
@@ -88,6 +90,42 @@ def test_a_broken_guarantee_fails_with_its_pairs_and_the_next_run_mends_it(built
     assert check.recap["node-2"].changed == 0
     assert built.run("site.yml").changed == 1
     assert built.run("site.yml").changed == 0
+
+
+def test_a_node_that_fails_drops_out_and_the_others_go_on(built: Playbooks) -> None:
+    def route(verb: str) -> int:
+        """A foreign one on a wanted prefix: a conflict, though one that no packet takes."""
+        words = ["ip", "route", verb, "10.244.2.0/24", "via", "172.30.0.13", "metric", "500"]
+        return subprocess.run(words).returncode
+
+    enter.call(built.node("node-1"), vanish, "flannel.1")
+    assert enter.call(built.node("node-2"), route, "add") == 0
+    try:
+        run = built.run("site.yml", status=2)
+        assert {name for name, each in run.recap.items() if each.failed} == {"node-2"}
+        assert run.recap["node-1"].changed == 1, "the others converge"
+        assert "LOST    node-2 failed or was not reached" in run.output
+        assert "still sending to 10.244.1.0/24 by way of it: node-1, node-3" in run.output
+    finally:
+        enter.call(built.node("node-2"), route, "delete")
+    assert built.run("site.yml").changed == 0
+
+
+def restart(cluster: Cluster) -> Dict[str, List[str]]:
+    """Inside node-1: what is left of its pods after a restart, and what ``podwire apply`` makes of that."""
+    sandbox.stop(sandbox.recorded())
+    return pods.reconcile(cluster, "node-1").results
+
+
+def test_pods_that_came_back_without_a_controller_are_proven(built: Playbooks) -> None:
+    """They have other addresses than the controller was told."""
+    intent = registry.intent(built.id)
+    assert intent is not None
+    kept = Path(registry.state_dir(built.id)) / "results" / "pods" / "node-1.json"
+    before = json.loads(kept.read_text())
+    assert enter.call(built.node("node-1"), restart, cluster_from_json(intent)) != before
+    assert built.run("playbooks/verify.yml").changed == 0
+    assert json.loads(kept.read_text()) != before
 
 
 def test_a_dead_node_is_made_anew_alone(built: Playbooks) -> None:

@@ -30,16 +30,28 @@ SAMPLE = 8
 
 
 class Lab:
-    """A recorded lab: intent, and the way into its nodes."""
+    """A recorded lab: intent, and the way into those of its nodes that live on this machine."""
 
     def __init__(self, cluster: Cluster, results: Optional[Path]) -> None:
         self.cluster = cluster
-        self.nodes = [node.name for node in cluster.nodes if node.kind == "netns"]
+        self.nodes = [node.name for node in cluster.nodes]
         self._results = results
         self._verdicts: Dict[Optional[str], Verdict] = {}
 
+    @property
+    def running(self) -> bool:
+        """Whether any of its nodes runs on this machine."""
+        return any(registry.node_pid(self.cluster.id, node) for node in self.nodes)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its nodes are reached by Ansible alone: then what they observed has to be read."""
+        return self._results is not None and all(node.kind == "ssh" for node in self.cluster.nodes)
+
     def call(self, node: str, function: Callable[..., T], *args: Any) -> T:
-        """Run a function inside a node."""
+        """Run a function inside a node of kind netns."""
+        if self.cluster.node(node).kind != "netns":
+            pytest.skip("the node has a file system of its own: site.yml --check looks at it")
         pid = registry.node_pid(self.cluster.id, node)
         assert pid is not None, f"{node} is not running"
         return enter.call(pid, function, self.cluster, node, *args)
@@ -77,14 +89,26 @@ class Seen(NamedTuple):
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("podwire")
     group.addoption("--podwire-inventory", default=str(ROOT / "inventories" / "lab"), help="whose lab to look at")
-    group.addoption("--podwire-results", type=Path, help="what the playbook's probes observed (default: probe now)")
+    group.addoption("--podwire-must-run", action="store_true", help="fail rather than skip where no lab is running")
+    group.addoption(
+        "--podwire-results",
+        type=Path,
+        help="what the playbook's probes observed (default: probe now; of docker nodes, what the last run observed)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     testinfra.backend.BACKENDS["netns"] = "tests.lab.netns_backend.NetnsBackend"
+    testinfra.backend.BACKENDS["inventory"] = "tests.lab.ansible_backend.InventoryBackend"
     source = config.getoption("--podwire-inventory")
     recorded = registry.intent(cluster_id(source))
-    config.stash[LAB] = recorded and Lab(cluster_from_json(recorded), config.getoption("--podwire-results"))
+    if recorded is None:
+        config.stash[LAB] = None
+        return
+    cluster, results = cluster_from_json(recorded), config.getoption("--podwire-results")
+    if results is None and cluster.nodes[0].kind == "docker":  # whose probes need the node's own podwire
+        results = Path(registry.state_dir(cluster.id), "results")
+    config.stash[LAB] = Lab(cluster, results)
 
 
 LAB = pytest.StashKey[Optional[Lab]]()
@@ -99,18 +123,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("node", nodes or ["no-node"])
     if "host" in metafunc.fixturenames:
         sample = nodes[:: max(1, -(-len(nodes) // SAMPLE))]
-        identity = found.cluster.id if found else ""
-        metafunc.module.testinfra_hosts = [f"netns://{name}@{identity}" for name in sample or ["no-node"]]
+        metafunc.module.testinfra_hosts = [spec(found, name) for name in sample] or ["netns://no-node@"]
+
+
+def spec(lab: Optional[Lab], node: str) -> str:
+    """How testinfra gets to a node: into namespaces of this machine by fork, else as Ansible's inventory says."""
+    assert lab is not None
+    is_here = lab.cluster.node(node).kind != "ssh"
+    return f"netns://{node}@{lab.cluster.id}" if is_here else f"inventory://{node}"
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Lab:
     """The running lab."""
     found = request.config.stash[LAB]
-    if found is not None and any(registry.node_pid(found.cluster.id, node) for node in found.nodes):
+    if found is not None and (found.elsewhere or found.running):
         return found
     source = request.config.getoption("--podwire-inventory")
     reason = f"no lab of {source} is running; build it: sudo ./run site -i {source}"
-    if request.config.getoption("--podwire-results"):
+    if request.config.getoption("--podwire-results") or request.config.getoption("--podwire-must-run"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

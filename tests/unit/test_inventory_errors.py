@@ -21,7 +21,11 @@ CASES = yaml.safe_load((HERE / "inventory_errors.yml").read_text())
 def problems(case: Dict[str, Any]) -> tuple[str, ...]:
     hosts = case.get("hosts", {"node-1": {}})
     with pytest.raises(IntentError) as caught:
-        read({name: {**case.get("all", {}), **own} for name, own in hosts.items()}, source="lab/hosts.yml")
+        read(
+            {name: {**case.get("all", {}), **own} for name, own in hosts.items()},
+            source="lab/hosts.yml",
+            facts=case.get("facts"),
+        )
     return caught.value.problems
 
 

@@ -1,0 +1,22 @@
+"""``podwire apply``: go back to what this node keeps in /etc/podwire, without a controller."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import PodwireError
+from ..upkeep.apply import apply as converge
+
+
+def apply(*, check: bool, watch: bool, intent: str, node: str) -> None:
+    """Converge and print each change; with ``check`` only what would be; with ``watch`` whenever the node changes;
+    with ``intent`` (a file of the controller's) to that from now on, as its ``node``."""
+    if os.geteuid() != 0 and not check:
+        raise PodwireError("failed to apply: this needs root", "run it by sudo")
+    if intent or not watch:
+        for line in converge(check=check, intent=intent, node=node):
+            print(line, flush=True)
+    if watch:
+        from ..upkeep.watch import start
+
+        start()

@@ -1,0 +1,216 @@
+"""Nodes of kind docker: containers on Docker networks, one network a segment, all of a lab in one call.
+
+Labels say what belongs to which lab, so that a container is found again also after a crash; the registry keeps the
+nodes' processes, by which everything else here enters them as it enters any node. What Docker decides anew at every
+start (MAC address, /etc/hosts) is converged like the inside of any other node.
+
+The underlay is a Linux bridge in the engine's own namespace. Docker drops what it forwards, and with br_netfilter
+that goes for bridged frames, too; what stays on one of its bridges it accepts (``icc``), and nothing else is asked of
+it. So there are no routers here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack, nullcontext
+from typing import AbstractSet, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..cluster import Cluster, Node
+from ..converge import Target, converge
+from ..errors import LabError
+from ..intent_json import cluster_to_json
+from ..kernel import Namespace
+from ..plan import plan
+from ..state import EMPTY
+from . import registry, underlay
+from .engine import Engine, Found, connect
+from .hosts import name_nodes
+from .image import MADE_HERE, Image
+from .netns import LabOutcome, require_root
+from .networks import Network, refuse_collisions, wanted_networks
+from .process import Process
+
+
+class _Plan(NamedTuple):
+    """What stays and what changes. ``digests`` are those of the nodes that this run is about."""
+
+    digests: Dict[str, str]
+    staying: Dict[str, Found]
+    restarting: Dict[str, Found]
+    removing: List[Found]
+    missing: List[str]
+    networks: List[Network]
+    old_networks: List[str]
+
+    def lines(self) -> List[str]:
+        found = [f"- node {each.node} (container {each.name})" for each in self.removing]
+        found += [f"- network {name}" for name in self.old_networks]
+        found += [f"+ network {each.name} {' '.join(map(str, each.cidrs))}" for each in self.networks]
+        found += [f"~ node {name} (started again)" for name in self.restarting]
+        return found + [f"+ node {name}" for name in self.missing]
+
+
+def present(
+    cluster: Cluster,
+    *,
+    limit: Optional[AbstractSet[str]] = None,
+    check: bool = False,
+    image: Image = MADE_HERE,
+    tell: Callable[[str], None] = lambda _: None,
+) -> LabOutcome:
+    """Have the cluster's docker nodes run, and no others. ``limit`` and ``check`` as for netns.present.
+
+    ``tell`` is called with words for people before something begins that takes a minute. LabError; after an error
+    whatever was made carries its label, for the next run or ``absent`` to find.
+    """
+    if registry.containers(cluster.id) is None and all(node.kind != "docker" for node in cluster.nodes):
+        return LabOutcome(())
+    require_root(f"build lab {cluster.id}")
+    with connect(cluster.id) as engine:
+        if check:
+            return _check(cluster, engine, limit, image)
+        with registry.locked(cluster.id):
+            return _present(cluster, engine, limit, image, tell)
+
+
+def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> LabOutcome:
+    """Remove the containers of nodes that leave. ``cluster`` is what stays, which is known from then on."""
+    if registry.containers(cluster.id) is None:
+        return LabOutcome(())
+    require_root(f"change lab {cluster.id}")
+    with connect(cluster.id) as engine, nullcontext() if check else registry.locked(cluster.id):
+        there = engine.containers()
+        leaving = [each for each in there if each.node in names]
+        lines = [f"- node {each.node} (container {each.name})" for each in leaving]
+        if leaving and not check:
+            engine.remove(leaving)
+            staying = {each.node: Process.of(each.pid) for each in there if each.pid and each not in leaving}
+            registry.write_containers(cluster.id, staying)
+            lines += name_nodes(cluster, {name: each.pid for name, each in staying.items()}, check=False)
+            registry.write_intent(cluster.id, cluster_to_json(cluster))
+    return LabOutcome(tuple(lines))
+
+
+def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
+    """Remove a lab's containers and networks. Asks Docker only where a run has made any."""
+    if registry.containers(cluster_id) is None:
+        return LabOutcome(())
+    require_root(f"remove lab {cluster_id}")
+    with connect(cluster_id) as engine, nullcontext() if check else registry.locked(cluster_id):
+        containers, networks = engine.containers(), engine.networks()
+        lines = [f"- node {each.node} (container {each.name})" for each in containers]
+        lines += [f"- network {name}" for name in networks]
+        if not check:
+            engine.remove(containers)
+            engine.remove_networks(networks)
+    return LabOutcome(tuple(lines))
+
+
+def _present(
+    cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]], image: Image, tell: Callable[[str], None]
+) -> LabOutcome:
+    registry.write_containers(cluster.id, registry.containers(cluster.id) or {})  # before there is any
+    lines: List[str] = []
+    ready = engine.image(image)
+    steps = _plan(cluster, engine, limit, image, ready)
+    refuse_collisions(steps.networks, engine.foreign_subnets(), engine.bridges())
+    if steps.missing and ready is None:
+        ready, how = engine.make_image(image, tell)
+        lines.append(f"+ image {image.tag} ({how})")
+        steps = _plan(cluster, engine, limit, image, ready)
+    engine.remove(steps.removing)
+    engine.remove_networks(steps.old_networks)
+    for network in steps.networks:
+        engine.make_network(network)
+    for found in steps.restarting.values():
+        engine.start(found.id)
+    for name in steps.missing:
+        engine.make_node(cluster.node(name), image.tag, steps.digests[name])
+    there = engine.containers()
+    for each in there:
+        if each.node in steps.digests and not each.pid:
+            cause = f"its container {each.name} ended at once"
+            raise LabError(f"failed to start node {each.node}: {cause}", f"docker logs {each.name}")
+    running = {each.node: Process.of(each.pid) for each in there if each.pid}
+    if running != registry.containers(cluster.id):
+        registry.write_containers(cluster.id, running)
+    lines += steps.lines()
+    lines += _inside(cluster, {name: running[name].pid for name in steps.digests}, check=False)
+    if registry.intent(cluster.id) != cluster_to_json(cluster):
+        registry.write_intent(cluster.id, cluster_to_json(cluster))
+    return LabOutcome(tuple(lines))
+
+
+def _check(cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]], image: Image) -> LabOutcome:
+    ready = engine.image(image)
+    steps = _plan(cluster, engine, limit, image, ready)
+    refuse_collisions(steps.networks, engine.foreign_subnets(), engine.bridges())
+    lines = [f"+ image {image.tag}"] if steps.missing and ready is None else []
+    lines += steps.lines()
+    lines += _inside(cluster, {name: each.pid for name, each in steps.staying.items()}, check=True)
+    states = underlay.inside(cluster)
+    lines += [f"{name}: {each}" for name in steps.missing for each in plan(states[name], EMPTY)]
+    return LabOutcome(tuple(lines))
+
+
+def _plan(
+    cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]], image: Image, ready: Optional[str]
+) -> _Plan:
+    """Compare what is declared with what is there. ``ready`` is the image's id if Docker has it."""
+    nodes = {node.name: node for node in cluster.nodes if node.kind == "docker"}
+    networks, old_networks = _compare_networks(cluster, engine, limit)
+    # A tag of our own says what is in an image; a name of somebody's can be another image by now.
+    runs = (ready or "") if image.name else image.tag
+    wanted = wanted_networks(cluster)
+    digests = {name: _digest(node, wanted, runs) for name, node in nodes.items() if limit is None or name in limit}
+    staying: Dict[str, Found] = {}
+    restarting: Dict[str, Found] = {}
+    removing: List[Found] = []
+    for each in engine.containers():
+        if each.node not in digests:
+            removing += [each] if limit is None else []
+        elif each.digest != digests[each.node] or each.node in {**staying, **restarting}:
+            removing.append(each)
+        elif each.pid:
+            staying[each.node] = each
+        elif len(nodes[each.node].ports) == 1:
+            restarting[each.node] = each
+        else:  # Docker may connect its networks in another order now, and name devices by that
+            removing.append(each)
+    missing = [name for name in digests if name not in staying and name not in restarting]
+    return _Plan(digests, staying, restarting, removing, missing, networks, old_networks)
+
+
+def _compare_networks(
+    cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]]
+) -> Tuple[List[Network], List[str]]:
+    """(networks to make, names of those to remove)."""
+    wanted = {each.name: each for each in wanted_networks(cluster)}
+    there = engine.networks()
+    missing = [each for name, each in wanted.items() if there.get(name) != each.digest]
+    old = [name for name, digest in there.items() if name not in wanted or wanted[name].digest != digest]
+    if limit is None:
+        return missing, old
+    anew = [each.segment for each in missing if each.name in there]
+    if anew:
+        cause = "its network has to be made anew, with all nodes on it"
+        raise LabError(f"failed to change segment {anew[0]}: {cause}", "run without --limit")
+    return missing, []
+
+
+def _digest(node: Node, networks: List[Network], image: str) -> str:
+    """Of all that a container cannot change while it runs."""
+    ports = [(port.segment, [str(each) for each in port.addresses]) for port in node.ports]
+    stands_on = [each.digest for each in networks if each.segment in {port.segment for port in node.ports}]
+    return hashlib.sha256(json.dumps([image, node.name, ports, stands_on]).encode()).hexdigest()[:16]
+
+
+def _inside(cluster: Cluster, pids: Mapping[str, int], *, check: bool) -> List[str]:
+    """Converge what is Docker's no more: devices and addresses in the nodes' namespaces, and names."""
+    states = underlay.inside(cluster)
+    with ExitStack() as stack:
+        spaces = {name: stack.enter_context(Namespace.open(f"/proc/{pid}/ns/net", name)) for name, pid in pids.items()}
+        targets = [Target(each, states[name], underlay.scope(states[name])) for name, each in spaces.items()]
+        lines = [f"{name}: {operation}" for name, operation in converge(targets, check=check).operations]
+    return lines + name_nodes(cluster, pids, check=check)

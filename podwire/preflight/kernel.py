@@ -1,0 +1,214 @@
+"""What this node's kernel and addresses can do, found out by doing it: in a network namespace that goes again."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import Callable, Iterator, List, Optional, Set, Tuple
+
+from ..cluster import Cluster, Node, vxlan_device
+from ..errors import KernelError, PodwireError
+from ..kernel import Namespace, execute, link_of
+from ..kernel.iptables import forward_drops
+from ..kernel.namespace import CLONE_NEWNET, unshare
+from ..kernel.nft import apply_nat
+from ..kernel.show import read_sysctl
+from ..model import BACKEND_ALIAS, Link, NatRule, VethPeer, Vxlan
+from ..plan import ADD, Operation
+from .finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
+
+#: UDP checksums of VXLAN were wrong with checksum offload after SNAT until this one (commit ea64d8d6c675).
+_OFFLOAD_MENDED = (5, 7)
+_OLDEST = (4, 18)
+
+
+def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
+    """Everything below."""
+    yield from _version(cluster)
+    yield from _features(cluster)
+    yield from _forwarding(cluster, node)
+    yield from _bridges(cluster)
+    yield from _devices(cluster)
+    yield from _port(cluster)
+
+
+def _version(cluster: Cluster) -> Iterator[Finding]:
+    release = os.uname().release
+    numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
+    if numbers < _OLDEST:
+        yield Finding(PROBLEM, "kernel", f"Linux {release}", f"podwire needs {_OLDEST[0]}.{_OLDEST[1]} or newer")
+    elif numbers < _OFFLOAD_MENDED and cluster.backend.type == "vxlan":
+        device = vxlan_device(cluster.backend.vni, cluster.versions[0])
+        yield Finding(
+            WARNING,
+            "kernel",
+            f"Linux {release} sends wrong UDP checksums through VXLAN where packets are also masqueraded",
+            f"when the device is there: ethtool -K {device} tx-checksum-ip-generic off; or Linux 5.7 and newer",
+        )
+    else:
+        yield Finding(OK, "kernel", f"Linux {release}, Python {sys.version.split()[0]}")
+
+
+def _features(cluster: Cluster) -> Iterator[Finding]:
+    """Each kind of object that will be made is made; module names tell nothing of what is built in."""
+    try:
+        missing = _in_a_fresh_namespace(cluster)
+    except (OSError, PodwireError) as error:
+        yield Finding(NOT_RUN, "kernel features", f"no namespace to try them in: {error}", "run it as root")
+        return
+    for feature, cause in missing:
+        module = {"nftables": "nf_tables"}.get(feature, feature)
+        yield Finding(PROBLEM, "kernel features", f"{feature}: {cause}", f"modprobe {module}, or another kernel")
+    if not missing:
+        yield Finding(OK, "kernel features", "devices and rules of all needed kinds can be made")
+
+
+def _in_a_fresh_namespace(cluster: Cluster) -> List[Tuple[str, str]]:
+    """(feature, why it is not there). The namespace is a child's, and goes with it."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            unshare(CLONE_NEWNET)
+            lines = [f"{feature}\t{cause}" for feature, cause in _try_all(cluster)]
+            os.write(write_end, "\n".join(lines).encode())
+            status = 0
+        except PodwireError as error:
+            os.write(write_end, error.message.encode())
+        finally:
+            os._exit(status)
+    os.close(write_end)
+    with open(read_end, encoding="utf-8") as pipe:
+        told = pipe.read()
+    if os.waitpid(child, 0)[1] != 0:
+        raise OSError(told or "its process died")
+    return [(line.partition("\t")[0], line.partition("\t")[2]) for line in told.splitlines()]
+
+
+def _try_all(cluster: Cluster) -> Iterator[Tuple[str, str]]:
+    with Namespace.current("a namespace to try in") as here:
+        links = [
+            Link("pw-bridge", "bridge"),
+            Link("pw-veth", "veth", peer=VethPeer(here.name, "pw-peer")),
+        ]
+        if cluster.backend.type == "vxlan":
+            vxlan = Vxlan(cluster.backend.vni, cluster.backend.port, IPv4Address("127.0.0.1"), "lo")
+            links.append(Link("pw-vxlan", "vxlan", vxlan=vxlan))
+        tries: List[Tuple[str, Callable[[], object]]] = [
+            (link.kind, lambda link=link: execute([(here, Operation(ADD, link))], {here.name: here}))  # type: ignore[misc]
+            for link in links
+        ]
+        rules = frozenset((NatRule(cluster.cluster_cidrs[0], cluster.cluster_cidrs[:1]),))
+        tries.append(("nftables", lambda: apply_nat(here, "podwire", rules)))
+        for feature, attempt in tries:
+            try:
+                attempt()
+            except KernelError as error:
+                yield feature, error.message
+
+
+def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
+    """Forwarding is podwire's to switch on, if it may; a strict reverse path filter nobody can look behind."""
+    keys = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+    for version in cluster.versions:
+        value = _sysctl(keys[version])
+        if value is None:
+            yield Finding(PROBLEM, "forwarding", f"no IPv{version}: {keys[version]} is missing", "enable it")
+        elif value != "1" and not os.access(f"/proc/sys/{keys[version]}", os.W_OK):
+            yield Finding(
+                PROBLEM,
+                "forwarding",
+                f"{keys[version]} = {value}, and /proc/sys is read-only",
+                "set it to 1 from outside",
+            )
+        else:
+            yield Finding(OK, "forwarding", f"{keys[version]} = {value}" + ("" if value == "1" else ", will be 1"))
+    strict = [each for each in ("all", node.interface) if _sysctl(f"net/ipv4/conf/{each}/rp_filter") == "1"]
+    if strict and 4 in cluster.versions:
+        yield Finding(
+            WARNING,
+            "reverse path filter",
+            f"strict for {' and '.join(strict)}: packets whose way back is another device are dropped",
+            f"if this node has several ways to its peers: sysctl net.ipv4.conf.{node.interface}.rp_filter=2",
+        )
+
+
+def _bridges(cluster: Cluster) -> Iterator[Finding]:
+    """With br_netfilter frames between pods of one node pass iptables' FORWARD, which Docker sets to DROP."""
+    through = _sysctl("net/bridge/bridge-nf-call-iptables")
+    with Namespace.current() as here:
+        drops = any(forward_drops(here, version) for version in cluster.versions)
+    if drops:
+        also = "; with bridge-nf-call-iptables = 1 also between pods of this node" if through == "1" else ""
+        cidr = cluster.cluster_cidrs[0]
+        yield Finding(
+            WARNING,
+            "iptables",
+            f"FORWARD drops what nothing accepts{also}",
+            f"iptables -I FORWARD -s {cidr} -j ACCEPT and -d {cidr}, or the firewall plugin in cni.conflist",
+        )
+    else:
+        told = {None: "br_netfilter is not loaded", "0": "bridges are not filtered"}.get(
+            through, "bridges are filtered"
+        )
+        yield Finding(OK, "iptables", f"FORWARD does not drop; {told}")
+
+
+def _devices(cluster: Cluster) -> Iterator[Finding]:
+    """Devices that have the backend's names and are somebody else's."""
+    if cluster.backend.type != "vxlan":
+        return
+    with Namespace.current() as here:
+        for version in cluster.versions:
+            name = vxlan_device(cluster.backend.vni, version)
+            found: Optional[Link] = link_of(here, name)
+            if found is not None and found.alias != BACKEND_ALIAS:
+                yield Finding(
+                    PROBLEM,
+                    "devices",
+                    f"{name} is there and not podwire's: flannel's, probably",
+                    f"stop what made it and ip link delete {name}, or declare another backend.vni",
+                )
+
+
+def _port(cluster: Cluster) -> Iterator[Finding]:
+    """A UDP socket of a program on the backend's port. One that no process has is the kernel's own: VXLAN's."""
+    if cluster.backend.type != "vxlan":
+        return
+    wanted = f":{cluster.backend.port:04X}"
+    inodes = set()
+    for path in ("/proc/net/udp", "/proc/net/udp6"):
+        with suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+            rows = [line.split() for line in file][1:]
+            inodes |= {row[9] for row in rows if row[1].endswith(wanted)}
+    owner = _owner({f"socket:[{inode}]" for inode in inodes}) if inodes else ""
+    if owner:
+        yield Finding(
+            PROBLEM,
+            "UDP port",
+            f"{owner} holds UDP port {cluster.backend.port}",
+            "stop it, or declare another backend.port",
+        )
+
+
+def _owner(sockets: Set[str]) -> str:
+    """The name of a process that has one of these open; "" if none has."""
+    for path in glob.iglob("/proc/[0-9]*/fd/*"):
+        try:
+            if os.readlink(path) in sockets:
+                with open(os.path.join(os.path.dirname(os.path.dirname(path)), "comm"), encoding="utf-8") as file:
+                    return file.read().strip()
+        except OSError:
+            continue
+    return ""
+
+
+def _sysctl(key: str) -> Optional[str]:
+    try:
+        return read_sysctl(key)
+    except OSError:
+        return None

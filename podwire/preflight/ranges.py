@@ -1,0 +1,181 @@
+"""Addresses: ranges that are taken on the node, ways to peers that are not as declared, and twins."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from typing import Iterator, List, Optional
+
+from ..cluster import Cluster, Node, adjacent, vxlan_device
+from ..kernel import Namespace, rtnl
+from ..kernel.netlink import attribute
+from ..kernel.show import link_of
+from ..lab import conflist
+from ..model import ROUTE_PROTOCOL, Address, IPAddress, Route
+from .finding import NOT_RUN, OK, PROBLEM, Finding
+
+_ARP = 0x0806
+_ARP_PACKET = struct.Struct("!HHBBH6s4s6s4s")
+_BROADCAST = b"\xff" * 6
+#: Seconds for whoever has our address to say so (RFC 5227 wants up to 2 for three probes; a LAN answers at once).
+_ARP_PATIENCE = 0.5
+_FAMILY = {4: 2, 6: 10}
+
+
+def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
+    """Everything below."""
+    with Namespace.current() as here:
+        names = dict(rtnl.read_link_name(payload) for _, payload in here.socket.dump(rtnl.RTM_GETLINK, bytes(16)))
+        routes = [rtnl.read_route(payload, names) for _, payload in here.socket.dump(rtnl.RTM_GETROUTE, bytes(12))]
+        dump = here.socket.dump(rtnl.RTM_GETADDR, bytes(8))
+        addresses = [each for each in (rtnl.read_address(payload, names) for _, payload in dump) if each is not None]
+        yield from _interface(here, node, addresses)
+        yield from _overlaps(cluster, node, routes)
+        yield from _ways(here, cluster, node, names)
+        yield from _twins(here, node)
+
+
+def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterator[Finding]:
+    """The external interface is there, up, has the declared addresses and at least the declared MTU."""
+    link = link_of(here, node.interface)
+    if link is None:
+        devices = sorted({each.device for each in addresses})
+        yield Finding(
+            PROBLEM,
+            "interface",
+            f"there is no {node.interface}; addresses are on {', '.join(devices) or 'no device'}",
+            "declare node_interface",
+        )
+        return
+    if not link.up:
+        yield Finding(PROBLEM, "interface", f"{node.interface} is down", f"ip link set {node.interface} up")
+    if link.mtu is not None and link.mtu < node.mtu:
+        text = f"{node.interface} has MTU {link.mtu}, and {node.mtu} is declared"
+        yield Finding(PROBLEM, "interface", text, f"declare node_mtu: {link.mtu}")
+    held = {each.interface.ip for each in addresses if each.device == node.interface}
+    missing = [each for each in node.addresses if each.ip not in held]
+    for each in missing:
+        text = f"{node.interface} does not have {each.ip}, but {', '.join(map(str, sorted(map(str, held)))) or 'none'}"
+        yield Finding(PROBLEM, "interface", text, "declare node_address and node_interface as they are")
+    if link.up and not missing:
+        yield Finding(OK, "interface", f"{node.interface} is up and has the declared addresses, and MTU {link.mtu}")
+
+
+def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Finding]:
+    """Routes of others into the ranges of pods and services. A default route overlaps with everything, and is none."""
+    own = {vxlan_device(cluster.backend.vni, 4), vxlan_device(cluster.backend.vni, 6)}
+    own |= conflist.bridges(conflist.declared(cluster, node.name))
+    block = set(node.pod_cidrs)
+    found = False
+    for route in routes:
+        base = route.destination
+        inside = any(cidr.version == base.version and base.subnet_of(cidr) for cidr in block)  # type: ignore[arg-type]
+        if route.table == rtnl.RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
+            continue
+        if route.device in own or (inside and base.prefixlen == base.max_prefixlen):  # a pod's own
+            continue
+        for word, cidrs in (("cluster_cidrs", cluster.cluster_cidrs), ("service_cidrs", cluster.service_cidrs)):
+            for cidr in cidrs:
+                if cidr.version == base.version and cidr.overlaps(base):
+                    found = True
+                    yield Finding(
+                        PROBLEM, "ranges", f"{route} lies in {word} {cidr}", f"remove it, or declare other {word}"
+                    )
+    if not found:
+        yield Finding(OK, "ranges", "no route of others into pods' and services' ranges")
+
+
+def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) -> Iterator[Finding]:
+    """How the kernel would send to each peer: by the external interface, and without a gateway to adjacent ones."""
+    wrong = False
+    for version in cluster.versions:
+        for peer in cluster.nodes:
+            target = peer.public_ip(version)
+            if peer.name == node.name or target is None:
+                continue
+            way = _way(here, target, names)
+            if way is None:
+                wrong = True
+                yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "mend the node's own network")
+            elif way.device != node.interface:
+                wrong = True
+                yield Finding(
+                    PROBLEM,
+                    "ways",
+                    f"the way to {peer.name} ({target}) leaves by {way.device}, not by {node.interface}",
+                    f"declare node_interface: {way.device}",
+                )
+            elif way.gateway is not None and adjacent(node, peer, version) and _direct(cluster):
+                wrong = True
+                yield Finding(
+                    PROBLEM,
+                    "ways",
+                    f"{peer.name} ({target}) is declared adjacent, and is behind {way.gateway}",
+                    "declare the right prefix length in node_address, or backend: {type: vxlan}",
+                )
+    if not wrong:
+        yield Finding(OK, "ways", f"all peers are reached by {node.interface}")
+
+
+def _direct(cluster: Cluster) -> bool:
+    return cluster.backend.type == "host-gw" or cluster.backend.direct_routing
+
+
+def _way(here: Namespace, target: IPAddress, names: dict[int, str]) -> Optional[Route]:
+    """What a packet would get (``ip route get``)."""
+    packed = target.packed
+    head = struct.pack("=BBBBBBBBI", _FAMILY[target.version], len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    answer = here.socket.get(rtnl.RTM_GETROUTE, head + attribute(1, packed))
+    return None if answer is None else rtnl.read_route(answer, names)
+
+
+def _twins(here: Namespace, node: Node) -> Iterator[Finding]:
+    """Ask the segment for our own IPv4 address, as a newcomer does (RFC 5227, section 2.1.1): nobody may answer.
+    For IPv6 the kernel has asked already (IFA_F_DADFAILED)."""
+    address, link = node.address(4), link_of(here, node.interface)
+    if address is None or link is None or link.mac is None or not link.up:
+        return
+    try:
+        asking = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ARP))
+    except PermissionError as error:
+        yield Finding(NOT_RUN, "twins", f"no packet socket: {error.strerror}", "run it as root")
+        return
+    with asking:
+        asking.bind((node.interface, _ARP))
+        packet = _ARP_PACKET.pack(1, 0x0800, 6, 4, 1, link.mac, bytes(4), bytes(6), address.ip.packed)
+        asking.sendto(packet, (node.interface, _ARP, 0, 0, _BROADCAST))
+        twin = _answer(asking, address.ip.packed, bytes(link.mac))
+    if twin:
+        yield Finding(
+            PROBLEM,
+            "twins",
+            f"{address.ip} is also at {twin}",
+            "give one of the two machines another address",
+        )
+    else:
+        yield Finding(OK, "twins", "nobody else on the segment has the node's address")
+
+
+def _answer(asking: socket.socket, ip: bytes, mac: bytes) -> str:
+    """The MAC address that says it has ``ip``; "" for none within the time."""
+    deadline = time.monotonic() + _ARP_PATIENCE
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([asking], [], [], left)[0]:
+            return ""
+        data = asking.recv(64)
+        if len(data) >= _ARP_PACKET.size:
+            sender, claimed = data[8:14], data[14:18]
+            if claimed == ip and sender != mac:
+                return ":".join(f"{byte:02x}" for byte in sender)
+
+
+def machine_id() -> str:
+    """This machine's identity, "" without one: two nodes with one are clones of one image."""
+    try:
+        with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
