@@ -14,8 +14,8 @@ from typing import Any, Dict, Optional, Tuple
 
 from ..cluster import Cluster
 from ..errors import IntentError, PodwireError
-from ..intent_json import cluster_from_json, cluster_to_json
 from ..files import replace_file
+from ..intent_json import cluster_from_json, cluster_to_json
 from ..kernel.lock import locked
 from ..lab import conflist
 from ..model import File
