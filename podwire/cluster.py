@@ -119,6 +119,17 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class DeclaredFault:
+    """A fault that the inventory asks for, for a drill (podwire/faults). "" is left to the catalogue's own choice."""
+
+    fault: str
+    node: str
+    peer: str = ""
+    pod: str = ""
+    host_wide: bool = False
+
+
+@dataclass(frozen=True)
 class Cluster:
     """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py)."""
 
@@ -132,6 +143,7 @@ class Cluster:
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]
     underlay: Underlay = Underlay()
+    faults: tuple[DeclaredFault, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

@@ -12,6 +12,7 @@
     ├── IpamError                an address could not be reserved or released
     │   └── ExhaustedError       every address of the ranges is reserved
     ├── ProofError               a probe could not be run (a failed guarantee is a result, not an error)
+    ├── FaultError               a fault could not be injected or mended
     └── CniError                 a CNI error result: code, msg, details
 
 Messages read ``failed to <verb> <object>: <cause>``; the hint says what to do about it.
@@ -105,6 +106,10 @@ class ExhaustedError(IpamError):
 
 class ProofError(PodwireError):
     """A probe could not be run."""
+
+
+class FaultError(PodwireError):
+    """A fault could not be injected, or not be mended."""
 
 
 class CniError(PodwireError):

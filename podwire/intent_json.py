@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from socket import AF_INET, inet_pton
 from typing import Any, Dict, Iterable, List, Tuple
 
-from .cluster import BackendSettings, Cluster, CniSettings, Node, Pod, Port, Router, Segment, Underlay
+from .cluster import BackendSettings, Cluster, CniSettings, DeclaredFault, Node, Pod, Port, Router, Segment, Underlay
 from .errors import IntentError
 from .model import IPAddress, IPInterface, IPNetwork
 
@@ -19,7 +19,9 @@ VERSION = 1
 
 def cluster_to_json(cluster: Cluster) -> Dict[str, Any]:
     """A cluster as plain JSON values."""
+    faults = {"faults": [list(vars(each).values()) for each in cluster.faults]} if cluster.faults else {}
     return {
+        **faults,
         "version": VERSION,
         "id": cluster.id,
         "cluster_cidrs": _strings(cluster.cluster_cidrs),
@@ -62,6 +64,7 @@ def _cluster(data: Dict[str, Any]) -> Cluster:
             tuple(Segment(name, _networks(cidrs), mtu) for name, cidrs, mtu in data["underlay"]["segments"]),
             tuple(Router(name, _ports(ports)) for name, ports in data["underlay"]["routers"]),
         ),
+        faults=tuple(DeclaredFault(*each) for each in data.get("faults", ())),
     )
 
 

@@ -36,7 +36,7 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    cluster = read(hosts, source=source, record=earlier, origins=origins)
+    cluster = read(hosts, source=source, record=earlier, origins=origins, faults=_fault_names(hosts))
     if not check and os.geteuid() != 0 and any(node.kind == "netns" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
@@ -98,6 +98,15 @@ def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     """What ``keep`` stored, by node; nodes that told nothing are missing."""
     found = {node.name: _load(os.path.join(results, kind, f"{node.name}.json")) for node in cluster.nodes}
     return {node: told for node, told in found.items() if told is not None}
+
+
+def _fault_names(hosts: Mapping[str, Mapping[str, Any]]) -> Optional[List[str]]:
+    """The catalogue's names, where any fault is declared."""
+    if all(variables.get("faults") is None for variables in hosts.values()):
+        return None
+    from ..faults.catalogue import CATALOGUE
+
+    return list(CATALOGUE)
 
 
 def _leases(record: Optional[Record]) -> List[str]:

@@ -1,13 +1,13 @@
 """Read an inventory: variables per host in, a valid Cluster out, or every problem at once.
 
 docs/INVENTORY.md describes the variables. One file here reads one part of them: ``settings`` (the
-cluster), ``underlay``, ``nodes`` (one host), ``pods``; ``addressing`` and ``podwire.lease`` give what
+cluster), ``underlay``, ``nodes`` (one host), ``pods``, ``faults``; ``addressing`` and ``podwire.lease`` give what
 is not declared; ``checks`` combines. ``field`` reads single values and collects problems.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, Node, Port, Router, Underlay
 from ..cluster_id import cluster_id
@@ -16,6 +16,7 @@ from ..lease import Record, lease, record_of
 from ..model import IPNetwork
 from .addressing import place
 from .checks import check
+from .faults import read_faults
 from .field import ALL, Field, Problems
 from .nodes import NodeIntent, read_node
 from .pods import DEFAULT_COUNT, read_pods
@@ -30,6 +31,7 @@ def read(
     source: str,
     record: Optional[Record] = None,
     origins: Optional[Mapping[Tuple[str, str], str]] = None,
+    faults: Optional[Collection[str]] = None,
 ) -> Cluster:
     """Make a Cluster out of the hosts' variables.
 
@@ -37,6 +39,7 @@ def read(
     source:  path of the inventory.
     record:  what an earlier run gave; see ``record_of``.
     origins: where a host's variable is written, for messages: (host, variable) -> "file:line".
+    faults:  the names that there are (podwire.faults stands above); None: any.
 
     Raises IntentError with all problems.
     """
@@ -55,6 +58,7 @@ def read(
     declared = settings.pods or Field(problems, ALL, "pods", DEFAULT_COUNT)
     pods = read_pods(declared, intents, reserved)
     blocks = _leases(settings, intents, record, problems)
+    nodes = tuple(_node(intent, ports.get(intent.name, ()), blocks) for intent in intents)
     cluster = Cluster(
         id=cluster_id(source),
         cluster_cidrs=tuple(settings.cluster_cidrs),
@@ -63,9 +67,10 @@ def read(
         backend=settings.backend,
         cni=settings.cni,
         masquerade=settings.masquerade,
-        nodes=tuple(_node(intent, ports.get(intent.name, ()), blocks) for intent in intents),
+        nodes=nodes,
         pods=pods,
         underlay=_underlay(settings, routers, intents),
+        faults=read_faults(fields.get("faults"), nodes, pods, faults),
     )
     check(cluster, intents, fields, problems)
     found = list(problems)

@@ -16,7 +16,10 @@ CLUSTER_VARIABLES = (
     "cni",
     "pods",
     "underlay",
+    "faults",
 )
+#: What break.yml and mend.yml take from the command line; nobody's inventory has them.
+COMMAND_VARIABLES = ("fault", "node", "peer", "pod", "host_wide")
 #: Variables that describe one host.
 NODE_VARIABLES = (
     "node_kind",

@@ -1,0 +1,255 @@
+"""The ground that a fault stands on: one node, its pods, the peer, and what is there now. Lives inside the node."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from ipaddress import ip_address
+from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
+
+from ..cluster import Cluster, Node, Pod, vxlan_device
+from ..errors import FaultError
+from ..kernel import Namespace, show
+from ..kernel.netlink import attributes
+from ..kernel.rtnl import RTM_GETLINK, index_request, link_request, read_link_name
+from ..kernel.show import devices
+from ..lab import sandbox
+from ..model import ROUTE_PROTOCOL, IPAddress, IPNetwork, Link, Sysctl
+from ..state import Scope, State
+from .fault import GHOST, MACHINE, NODE
+from .ghosts import Ghost
+
+#: Sysctls that a device loses when it is made anew.
+_OF_DEVICE = (
+    "net/ipv4/conf/{}/rp_filter",
+    "net/ipv4/conf/{}/forwarding",
+    "net/ipv4/conf/{}/arp_notify",
+    "net/ipv6/conf/{}/disable_ipv6",
+    "net/ipv6/conf/{}/accept_ra",
+    "net/ipv6/conf/{}/accept_dad",
+)
+#: IFLA_LINK: of a veth, the ifindex of its other end in that end's namespace.
+_IFLA_LINK = 5
+
+
+class Places:
+    """Open namespaces of one node by the names that edits give them: ``node``, ``pod:NAME``, ``ghost:TOKEN``, and
+    those given."""
+
+    def __init__(self, given: Mapping[str, Namespace]) -> None:
+        self._given = given
+        self._open: Dict[str, Namespace] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Places:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __getitem__(self, place: str) -> Namespace:
+        """Open, once. FaultError for a pod that does not run, and for places that are not to be reached from here."""
+        found = self._given.get(place) or self._open.get(place)
+        if found is None:
+            found = self._open[place] = self._stack.enter_context(self._new(place))
+        return found
+
+    def opened(self) -> Dict[str, Namespace]:
+        """Every namespace that was asked for, by its place."""
+        return {**self._given, **self._open}
+
+    @staticmethod
+    def _new(place: str) -> Namespace:
+        if place == NODE:
+            return Namespace.current(NODE)
+        kind, _, pod = place.partition(":")
+        if kind == GHOST:
+            return Namespace.open(f"/proc/{Ghost('orphan', pod).pid()}/ns/net", place)
+        running = sandbox.running().get(pod)
+        if running is None:
+            where = "it does not run here" if pod else "it cannot be reached from this node"
+            raise FaultError(f"failed to enter {place}: {where}")
+        return Namespace.open(running.netns, place)
+
+    def identity(self, place: str) -> str:
+        """What tells a namespace from a later one of the same name: an undo is for this one only."""
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        running = sandbox.running().get(place.partition(":")[2]) if place.startswith("pod:") else None
+        return f"{boot}/{os.fstat(self[place].fd).st_ino}/{running.container_id if running else ''}"
+
+
+def look(
+    namespace: Namespace, sysctls: Iterable[str], blocks: Iterable[IPNetwork], *, only_sysctls: bool = False
+) -> State:
+    """All that a State can hold of a namespace, whoever made it; of ``blocks`` also routes that lead nowhere."""
+    if only_sysctls:
+        return show(namespace, Scope(sysctls=frozenset(sysctls))).state
+    names = devices(namespace)
+    keys = {pattern.format(name) for name in names for pattern in _OF_DEVICE}
+    scope = Scope(
+        links=frozenset(names), protocol=ROUTE_PROTOCOL, prefixes=frozenset(blocks), sysctls=frozenset(sysctls) | keys
+    )
+    shown = show(namespace, scope)
+    return shown.state._replace(routes=shown.state.routes | shown.foreign.routes)
+
+
+class Ground:
+    """What a fault's edits are worked out from. ``addresses``: of all pods of the cluster, as attached."""
+
+    cluster: Cluster
+    node: Node
+    places: Places
+    version: int
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        node: str,
+        addresses: Mapping[str, List[str]],
+        places: Places,
+        peer: Optional[str] = None,
+        pod: Optional[str] = None,
+    ) -> None:
+        self.cluster = cluster
+        self.node = cluster.node(node)
+        self.addresses = addresses
+        self.places = places
+        self.version = 4 if 4 in cluster.versions else 6
+        self.token = os.urandom(4).hex()  # for what has to be found again by name
+        self._peer, self._pod = peer, pod
+        self._states: Dict[str, State] = {}
+        self._watched: Dict[str, Set[str]] = {}
+
+    # --- who is meant ----------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> Node:
+        """The other node: the one named, or the next in the inventory. FaultError without one."""
+        if self._peer is not None:
+            return self.cluster.node(self._peer)
+        names = [each.name for each in self.cluster.nodes]
+        at = names.index(self.node.name)
+        around = names[at + 1 :] + names[:at]
+        with_pods = [name for name in around if self._attached(name)]
+        if not around:
+            raise FaultError(f"failed to choose a peer of {self.node.name}: it is the only node")
+        return self.cluster.node((with_pods or around)[0])
+
+    @property
+    def third(self) -> Node:
+        """A node that is neither. FaultError without one."""
+        for each in self.cluster.nodes:
+            if each.name not in (self.node.name, self.peer.name):
+                return each
+        raise FaultError("failed to choose a third node: there are two")
+
+    @property
+    def pod(self) -> Pod:
+        """The pod on the node: the one named, or the first of the pod network. FaultError without one."""
+        pods = {each.name: each for each in self.cluster.pods_of(self.node.name)}
+        if self._pod is not None:
+            return pods[self._pod]
+        return self._first(self._attached(self.node.name), f"a pod on {self.node.name}")
+
+    @property
+    def sibling(self) -> Pod:
+        """Another pod of the same node. FaultError without one."""
+        others = [each for each in self._attached(self.node.name) if each.name != self.pod.name]
+        return self._first(others, f"a second pod on {self.node.name}")
+
+    @property
+    def far_pod(self) -> Pod:
+        """A pod on the peer. FaultError without one."""
+        return self._first(self._attached(self.peer.name), f"a pod on {self.peer.name}")
+
+    def _attached(self, node: str) -> List[Pod]:
+        return [pod for pod in self.cluster.pods_of(node) if not pod.host_network and self.addresses.get(pod.name)]
+
+    @staticmethod
+    def _first(pods: List[Pod], what: str) -> Pod:
+        if not pods:
+            raise FaultError(f"failed to choose {what}: none is attached")
+        return pods[0]
+
+    # --- what is where ---------------------------------------------------------------------------
+
+    def ip(self, pod: Pod) -> IPAddress:
+        """A pod's address. FaultError if it has none of the family."""
+        if pod.host_network:
+            found = self.cluster.node(pod.node).address(self.version)
+            if found is not None:
+                return found.ip
+        for text in self.addresses.get(pod.name, ()):
+            address = ip_address(text.partition("/")[0])
+            if address.version == self.version:
+                return address
+        raise FaultError(f"failed to find an IPv{self.version} address of pod {pod.name}")
+
+    def block(self, node: Node) -> IPNetwork:
+        """A node's block of the family."""
+        found = node.pod_cidr(self.version)
+        if found is None:
+            raise FaultError(f"failed to find an IPv{self.version} block of {node.name}")
+        return found
+
+    def underlay(self, node: Node) -> IPAddress:
+        """A node's address on the underlay."""
+        found = node.address(self.version)
+        if found is None:
+            raise FaultError(f"failed to find an IPv{self.version} address of {node.name}")
+        return found.ip
+
+    @property
+    def vtep(self) -> str:
+        """The VXLAN device's name."""
+        return vxlan_device(self.cluster.backend.vni, self.version)
+
+    def place(self, pod: Pod) -> str:
+        """The name of a pod's place."""
+        return f"pod:{pod.name}"
+
+    # --- what is there ---------------------------------------------------------------------------
+
+    def state(self, place: str = NODE) -> State:
+        """A place as it was before anything is edited."""
+        if place not in self._states:
+            blocks = {block for node in self.cluster.nodes for block in node.pod_cidrs}
+            watched = self._watched.setdefault(place, set())
+            self._states[place] = look(self.places[place], watched, blocks, only_sysctls=place == MACHINE)
+        return self._states[place]
+
+    def watched(self, place: str) -> FrozenSet[str]:
+        """The sysctls that were asked for, by place."""
+        return frozenset(self._watched.get(place, ()))
+
+    def seen(self) -> Dict[str, State]:
+        """Every place that was looked at."""
+        return dict(self._states)
+
+    def link(self, name: str, place: str = NODE) -> Link:
+        """A device. FaultError if there is none."""
+        for each in self.state(place).links:
+            if each.name == name:
+                return each
+        raise FaultError(f"failed to find device {name} in {place}: there is none")
+
+    def sysctl(self, key: str, place: str = NODE) -> Sysctl:
+        """A sysctl's value, which from now on belongs to the place's state. FaultError if the kernel has none."""
+        self._watched.setdefault(place, set()).add(key)
+        self._states.pop(place, None)
+        for each in self.state(place).sysctls:
+            if each.key == key:
+                return each
+        raise FaultError(f"failed to read sysctl {key} in {place}: this kernel has none")
+
+    def port(self, pod: Pod) -> str:
+        """The node's end of a pod's veth pair."""
+        answer = self.places[self.place(pod)].socket.get(RTM_GETLINK, link_request("eth0"))
+        if answer is None:
+            raise FaultError(f"failed to find eth0 of pod {pod.name}: there is none")
+        index = int.from_bytes(dict(attributes(answer, 16, len(answer))).get(_IFLA_LINK, b""), "little")
+        end = self.places[NODE].socket.get(RTM_GETLINK, index_request(index))
+        if end is None:
+            raise FaultError(f"failed to find the node's end of pod {pod.name}'s eth0")
+        return read_link_name(end)[1]
