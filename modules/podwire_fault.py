@@ -50,6 +50,10 @@ options:
     description: Allow faults that reach all networks of the machine.
     type: bool
     default: false
+  blind:
+    description: Inject also where traffic suffers already, so that the fault cannot be seen to show.
+    type: bool
+    default: false
   faults:
     description: The faults as the action plugin hands them to a node of another kind than netns.
     type: list
@@ -105,6 +109,7 @@ ARGUMENTS = {
     "peer": {"type": "str"},
     "pod": {"type": "str"},
     "host_wide": {"type": "bool", "default": False},
+    "blind": {"type": "bool", "default": False},
     "faults": {"type": "list", "elements": "dict"},
     "addresses": {"type": "dict"},
 }

@@ -30,7 +30,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._list(cluster, host, options)
         if state == "absent":
             return self._tell(host, self._call(faults.mend, cluster, host, options))
-        mine = [each for each in faults.asked(cluster, options) if each.node == host]
+        hosts = [str(each) for each in self._variables["ansible_play_hosts_all"]]
+        if host not in hosts[:1]:  # what is wrong with the command line is said once
+            mine = faults.asked_of(host, cluster, options)
+        else:
+            mine = [each for each in faults.asked(cluster, options, hosts) if each.node == host]
         if not mine:
             return {"changed": False, "skipped": True}
         return self._tell(host, self._call(faults.inject, cluster, host, {**options, "faults": mine}))
@@ -40,6 +44,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if host != where:
             return {"changed": False, "skipped": True}
         result = self._call(faults.lacking, cluster, host, options)
+        if result.get("failed"):
+            return result
         Display().display(faults.table(result.get("lacking")))
         return {"changed": False, "lacking": result.get("lacking") or {}}
 
@@ -55,6 +61,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "state": state,
             "fault": options.get("fault"),
             "host_wide": options.get("host_wide", False),
+            "blind": options.get("blind", False),
             "addresses": options["addresses"],
             "faults": [vars(each) for each in options.get("faults", ())],
         }

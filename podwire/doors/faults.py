@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, DeclaredFault
 from ..errors import FaultError, LabError
@@ -19,14 +19,14 @@ from . import Answer, Options, differs
 LIST = "list"
 
 
-def asked(cluster: Cluster, options: Options) -> List[DeclaredFault]:
-    """The faults that a run is for: the one named, or those that the inventory declares. FaultError."""
+def asked(cluster: Cluster, options: Options, hosts: Sequence[str]) -> List[DeclaredFault]:
+    """The faults that a run of ``hosts`` is for: the one named, or those that the inventory declares. FaultError."""
     name, node = options.get("fault"), options.get("node")
     if not name:
         if not cluster.faults:
             hint = "-e fault=NAME -e node=NODE; -e fault=list has them all; or declare faults in the inventory"
             raise FaultError("failed to break anything: no fault is named, and the inventory declares none", hint)
-        return list(cluster.faults)
+        return [each for each in cluster.faults if each.node in hosts]
     named(str(name))
     nodes = [each.name for each in cluster.nodes]
     pods = {each.name: each.node for each in cluster.pods}
@@ -40,21 +40,32 @@ def asked(cluster: Cluster, options: Options) -> List[DeclaredFault]:
     pod, peer = str(options.get("pod") or ""), str(options.get("peer") or "")
     if pod and pods[pod] != node:
         raise FaultError(f"failed to inject {name}: pod {pod} runs on {pods[pod]}, not on {node}")
+    if node not in hosts:
+        raise FaultError(f"failed to inject {name}: {node} is none of the run's hosts", "leave out --limit")
     if peer == node:
         raise FaultError(f"failed to inject {name}: peer {peer} is the node itself")
     return [DeclaredFault(str(name), str(node), peer, pod, bool(options.get("host_wide")))]
+
+
+def asked_of(host: str, cluster: Cluster, options: Options) -> List[DeclaredFault]:
+    """Those of one host; none where the command line is wrong, which another host says."""
+    try:
+        return [each for each in asked(cluster, options, [host]) if each.node == host]
+    except FaultError:
+        return []
 
 
 def inject(cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     """In a node: inject ``options["faults"]``. ``places`` are namespaces that the node itself cannot reach."""
     told: List[str] = []
     expects: List[Dict[str, Any]] = []
+    blind = bool(options.get("blind"))
     for each in options["faults"]:
         with Places(options["places"]) as places:
             ground = Ground(cluster, node, options["addresses"], places, each.peer or None, each.pod or None)
-            done = engine.inject(named(each.fault), ground, host_wide=each.host_wide, check=check)
+            done = engine.inject(named(each.fault), ground, host_wide=each.host_wide, blind=blind, check=check)
         told += [f"{each.fault}: {named(each.fault).title}", *(f"  {line}" for line in done.lines)]
-        told += [f"  the probe says {done.said!r}"] if done.said else []
+        told += [f"  the probe says {done.said!r}" + (f": {done.detail}" if done.detail else "")] if done.said else []
         expects.append({"fault": each.fault, "node": node, "said": done.said})
     return {**differs(told, f"faults of {node}"), "faults": expects}
 
@@ -98,7 +109,7 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
     lab = registry.read(cluster.id)
     running = lab.running() if lab else {}
     if node not in running:
-        if check or function is mend:
+        if check or function is not inject:
             return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
         raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
     with ExitStack() as stack:
@@ -110,7 +121,7 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
 
 
 def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:
-    found = [(MACHINE, "/proc/1/ns/net")]
+    found = [(MACHINE, "/proc/self/ns/net")]
     return found + [(UNDERLAY, f"/proc/{pids[SWITCH]}/ns/net")] if SWITCH in pids else found
 
 

@@ -14,12 +14,13 @@ from ..cni.executed import Executed
 from ..cni.netconf import Attachment
 from ..cni.netlist import NetConfList, load_file, parse_list
 from ..errors import CniError
-from ..ipam.store import DATA_DIR
+from ..ipam.store import DATA_DIR, Store
 from ..kernel.namespace import CLONE_NEWNET, Namespace, setns, unshare
 from ..lab.conflist import CONF_DIR
 
 PLUGIN_DIR = "/opt/cni/bin"
 _TIMEOUT = 30.0
+_PROBE = "podwire-probe-"
 #: A list that asks flannel for what its subnet.env says, with its delegate on a network of its own.
 _FLANNEL = {
     "cniVersion": "1.0.0",
@@ -41,7 +42,7 @@ def attach(block: str, *, flannel: bool = False) -> str:
         home.close()
     with fresh:
         known = _networks()
-        attachment = Attachment(f"probe{os.urandom(6).hex()}", "eth0", f"/proc/{os.getpid()}/fd/{fresh.fd}")
+        attachment = Attachment(f"{_PROBE}{os.urandom(6).hex()}", "eth0", f"/proc/{os.getpid()}/fd/{fresh.fd}")
         said.clear()
         try:
             network = parse_list(json.dumps(_FLANNEL)) if flannel else first_list()
@@ -52,6 +53,18 @@ def attach(block: str, *, flannel: bool = False) -> str:
         finally:
             for name in _networks() - known:  # host-local keeps the directory of a network for good
                 shutil.rmtree(os.path.join(DATA_DIR, name))
+
+
+def sweep() -> None:
+    """Release what probes hold that died on the way. Their devices went with their namespaces."""
+    for name in _networks():
+        if os.path.dirname(name):
+            continue
+        with Store(DATA_DIR, name) as store:
+            for ip, claim in store.leases().items():
+                if claim.container_id.startswith(_PROBE):
+                    store.remove(ip)
+                    store.forget(claim)
 
 
 def _networks() -> Set[str]:

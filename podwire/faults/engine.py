@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from ipaddress import ip_network
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..cluster import Pod
 from ..errors import FaultError, KernelError, PodwireError
 from ..kernel import Namespace, execute
 from ..kernel.announce import announce
-from ..model import Link
+from ..model import IPAddress, Link
 from ..plan import Operation, plan
 from ..state import State
-from . import cells, journal, probes
+from . import attach, cells, journal, probes
 from .codec import state_from_json, state_to_json
-from .fault import GHOST, MACHINE, NODE, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
+from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
 from .ground import Ground, Places, look
 from .needs import unmet
 from .patch import missing, patched
@@ -28,13 +29,17 @@ from .probes import Aim
 from .restore import mended
 
 _ROUNDS = 3
+#: Seconds that a probe is repeated until it says what it should: before, with and after the fault.
+_WELL_S, _SHOW_S, _HEAL_S = 1.5, 3.0, 10.0
 
 
 class Done(NamedTuple):
-    """What was done, or in check mode would be: one line an object. ``said``: what the probe answers now."""
+    """What was done, or in check mode would be: one line an object. ``said``: what the probe answers
+    now, ``detail``: what it heard, where it heard more than that."""
 
     lines: Tuple[str, ...]
     said: str = ""
+    detail: str = ""
 
 
 def refuse(fault: Fault, ground: Ground, *, host_wide: bool) -> str:
@@ -44,8 +49,12 @@ def refuse(fault: Fault, ground: Ground, *, host_wide: bool) -> str:
     return unmet(fault.needs, ground)
 
 
-def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, check: bool = False) -> Done:
-    """Break the node. FaultError, with everything as it was, if the fault does not take or does not show."""
+def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool = False, check: bool = False) -> Done:
+    """Break the node. FaultError, with everything as it was, if the fault does not take or does not show.
+
+    Where the journal holds other faults, or with ``blind``, one whose probe is not well before cannot show: then the
+    kernel's word has to do.
+    """
     lacking = refuse(fault, ground, host_wide=host_wide)
     if lacking:
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {lacking}")
@@ -59,12 +68,9 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, check: bool
         told = tuple(lines(edits))
         if check:
             return Done(told)
-        aim = _aim(fault.symptom(ground), ground) if fault.symptom else None
-        if aim:
-            said = probes.settle(aim, _opened(ground.places, aim), aim.before)
-            if said not in aim.before:
-                cause = f"{aim.probe} from {aim.place} to {aim.address} says {said!r} already"
-                raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {cause}", "mend the node first")
+        aim = _aim(fault.symptom, ground) if fault.symptom else None
+        if aim and not _is_well(fault, ground, aim, blind=blind or bool(standing)):
+            aim = None
         entry = _entry(fault, ground, edits, aim)
         entry["number"] = 1 + max((each["number"] for each in standing), default=0)
         journal.write(entry)
@@ -76,17 +82,30 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, check: bool
         except BaseException:
             _mend(entry, ground.places)
             raise
-    return Done(told, said)
+    return Done(told, said, "; ".join(attach.said) if said == "failed" else "")
+
+
+def _is_well(fault: Fault, ground: Ground, aim: Aim, *, blind: bool) -> bool:
+    """Whether a symptom could be told from what is broken already. FaultError if not, unless that is known."""
+    said = probes.settle(aim, _opened(ground.places, aim), aim.before, _WELL_S)
+    if said not in aim.before and not blind:
+        cause = f"{aim.probe} from {aim.place} to {aim.address} says {said!r} already"
+        hint = "mend it first, or inject all the same: -e blind=true"
+        raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {cause}", hint)
+    return said in aim.before
 
 
 def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool = False) -> List[Tuple[str, Done]]:
     """Undo what the journal holds, the newest first; only the faults named, if any are. Safe to repeat. FaultError
     after all others were tried."""
-    if not journal.entries():
+    if check and not journal.entries():
         return []
     done: List[Tuple[str, Done]] = []
     errors: List[str] = []
     with journal.taken() if not check else contextlib.nullcontext():
+        if not check:
+            attach.sweep()
+            journal.sweep()
         for entry in reversed(journal.entries()):
             if names and entry["fault"] not in names:
                 continue
@@ -103,33 +122,29 @@ def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool =
 
 
 def _aim(symptom: Symptom, ground: Ground) -> Aim:
-    """Where a symptom's probe starts and goes, in this lab's addresses."""
-    sources = {
-        "pod": lambda: ground.place(ground.pod),
-        "sibling": lambda: ground.place(ground.sibling),
-        "node": lambda: NODE,
+    """Where a symptom's probe starts and goes, in this lab's names and addresses."""
+    pods: Dict[str, Callable[[], Pod]] = {
+        "peer": lambda: ground.far_pod,
+        "pod": lambda: ground.pod,
+        "sibling": lambda: ground.sibling,
+        "host pod": lambda: ground.host_pod,
     }
-    pods = {"peer": lambda: ground.far_pod, "pod": lambda: ground.pod, "sibling": lambda: ground.sibling}
-    place = sources[symptom.source]()
-    named = next((each for each in ground.cluster.pods if each.name == symptom.target), None)
-    pod = pods[symptom.target]() if symptom.target in pods else named
-    if pod is not None:
-        address = str(ground.ip(pod))
-    elif symptom.target == "vtep":
-        address = str(ground.block(ground.peer)[0])
-    else:
-        address = str(ground.block(ground.node)[1]) if symptom.target == "gateway" else symptom.target
-    client = str(ground.ip(ground.pod)) if symptom.source == "pod" else ""
+    pod = pods[symptom.target]() if symptom.target in pods else None
+    addresses: Dict[str, Callable[[], IPAddress]] = {
+        "vtep": lambda: ground.block(ground.peer)[0],
+        "gateway": lambda: ground.block(ground.node)[1],
+        "free": lambda: ground.free()[-1],
+    }
     return Aim(
         symptom.probe,
-        place,
-        address,
+        NODE if symptom.source == NODE else ground.place(pods[symptom.source]()),
+        str(ground.ip(pod) if pod else addresses[symptom.target]()),
         tuple(sorted(symptom.before)),
         tuple(sorted(symptom.after)),
-        symptom.size,
+        ground.cluster.mtu if symptom.size == PODS_MTU else symptom.size,
         pod.port if pod else 0,
         pod.name if pod else "",
-        client,
+        str(ground.ip(ground.pod)) if symptom.source == "pod" else "",
         str(ground.block(ground.node)),
     )
 
@@ -196,7 +211,7 @@ def _break(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: the kernel does not show {missing}")
     if aim is None:
         return ""
-    said = probes.settle(aim, _opened(places, aim), aim.after)
+    said = probes.settle(aim, _opened(places, aim), aim.after, _SHOW_S)
     if said not in aim.after:
         cause = f"{aim.probe} from {aim.place} to {aim.address} still says {said!r}, and not {' or '.join(aim.after)}"
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: it does not show: {cause}")
@@ -308,6 +323,6 @@ def _healed(entry: journal.Entry, places: Places) -> str:
         return ""
     aim = Aim(**entry["probe"])
     try:
-        return probes.settle(aim, _opened(places, aim), aim.before)
+        return probes.settle(aim, _opened(places, aim), aim.before, _HEAL_S)
     except PodwireError as error:
         return f"unknown: {error.message}"

@@ -52,11 +52,16 @@ class Nudge(NamedTuple):
 Edit = Union[Patch, Put, Nudge]
 
 
+#: As the size of a probe: the pods' MTU.
+PODS_MTU = -1
+
+
 class Symptom(NamedTuple):
     """A probe (probes.py), and what it says before and with the fault.
 
-    source: ``pod``, ``sibling`` or ``node``. target: ``peer`` (a pod of the other node), ``pod``, ``sibling``, ``vtep``
-    (the other node's VXLAN address), ``gateway``, or an address. size: bytes of the IP packet, where it matters.
+    source: ``pod``, ``sibling`` or ``node``. target: ``peer`` (a pod of the other node), ``pod``, ``sibling``,
+    ``host pod`` (a hostNetwork pod of the node), ``gateway``, ``vtep`` (the other node's VXLAN address), ``free`` (an
+    address that nobody holds). size: bytes of the IP packet, where it matters.
     """
 
     probe: str
@@ -86,7 +91,7 @@ class Fault:
     title:      one line. command: how a person would do it, for learners; names in braces stand for the lab's.
     edits:      from the ground to what is to be done. Reads only. FaultError if there is nothing to break.
     needs:      what the kernel and the network must have; parameters: which of peer and pod it takes.
-    symptom:    how it shows in traffic, from the ground; None where it does not, and ``quiet`` says why.
+    symptom:    how it shows in traffic; None where it does not, and ``quiet`` says why.
     cause:      id of the root cause that a diagnosis should give; "" for the fault's own name.
     host_wide:  whether it reaches all of the machine.
     """
@@ -97,7 +102,7 @@ class Fault:
     title: str
     command: str
     edits: Callable[[Ground], Sequence[Edit]]
-    symptom: Optional[Callable[[Ground], Symptom]] = None
+    symptom: Optional[Symptom] = None
     quiet: str = ""
     needs: Tuple[Need, ...] = ()
     parameters: Tuple[str, ...] = ()

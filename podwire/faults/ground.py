@@ -9,6 +9,7 @@ from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
 
 from ..cluster import Cluster, Node, Pod, vxlan_device
 from ..errors import FaultError
+from ..ipam.store import DATA_DIR
 from ..kernel import Namespace, show
 from ..kernel.netlink import attributes
 from ..kernel.rtnl import RTM_GETLINK, index_request, link_request, read_link_name
@@ -163,6 +164,12 @@ class Ground:
         """A pod on the peer. FaultError without one."""
         return self._first(self._attached(self.peer.name), f"a pod on {self.peer.name}")
 
+    @property
+    def host_pod(self) -> Pod:
+        """A hostNetwork pod of the node. FaultError without one."""
+        pods = [pod for pod in self.cluster.pods_of(self.node.name) if pod.host_network]
+        return self._first(pods, f"a hostNetwork pod on {self.node.name}")
+
     def _attached(self, node: str) -> List[Pod]:
         return [pod for pod in self.cluster.pods_of(node) if not pod.host_network and self.addresses.get(pod.name)]
 
@@ -208,6 +215,17 @@ class Ground:
     def place(self, pod: Pod) -> str:
         """The name of a pod's place."""
         return f"pod:{pod.name}"
+
+    @property
+    def leases(self) -> str:
+        """The directory of host-local's leases of the pods' network."""
+        return os.path.join(DATA_DIR, self.cluster.cni.name)
+
+    def free(self) -> List[IPAddress]:
+        """Addresses of the node's block that nobody holds; not the network's, the gateway's and the broadcast's."""
+        held = set(os.listdir(self.leases))
+        hosts: List[IPAddress] = list(self.block(self.node).hosts())
+        return [ip for ip in hosts[1:] if str(ip) not in held]
 
     # --- what is there ---------------------------------------------------------------------------
 

@@ -64,6 +64,13 @@ def remove(entry: Entry) -> None:
     _flush()
 
 
+def sweep() -> None:
+    """Remove what a death in the middle of ``write`` left."""
+    for name in os.listdir(DIRECTORY):
+        if name.startswith("."):
+            os.unlink(os.path.join(DIRECTORY, name))
+
+
 def _path(entry: Entry) -> str:
     return os.path.join(DIRECTORY, f"{entry['fault']}.json")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -90,11 +91,7 @@ SAME_SEGMENT = Need(
     "segment",
     lambda g: "" if adjacent(g.node, g.peer, g.version) else f"{g.node.name} and {g.peer.name} are not on one segment",
 )
-HOST_NETWORK_POD = _declared(
-    "hostNetwork",
-    lambda g: any(p.host_network for p in g.cluster.pods_of(g.node.name)),
-    "the node has no hostNetwork pod",
-)
+HOST_NETWORK_POD = _declared("hostNetwork", lambda g: bool(g.host_pod), "the node has no hostNetwork pod")
 LAB = Need(
     "lab",
     lambda g: "" if UNDERLAY in g.places.opened() else "the underlay is not podwire's own (node_kind is not netns)",
@@ -121,10 +118,7 @@ BRIDGE_NETFILTER = Need(
         else "this kernel lacks br_netfilter, or has not loaded it"
     ),
 )
-FIRST_NAMESPACE = Need(
-    "machine",
-    lambda g: "" if MACHINE in g.places.opened() else "the machine's own namespace is not to be reached from the node",
-)
+FIRST_NAMESPACE = Need("machine", lambda g: _first_namespace(g))
 CONNTRACK = Need(
     "conntrack",
     lambda _: "" if os.path.exists("/proc/sys/net/netfilter/nf_conntrack_count") else "nf_conntrack is not loaded",
@@ -143,3 +137,11 @@ def _tunnelled(ground: Ground) -> bool:
     return any(
         each.destination == block and (each.device == ground.vtep or each.next_hop in hops) for each in state.routes
     )
+
+
+def _first_namespace(ground: Ground) -> str:
+    """The thresholds of the neighbour table are sysctls of the machine's first network namespace alone."""
+    with contextlib.suppress(FaultError), ground.places[MACHINE].entered():
+        if os.path.exists("/proc/sys/net/ipv4/neigh/default/gc_thresh3"):
+            return ""
+    return "the machine's first network namespace cannot be reached from here"

@@ -52,12 +52,12 @@ def ask(aim: Aim, places: Mapping[str, Namespace]) -> str:
         return fetch(namespace, aim)
     if aim.probe == "burst":
         return burst(namespace, aim.address)
-    from .attach import attach
+    from . import attach
 
-    return attach(aim.block, flannel=aim.probe == "flannel")
+    return attach.attach(aim.block, flannel=aim.probe == "flannel")
 
 
-def settle(aim: Aim, places: Mapping[str, Namespace], wanted: tuple[str, ...], seconds: float = 5.0) -> str:
+def settle(aim: Aim, places: Mapping[str, Namespace], wanted: tuple[str, ...], seconds: float) -> str:
     """Ask until the answer is among ``wanted``, or ``seconds`` are over: neighbours may have to be learnt again."""
     deadline = time.monotonic() + seconds
     while True:

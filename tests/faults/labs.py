@@ -19,8 +19,19 @@ from podwire.kernel import Namespace
 from podwire.lab import enter, netns, registry, sandbox, underlay
 from podwire.state import State
 
-BASE: Dict[str, Any] = {"pods": 2}
-AGENT = {"name": "agent", "hostNetwork": True, "port": 9100}
+#: A lab of each kind that some fault needs: variables of its inventory.
+KINDS: Dict[str, Dict[str, Any]] = {
+    "vxlan": {
+        "pods": [*(f"pod-{letter}" for letter in "abcdef"), {"name": "agent", "node": "node-1", "hostNetwork": True}]
+    },
+    "host-gw": {"backend": {"type": "host-gw"}},
+}
+_NEEDS = {"next_hop_not_adjacent": "host-gw"}
+
+
+def kind_for(name: str) -> str:
+    """The kind of lab that a fault is injected in."""
+    return _NEEDS.get(name, "vxlan")
 
 
 class Lab:
@@ -78,9 +89,8 @@ class Lab:
 
 def make(name: str, hosts: int = 3, **variables: Any) -> Lab:
     """A lab of some nodes under an id of its own."""
-    shared = {**BASE, **variables}
     source = f"/tmp/{name}-{os.urandom(4).hex()}/hosts.yml"
-    return Lab(read({f"node-{number}": shared for number in range(1, hosts + 1)}, source=source))
+    return Lab(read({f"node-{number}": variables for number in range(1, hosts + 1)}, source=source))
 
 
 def _with_places(given: Mapping[str, Namespace], function: Any, *arguments: Any) -> Any:
@@ -100,12 +110,20 @@ def _lacking(places: Places, cluster: Cluster, node: str, addresses: Any, name: 
 
 def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
     blocks = [block for node in cluster.nodes for block in node.pod_cidrs]
-    names = ["node", UNDERLAY, *(f"pod:{name}" for name in sandbox.running())]
-    keys = ("net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter", "net/bridge/bridge-nf-call-iptables")
+    names = ["node", UNDERLAY, *(f"pod:{name}" for name, each in sandbox.running().items() if not each.host_network)]
+    keys = (
+        "net/ipv4/ip_forward",
+        "net/ipv4/conf/all/rp_filter",
+        "net/bridge/bridge-nf-call-iptables",
+        "net/ipv4/conf/cni0/arp_ignore",
+    )
     found: Dict[str, Any] = {name: look(places[name], keys, blocks) for name in names}
     found.update({f"{name} rules": _rules(places[name]) for name in names})
     ports = re.sub(r"(?m)^\d+: (\S+?)@\S+", r"\1", _output(places["node"], "bridge", "-d", "link", "show"))
-    found["ports"] = sorted(re.split(r"\n(?=\S)", ports))
+    found["ports"] = sorted(each.split() for each in re.split(r"\n(?=\S)", ports))
+    entries = _output(places["node"], "bridge", "fdb", "show").splitlines()
+    found["servers"] = sorted(sandbox.running())
+    found["pinned"] = sorted(line for line in entries if "sticky" in line)
     found["policy rules"] = _output(places["node"], "ip", "rule")
     found["qdiscs"] = sorted(line.split(" refcnt")[0] for line in _output(places["node"], "tc", "qdisc").splitlines())
     found["files"] = {

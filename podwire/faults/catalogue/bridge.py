@@ -8,10 +8,10 @@ from ...cluster import Pod
 from ...model import Link, MacAddress, Neighbour, Object, VethPeer
 from .. import needs
 from ..cells import FdbPin, PortFlag
-from ..fault import NODE, Edit, Fault, Nudge, Patch, Put, Symptom
+from ..fault import NODE, Edit, Fault, Nudge, Patch, Put
 from ..ground import Ground
+from .symptoms import FAR, NEAR
 
-_LOST = frozenset({"lost", "unreachable"})
 _FORGET = ("ip", "neigh", "flush", "dev", "eth0")
 _BAD_MAC = MacAddress.parse("02:00:00:00:de:ad")
 
@@ -100,75 +100,67 @@ def _same_mac(ground: Ground) -> List[Edit]:
     return [Patch(place, (device,), (device._replace(mac=_mac(ground, ground.sibling)),))]
 
 
-def _far(_: Ground) -> Symptom:
-    return Symptom("echo", "pod", "peer", _LOST)
-
-
-def _near(_: Ground) -> Symptom:
-    return Symptom("echo", "pod", "sibling", _LOST)
-
-
-_FAR = (needs.BRIDGE, needs.PEER, needs.POD)
-_NEAR = (needs.BRIDGE, needs.SIBLING)
+_ACROSS = (needs.BRIDGE, needs.PEER, needs.POD)
+_WITHIN = (needs.BRIDGE, needs.SIBLING)
 _BOTH = ("pod", "peer")
 FAULTS = (
     Fault(
         "port_without_master", 15, "bridge", "a pod's veth is no port of the bridge",
-        "ip link set veth0 nomaster", _no_master, _far, needs=_FAR, parameters=_BOTH,
+        "ip link set veth0 nomaster", _no_master, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "port_down", 16, "bridge", "the node's end of a pod's veth pair is down",
-        "ip link set veth0 down", _port_down, _far, needs=_FAR, parameters=_BOTH,
+        "ip link set veth0 down", _port_down, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "veth_deleted", 17, "bridge", "a pod's veth pair is gone",
-        "ip link del veth0", _deleted, _far, needs=_FAR, parameters=_BOTH,
+        "ip link del veth0", _deleted, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "port_disabled", 18, "bridge", "the bridge does not forward on a pod's port",
-        "bridge link set dev veth0 state 0", _disabled, _far, needs=(*_FAR, needs.IP, needs.BRIDGE_TOOL),
+        "bridge link set dev veth0 state 0", _disabled, FAR, needs=(*_ACROSS, needs.IP, needs.BRIDGE_TOOL),
         parameters=_BOTH,
     ),
     Fault(
         "bridge_down", 19, "bridge", "the bridge is down: all pods of the node are cut off",
-        "ip link set cni0 down", _bridge_down, _far, needs=_FAR, parameters=_BOTH,
+        "ip link set cni0 down", _bridge_down, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "bridge_address_lost", 20, "bridge", "the bridge has no address: the pods' gateway is gone",
-        "ip addr flush dev cni0", _no_address, _far, needs=_FAR, parameters=_BOTH,
+        "ip addr flush dev cni0", _no_address, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "ports_isolated", 21, "bridge", "pods of one node cannot talk to each other",
-        "bridge link set dev veth0 isolated on", _isolated, _near, needs=_NEAR, parameters=("pod",),
+        "bridge link set dev veth0 isolated on", _isolated, NEAR, needs=_WITHIN, parameters=("pod",),
     ),
     Fault(
         "fdb_pinned_to_wrong_port", 22, "bridge", "the bridge sends a pod's frames to another pod",
-        "bridge fdb replace 0a:58:0a:f4:00:02 dev veth1 master static sticky", _pinned, _far,
-        needs=(*_FAR, needs.SIBLING, needs.BRIDGE_TOOL), parameters=_BOTH,
+        "bridge fdb replace 0a:58:0a:f4:00:02 dev veth1 master static sticky", _pinned, FAR,
+        needs=(*_ACROSS, needs.SIBLING, needs.BRIDGE_TOOL), parameters=_BOTH,
     ),
     Fault(
         "port_without_learning", 23, "bridge", "a pod's port neither learns nor is flooded: nothing comes back",
-        "bridge link set dev veth0 learning off flood off", _mute_port, _far,
-        needs=(*_FAR, needs.IP, needs.BRIDGE_TOOL), parameters=_BOTH,
+        "bridge link set dev veth0 learning off flood off", _mute_port, FAR,
+        needs=(*_ACROSS, needs.IP, needs.BRIDGE_TOOL), parameters=_BOTH,
     ),
     Fault(
         "pod_routes_lost", 24, "bridge", "a pod has no routes",
-        "ip netns exec pod-a ip route flush table main", _no_routes, _far, needs=(needs.PEER, needs.POD),
+        "ip netns exec pod-a ip route flush table main", _no_routes, FAR, needs=(needs.PEER, needs.POD),
         parameters=_BOTH,
     ),
     Fault(
         "gateway_mac_wrong", 25, "bridge", "a pod sends to its gateway at a MAC address that nobody has",
         "ip netns exec pod-a ip neigh replace 10.244.0.1 lladdr 02:00:00:00:de:ad nud permanent dev eth0",
-        _wrong_gateway, _far, needs=_FAR, parameters=_BOTH,
+        _wrong_gateway, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "arp_ignored", 26, "bridge", "the node does not answer when pods ask for their gateway",
-        "sysctl -w net.ipv4.conf.cni0.arp_ignore=8", _silent, _far, needs=(*_FAR, needs.IPV4, needs.IP),
+        "sysctl -w net.ipv4.conf.cni0.arp_ignore=8", _silent, FAR, needs=(*_ACROSS, needs.IPV4, needs.IP),
         parameters=_BOTH,
     ),
     Fault(
         "duplicate_mac", 27, "bridge", "two pods have one MAC address",
-        "ip netns exec pod-a ip link set eth0 address 0a:58:0a:f4:00:03", _same_mac, _near, needs=_NEAR,
+        "ip netns exec pod-a ip link set eth0 address 0a:58:0a:f4:00:03", _same_mac, NEAR, needs=_WITHIN,
         parameters=("pod",),
     ),
 )  # fmt: skip

@@ -51,6 +51,13 @@ def _version_unsupported(ground: Ground) -> List[Edit]:
     return [_write(path, json.dumps({**json.loads(_text(path)), "cniVersion": "9.9.9"}, indent=2) + "\n")]
 
 
+def _no_version(ground: Ground) -> List[Edit]:
+    path = _lists()[0]
+    data = json.loads(_text(path))
+    del data["cniVersion"]
+    return [_write(path, json.dumps(data, indent=2) + "\n")]
+
+
 def _shadowed(ground: Ground) -> List[Edit]:
     ipam = {"type": "host-local", "subnet": "192.168.222.0/24", "routes": [{"dst": "0.0.0.0/0"}]}
     plugin = {"type": "ptp", "ipMasq": False, "ipam": ipam}
@@ -80,41 +87,46 @@ _NEEDS = (needs.PLUGINS, needs.POD)
 FAULTS = (
     Fault(
         "cni_conf_missing", 1, "cni", "no network configuration list: runtimes say the network is not ready",
-        "mv /etc/cni/net.d/*.conflist /root", _conf_missing, lambda _: _add("failed"), needs=_NEEDS,
+        "mv /etc/cni/net.d/*.conflist /root", _conf_missing, _add("failed"), needs=_NEEDS,
     ),
     Fault(
         "cni_conf_malformed", 2, "cni", "the network configuration list is cut off in the middle",
-        "truncate -s 100 /etc/cni/net.d/10-podwire.conflist", _conf_malformed, lambda _: _add("failed"), needs=_NEEDS,
+        "truncate -s 100 /etc/cni/net.d/10-podwire.conflist", _conf_malformed, _add("failed"), needs=_NEEDS,
     ),
     Fault(
         "cni_binary_missing", 3, "cni", "the plugin that the list names is not installed",
-        "mv /opt/cni/bin/bridge /root", lambda _: [Put(NODE, _main_plugin(), MISSING)], lambda _: _add("failed"),
+        "mv /opt/cni/bin/bridge /root", lambda _: [Put(NODE, _main_plugin(), MISSING)], _add("failed"),
         needs=_NEEDS,
     ),
     Fault(
         "cni_binary_not_executable", 4, "cni", "the plugin is there, and nobody may execute it",
         "chmod -x /opt/cni/bin/bridge", lambda _: [Put(NODE, _main_plugin(), NOT_EXECUTABLE)],
-        lambda _: _add("failed"), needs=_NEEDS,
+        _add("failed"), needs=_NEEDS,
     ),
     Fault(
         "cni_conf_shadowed", 5, "cni", "a leftover list sorts first: new pods join another network",
-        "cp old.conflist /etc/cni/net.d/00-leftover.conflist", _shadowed, lambda _: _add("foreign address"),
+        "cp old.conflist /etc/cni/net.d/00-leftover.conflist", _shadowed, _add("foreign address"),
         needs=(*_NEEDS, needs.IPV4),
     ),
     Fault(
         "subnet_env_missing", 6, "cni", "flannel's lease file is gone: its plugin cannot ADD",
-        "rm /run/flannel/subnet.env", _lease_missing, lambda _: _add("failed", probe="flannel"),
+        "rm /run/flannel/subnet.env", _lease_missing, _add("failed", probe="flannel"),
         needs=(needs.PLUGINS, needs.IPV4),
     ),
     Fault(
         "subnet_env_stale", 6, "cni", "flannel's lease file tells of another node's block",
         "sed -i s/10.244.0.1/10.244.1.1/ /run/flannel/subnet.env", _lease_stale,
-        lambda _: _add("foreign address", probe="flannel"), needs=(needs.PLUGINS, needs.IPV4, needs.PEER),
+        _add("foreign address", probe="flannel"), needs=(needs.PLUGINS, needs.IPV4, needs.PEER),
         parameters=("peer",),
     ),
     Fault(
         "cni_version_unsupported", 7, "cni", "the list asks for a version that no plugin speaks",
         "sed -i 's/\"cniVersion\": .*/\"cniVersion\": \"9.9.9\",/' /etc/cni/net.d/10-podwire.conflist",
-        _version_unsupported, lambda _: _add("failed"), needs=_NEEDS,
+        _version_unsupported, _add("failed"), needs=_NEEDS,
+    ),
+    Fault(
+        "cni_version_missing", 7, "cni", "the list names no version: it counts as 0.1.0, without CHECK, GC and STATUS",
+        "sed -i '/cniVersion/d' /etc/cni/net.d/10-podwire.conflist", _no_version,
+        quiet="ADD works with plugins that still speak 0.1.0; what breaks later is not noticed", needs=_NEEDS,
     ),
 )  # fmt: skip

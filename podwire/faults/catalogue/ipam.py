@@ -7,48 +7,35 @@ from ipaddress import IPv4Interface, ip_interface
 from typing import List
 
 from ...backend.common import SUBNET_ENV
-from ...ipam.store import DATA_DIR
 from ...lab import sandbox
 from ...model import Address, IPAddress
 from .. import needs
 from ..cells import FileText
 from ..fault import NODE, Edit, Fault, Nudge, Patch, Put, Symptom
 from ..ground import Ground
+from .symptoms import FAR
 
 _LEASE_MODE = 0o600
-_LOST = frozenset({"lost", "unreachable"})
-
-
-def _directory(ground: Ground) -> str:
-    return os.path.join(DATA_DIR, ground.cluster.cni.name)
-
-
-def free(ground: Ground) -> List[IPAddress]:
-    """Addresses of the block that nobody holds; not the network's, the gateway's and the broadcast's."""
-    block = ground.block(ground.node)
-    held = set(os.listdir(_directory(ground)))
-    hosts: List[IPAddress] = list(block.hosts())  # type: ignore[arg-type]
-    return [ip for ip in hosts[1:] if str(ip) not in held]
 
 
 def _lease(ground: Ground, ip: IPAddress, content: str) -> Put:
-    return Put(NODE, FileText(os.path.join(_directory(ground), str(ip))), {"text": content, "mode": _LEASE_MODE})
+    return Put(NODE, FileText(os.path.join(ground.leases, str(ip))), {"text": content, "mode": _LEASE_MODE})
 
 
 def _exhausted(ground: Ground) -> List[Edit]:
     """Every address is held by somebody who lives: the pods' own sandboxes, by further interfaces."""
     owners = [each.container_id for each in sandbox.running().values() if not each.host_network]
     return [
-        _lease(ground, ip, f"{owners[number % len(owners)]}\r\nnet{number}") for number, ip in enumerate(free(ground))
+        _lease(ground, ip, f"{owners[number % len(owners)]}\r\nnet{number}") for number, ip in enumerate(ground.free())
     ]
 
 
 def _leak(ground: Ground) -> List[Edit]:
-    return [_lease(ground, free(ground)[-1], f"{'dead' * 16}\r\neth0")]
+    return [_lease(ground, ground.free()[-1], f"{'dead' * 16}\r\neth0")]
 
 
 def _empty(ground: Ground) -> List[Edit]:
-    return [_lease(ground, free(ground)[-1], "")]
+    return [_lease(ground, ground.free()[-1], "")]
 
 
 def _eth0(ground: Ground, place: str) -> Address:
@@ -105,7 +92,7 @@ FAULTS = (
     Fault(
         "ipam_exhausted", 8, "ipam", "every address of the block is reserved, and all owners live",
         "touch /var/lib/cni/networks/podwire/10.244.0.{2..254}", _exhausted,
-        lambda _: Symptom("add", "node", "gateway", frozenset({"failed"})), needs=(*_HOST_LOCAL, needs.PLUGINS),
+        Symptom("add", "node", "gateway", frozenset({"failed"})), needs=(*_HOST_LOCAL, needs.PLUGINS),
     ),
     Fault(
         "ipam_leak", 9, "ipam", "an address is held for a container that is gone",
@@ -120,25 +107,25 @@ FAULTS = (
     Fault(
         "duplicate_ip", 11, "ipam", "a second pod has the address of the first, and answers in its place",
         "ip netns exec pod-d ip addr add 10.244.0.2/24 dev eth0", _duplicate,
-        lambda _: Symptom("fetch", "node", "pod", frozenset({"wrong pod"})),
+        Symptom("fetch", "node", "pod", frozenset({"wrong pod"})),
         needs=(needs.BRIDGE, needs.IPV4, needs.SIBLING, needs.IP), parameters=("pod",),
     ),
     Fault(
         "foreign_range", 12, "ipam", "a pod's address is of no block: answers to it do not find back",
         "ip netns exec pod-a ip addr replace 192.168.77.7/24 dev eth0", _foreign,
-        lambda _: Symptom("echo", "pod", "peer", _LOST), needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
+        FAR, needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
         parameters=("pod", "peer"),
     ),
     Fault(
         "bridge_address_stale", 13, "ipam", "the bridge has the address of an earlier lease",
         "ip addr del 10.244.0.1/24 dev cni0; ip addr add 10.99.1.1/24 dev cni0", _stale,
-        lambda _: Symptom("echo", "pod", "peer", _LOST), needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
+        FAR, needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
         parameters=("pod", "peer"),
     ),
     Fault(
         "duplicate_pod_cidr", 14, "ipam", "two nodes hold one block: the node keeps the peer's packets to itself",
         "ip route del 10.244.1.0/24; ip addr add 10.244.1.1/24 dev cni0", _duplicate_cidr,
-        lambda _: Symptom("echo", "pod", "peer", _LOST), needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
+        FAR, needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
         parameters=("pod", "peer"),
     ),
 )  # fmt: skip

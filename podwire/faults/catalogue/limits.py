@@ -11,7 +11,6 @@ from .. import needs
 from ..fault import GHOST, MACHINE, NODE, Edit, Fault, Patch, Put, Symptom
 from ..ghosts import Ghost
 from ..ground import Ground
-from .ipam import free
 
 _GC = "net/ipv4/neigh/default/gc_thresh{}"
 _COUNT, _MOST = "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max"
@@ -33,17 +32,13 @@ def _orphan(ground: Ground) -> List[Edit]:
     """A sandbox whose name was deleted while a process still lives in it: its address answers, and nobody knows why."""
     ghost = Ghost("orphan", ground.token)
     place, port, block = f"{GHOST}:{ground.token}", f"veth{ground.token}", ground.block(ground.node)
-    ip = free(ground)[-1]
+    ip = ground.free()[-1]
     pair = Link(port, "veth", master=ground.cluster.cni.bridge, peer=VethPeer(place, "eth0"))
     inside = (Link("eth0", "veth"), Address("eth0", ip_interface(f"{ip}/{block.prefixlen}")))
     return [Put(NODE, ghost, True), Patch(NODE, new=(pair,)), Patch(place, new=inside)]
 
 
-def _ghost(ground: Ground) -> Symptom:
-    before = frozenset({"lost", "unreachable"})
-    return Symptom("echo", "node", str(free(ground)[-1]), frozenset({"ok"}), before=before)
-
-
+_ANSWERS = Symptom("echo", "node", "free", frozenset({"ok"}), before=frozenset({"lost", "unreachable"}))
 FAULTS = (
     Fault(
         "neighbour_table_full", 65, "limits", "the machine's neighbour table is full: new neighbours are not learnt",
@@ -61,7 +56,7 @@ FAULTS = (
     ),
     Fault(
         "orphan_namespace", 67, "limits", "a network namespace outlived its name: its address still answers",
-        "ip netns del pod-a    # while a process lives in it", _orphan, _ghost,
+        "ip netns del pod-a    # while a process lives in it", _orphan, _ANSWERS,
         needs=(needs.BRIDGE, needs.IPV4, needs.POD),
     ),
 )  # fmt: skip

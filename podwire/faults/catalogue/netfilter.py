@@ -14,8 +14,8 @@ from ..ghosts import Ghost, PodServer
 from ..ground import Ground
 from .routing import around
 from .rules import chain, table
+from .symptoms import AGENT, FAR
 
-_LOST = frozenset({"lost", "unreachable"})
 POLICIES = "/etc/podwire/networkpolicies"
 
 
@@ -68,65 +68,53 @@ def _overlap(ground: Ground) -> List[Edit]:
 
 def _clash(ground: Ground) -> List[Edit]:
     """The pod's server died, and another process was first to take the port."""
-    pod = next(each for each in ground.cluster.pods_of(ground.node.name) if each.host_network)
+    pod = ground.host_pod
     return [
         Put(NODE, PodServer(pod.name, pod.node, pod.port), None),
         Put(NODE, Ghost("impostor", ground.token, pod.port), True),
     ]
 
 
-def _host_pod(ground: Ground) -> Symptom:
-    pod = next(each for each in ground.cluster.pods_of(ground.node.name) if each.host_network)
-    return Symptom("fetch", "node", pod.name, frozenset({"wrong pod"}))
-
-
-def _far(_: Ground) -> Symptom:
-    return Symptom("echo", "pod", "peer", _LOST)
-
-
-def _agent(_: Ground) -> Symptom:
-    return Symptom("echo", "node", "pod", _LOST)
-
-
-_FAR = (needs.IPV4, needs.PEER, needs.POD, needs.NFT)
+_STOLEN = Symptom("fetch", "node", "host pod", frozenset({"wrong pod"}))
+_ACROSS = (needs.IPV4, needs.PEER, needs.POD, needs.NFT)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
         "forward_dropped", 57, "netfilter", "the node's FORWARD chain drops by policy, as Docker sets it",
         "nft add chain ip docker-like forward '{ type filter hook forward priority 0; policy drop; }'",
-        _forward_drop, _far, needs=_FAR, parameters=_BOTH,
+        _forward_drop, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "pod_snat", 58, "netfilter", "pods reach other pods, but as somebody else: their address is masqueraded",
         "nft add rule ip masq-all postrouting ip saddr 10.244.0.0/24 oifname != cni0 masquerade", _snat,
-        lambda _: Symptom("fetch", "pod", "peer", frozenset({"nat"})), needs=(*_FAR, needs.BRIDGE), parameters=_BOTH,
+        Symptom("fetch", "pod", "peer", frozenset({"nat"})), needs=(*_ACROSS, needs.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "agent_blocked", 59, "netfilter", "the node cannot reach its own pods: probes of its agents fail",
-        "nft add rule inet hostfw-out output oifname cni0 drop", _no_agent, _agent,
+        "nft add rule inet hostfw-out output oifname cni0 drop", _no_agent, AGENT,
         needs=(needs.BRIDGE, needs.POD, needs.NFT), parameters=("pod",),
     ),
     Fault(
         "pod_firewall", 60, "netfilter", "a rule inside a pod drops all that comes",
-        "ip netns exec pod-a nft add rule inet app input iifname eth0 drop", _pod_firewall, _agent,
+        "ip netns exec pod-a nft add rule inet app input iifname eth0 drop", _pod_firewall, AGENT,
         needs=(needs.POD, needs.NFT), parameters=("pod",),
     ),
     Fault(
         "policy_not_enforced", 61, "netfilter", "a policy denies a pod's ingress, and nobody enforces it",
         "kubectl apply -f deny.yml    # with a plugin that knows no policies", _unenforced,
-        lambda _: Symptom("fetch", "node", "pod", frozenset({"ok"})), needs=(needs.POD,), parameters=("pod",),
+        Symptom("fetch", "node", "pod", frozenset({"ok"})), needs=(needs.POD,), parameters=("pod",),
     ),
     Fault(
         "policy_stale", 62, "netfilter", "a deny outlived its policy",
-        "nft add rule ip kube-policies forward ip daddr 10.244.0.2 drop", _stale, _far, needs=_FAR, parameters=_BOTH,
+        "nft add rule ip kube-policies forward ip daddr 10.244.0.2 drop", _stale, FAR, needs=_ACROSS, parameters=_BOTH,
     ),
     Fault(
         "cidr_overlap", 63, "netfilter", "the nodes' network overlaps the pods': a part of the peer's block is 'local'",
-        "ip addr add 10.244.1.126/25 dev eth0", _overlap, _far, needs=(needs.IPV4, needs.PEER, needs.POD),
+        "ip addr add 10.244.1.126/25 dev eth0", _overlap, FAR, needs=(needs.IPV4, needs.PEER, needs.POD),
         parameters=_BOTH,
     ),
     Fault(
         "host_port_clash", 64, "netfilter", "another process has the port of a hostNetwork pod",
-        "kill the pod's server; nc -lk 9100", _clash, _host_pod, needs=(needs.HOST_NETWORK_POD,), parameters=("pod",),
+        "kill the pod's server; nc -lk 9100", _clash, _STOLEN, needs=(needs.HOST_NETWORK_POD,), parameters=("pod",),
     ),
 )  # fmt: skip

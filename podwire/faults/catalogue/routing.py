@@ -8,10 +8,10 @@ from typing import List, Tuple
 from ...model import PROTOCOL_BOOT, IPAddress, IPNetwork, Route
 from .. import needs
 from ..cells import PolicyRule
-from ..fault import NODE, Edit, Fault, Patch, Put, Symptom
+from ..fault import NODE, Edit, Fault, Patch, Put
 from ..ground import Ground
+from .symptoms import FAR
 
-_LOST = frozenset({"lost", "unreachable"})
 _PREFERENCE = 100
 
 
@@ -64,39 +64,35 @@ def _not_adjacent(ground: Ground) -> List[Edit]:
     return [Patch(NODE, ways(ground), (way,))]
 
 
-def _far(_: Ground) -> Symptom:
-    return Symptom("echo", "pod", "peer", _LOST)
-
-
 _NEEDS = (needs.PEER, needs.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
         "route_missing", 28, "routing", "the node has no route to the peer's block",
-        "ip route del 10.244.1.0/24", _missing, _far, needs=_NEEDS, parameters=_BOTH,
+        "ip route del 10.244.1.0/24", _missing, FAR, needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "route_blackhole", 29, "routing", "the route to the peer's block leads nowhere, and says nothing",
-        "ip route replace blackhole 10.244.1.0/24", _blackhole, _far, needs=_NEEDS, parameters=_BOTH,
+        "ip route replace blackhole 10.244.1.0/24", _blackhole, FAR, needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "policy_rule", 30, "routing", "a rule sends a pod's packets to a table that has no way",
-        "ip rule add from 10.244.0.2 unreachable pref 100", _rule, _far, needs=(*_NEEDS, needs.IP, needs.IPV4),
+        "ip rule add from 10.244.0.2 unreachable pref 100", _rule, FAR, needs=(*_NEEDS, needs.IP, needs.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "route_overlapped", 31, "routing", "a more specific route takes a part of the peer's block",
-        "ip route add 10.244.1.0/25 dev cni0", _overlap, _far, needs=(*_NEEDS, needs.BRIDGE, needs.IPV4),
+        "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR, needs=(*_NEEDS, needs.BRIDGE, needs.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "next_hop_dead", 32, "routing", "the route to the peer's block goes by an address that nobody has",
-        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, _far, needs=(*_NEEDS, needs.IPV4),
+        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, needs=(*_NEEDS, needs.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "next_hop_not_adjacent", 52, "underlay", "host-gw's next hop is not on the node's segment",
-        "ip route replace 10.244.1.0/24 via 198.51.100.1 dev eth0 onlink", _not_adjacent, _far,
+        "ip route replace 10.244.1.0/24 via 198.51.100.1 dev eth0 onlink", _not_adjacent, FAR,
         needs=(needs.HOST_GW, *_NEEDS, needs.IPV4), parameters=_BOTH,
     ),
 )  # fmt: skip

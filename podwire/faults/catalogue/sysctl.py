@@ -6,12 +6,11 @@ from typing import List
 
 from ...model import PROTOCOL_BOOT, Route
 from .. import needs
-from ..fault import NODE, Edit, Fault, Patch, Symptom
+from ..fault import NODE, Edit, Fault, Patch
 from ..ground import Ground
 from .routing import ways
 from .rules import chain, table
-
-_LOST = frozenset({"lost", "unreachable"})
+from .symptoms import FAR, NEAR
 
 
 def _set(ground: Ground, key: str, value: str) -> Patch:
@@ -47,31 +46,27 @@ def _bridge_filter(ground: Ground) -> List[Edit]:
     ]
 
 
-def _far(_: Ground) -> Symptom:
-    return Symptom("echo", "pod", "peer", _LOST)
-
-
 _NEEDS = (needs.IPV4, needs.PEER, needs.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
         "ip_forward_off", 53, "sysctl", "the node does not forward", "sysctl -w net.ipv4.ip_forward=0",
-        _no_forwarding, _far, needs=_NEEDS, parameters=_BOTH,
+        _no_forwarding, FAR, needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "device_forwarding_off", 54, "sysctl", "the node does not forward what comes from its pods",
-        "sysctl -w net.ipv4.conf.cni0.forwarding=0", _not_from_bridge, _far, needs=(*_NEEDS, needs.BRIDGE),
+        "sysctl -w net.ipv4.conf.cni0.forwarding=0", _not_from_bridge, FAR, needs=(*_NEEDS, needs.BRIDGE),
         parameters=_BOTH,
     ),
     Fault(
         "rp_filter_strict", 55, "sysctl", "a strict reverse path filter drops what comes back another way",
-        "sysctl -w net.ipv4.conf.all.rp_filter=1; ip route replace 10.244.1.0/24 via 172.30.0.12", _strict, _far,
+        "sysctl -w net.ipv4.conf.all.rp_filter=1; ip route replace 10.244.1.0/24 via 172.30.0.12", _strict, FAR,
         needs=(*_NEEDS, needs.VXLAN, needs.SAME_SEGMENT), parameters=_BOTH,
     ),
     Fault(
         "bridge_netfilter_drop", 56, "sysctl", "frames between pods of one node go through the node's firewall",
         "sysctl -w net.bridge.bridge-nf-call-iptables=1", _bridge_filter,
-        lambda _: Symptom("echo", "pod", "sibling", _LOST),
+        NEAR,
         needs=(needs.IPV4, needs.BRIDGE, needs.SIBLING, needs.BRIDGE_NETFILTER, needs.NFT), parameters=("pod",),
     ),
 )  # fmt: skip

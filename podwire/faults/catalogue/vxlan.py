@@ -8,10 +8,10 @@ from ...model import FdbEntry, Link, MacAddress, Neighbour, Vxlan
 from .. import needs
 from ..fault import NODE, Edit, Fault, Patch, Symptom
 from ..ground import Ground
-from .routing import unused
+from .routing import unused, ways
 from .rules import chain, table
+from .symptoms import FAR, LARGE
 
-_LOST = frozenset({"lost", "unreachable"})
 #: What a VTEP may have been called before its node was rebuilt.
 _OLD_MAC = MacAddress.parse("66:00:00:00:01:d0")
 _ETHERNET_MTU = 1500
@@ -45,6 +45,10 @@ def _fdb_missing(ground: Ground) -> List[Edit]:
 
 def _neighbour_missing(ground: Ground) -> List[Edit]:
     return [Patch(NODE, (_neighbour(ground),))]
+
+
+def _missed(ground: Ground) -> List[Edit]:
+    return [Patch(NODE, (*ways(ground), _neighbour(ground), _entry(ground)))]
 
 
 def _wrong_vtep(ground: Ground) -> List[Edit]:
@@ -102,76 +106,69 @@ def _checksum(ground: Ground) -> List[Edit]:
     return [table("ip", "nic", chain("postrouting", rule, priority=300))]
 
 
-def _far(_: Ground) -> Symptom:
-    return Symptom("echo", "pod", "peer", _LOST)
-
-
-def _whole(_: Ground) -> Symptom:
-    return Symptom("fragments", "pod", "vtep", frozenset({"fragmented"}), _ETHERNET_MTU, _TOO_LARGE)
-
-
-def _large(_: Ground) -> Symptom:
-    return Symptom("fragments", "pod", "vtep", frozenset({"lost", "too big"}), _ETHERNET_MTU, _TOO_LARGE)
-
-
+_FRAGMENTED = Symptom("fragments", "pod", "vtep", frozenset({"fragmented"}), _ETHERNET_MTU, _TOO_LARGE)
 _NEEDS = (needs.PEER, needs.POD, needs.VXLAN)
 _V4 = (*_NEEDS, needs.IPV4)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
         "vxlan_fdb_missing", 33, "vxlan", "the VXLAN device does not know which node has the peer's VTEP",
-        "bridge fdb del 66:… dev flannel.1 dst 172.30.0.12", _fdb_missing, _far, needs=_NEEDS, parameters=_BOTH,
+        "bridge fdb del 66:… dev flannel.1 dst 172.30.0.12", _fdb_missing, FAR, needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "vxlan_neighbour_missing", 34, "vxlan", "the peer's VTEP has no MAC address: ARP asks in vain",
-        "ip neigh del 10.244.1.0 dev flannel.1", _neighbour_missing, _far, needs=_NEEDS, parameters=_BOTH,
+        "ip neigh del 10.244.1.0 dev flannel.1", _neighbour_missing, FAR, needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "vxlan_fdb_wrong_vtep", 35, "vxlan", "packets for the peer go to a third node",
-        "bridge fdb replace 66:… dev flannel.1 dst 172.30.0.13", _wrong_vtep, _far, needs=(*_NEEDS, needs.THIRD),
+        "bridge fdb replace 66:… dev flannel.1 dst 172.30.0.13", _wrong_vtep, FAR, needs=(*_NEEDS, needs.THIRD),
         parameters=_BOTH,
     ),
     Fault(
         "vtep_mac_stale", 36, "vxlan", "the node sends to a MAC address that the peer's VTEP had before it was rebuilt",
-        "ip neigh replace 10.244.1.0 lladdr 66:00:00:00:01:d0 dev flannel.1 nud permanent", _stale_mac, _far,
+        "ip neigh replace 10.244.1.0 lladdr 66:00:00:00:01:d0 dev flannel.1 nud permanent", _stale_mac, FAR,
         needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "vni_mismatch", 37, "vxlan", "the node's VXLAN device has another network identifier than its peers",
-        "ip link add flannel.1 type vxlan id 4242 …", lambda g: _remade(g, vni=4242), _far, needs=_NEEDS,
+        "ip link add flannel.1 type vxlan id 4242 …", lambda g: _remade(g, vni=4242), FAR, needs=_NEEDS,
         parameters=_BOTH,
     ),
     Fault(
         "vxlan_port_mismatch", 38, "vxlan", "the node's VXLAN device has another UDP port than its peers",
         "ip link add flannel.1 type vxlan id 1 dstport 4789 …",
-        lambda g: _remade(g, port=4789 if _settings(g).port != 4789 else 8472), _far, needs=_NEEDS, parameters=_BOTH,
+        lambda g: _remade(g, port=4789 if _settings(g).port != 4789 else 8472), FAR, needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
-        "vtep_down", 39, "vxlan", "the VXLAN device is down", "ip link set flannel.1 down", _down, _far, needs=_V4,
+        "vtep_down", 39, "vxlan", "the VXLAN device is down", "ip link set flannel.1 down", _down, FAR, needs=_V4,
         parameters=_BOTH,
     ),
     Fault(
         "vtep_flapped", 40, "vxlan", "the VXLAN device was down for a moment: routes and neighbours did not come back",
-        "ip link set flannel.1 down; ip link set flannel.1 up", _flapped, _far, needs=_V4, parameters=_BOTH,
+        "ip link set flannel.1 down; ip link set flannel.1 up", _flapped, FAR, needs=_V4, parameters=_BOTH,
     ),
     Fault(
         "vxlan_local_wrong", 41, "vxlan", "the VXLAN device sends from an address that the node does not have",
-        "ip link add flannel.1 type vxlan id 1 local 172.30.255.254 …", lambda g: _remade(g, local=unused(g)), _far,
+        "ip link add flannel.1 type vxlan id 1 local 172.30.255.254 …", lambda g: _remade(g, local=unused(g)), FAR,
         needs=_NEEDS, parameters=_BOTH,
     ),
     Fault(
         "vxlan_mtu_too_big", 42, "vxlan", "the overlay's MTU leaves no room for VXLAN: the underlay fragments",
-        "ip link set flannel.1 mtu 1500", lambda g: _oversized(g, False), _whole, needs=(*_V4, needs.BRIDGE),
+        "ip link set flannel.1 mtu 1500", lambda g: _oversized(g, False), _FRAGMENTED, needs=(*_V4, needs.BRIDGE),
         parameters=_BOTH,
     ),
     Fault(
         "vxlan_mtu_too_big_df", 43, "vxlan", "the same where outer packets may not be fragmented: large ones vanish",
         "ip link add flannel.1 type vxlan id 1 df set …; ip link set flannel.1 mtu 1500",
-        lambda g: _oversized(g, True), _large, needs=(*_V4, needs.BRIDGE), parameters=_BOTH,
+        lambda g: _oversized(g, True), LARGE, needs=(*_V4, needs.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "outer_checksum_bad", 44, "vxlan", "outer UDP checksums are wrong, as of a broken offload",
-        "nft add rule ip nic postrouting udp dport 8472 udp checksum set 0xdead", _checksum, _far,
+        "nft add rule ip nic postrouting udp dport 8472 udp checksum set 0xdead", _checksum, FAR,
         needs=(*_V4, needs.NFT, needs.NIC), parameters=_BOTH,
+    ),
+    Fault(
+        "peer_missed", 71, "vxlan", "the node's agent missed a node that joined: no route, no neighbour, no FDB entry",
+        "systemctl stop flanneld    # while the peer joins", _missed, FAR, needs=_NEEDS, parameters=_BOTH,
     ),
 )  # fmt: skip
