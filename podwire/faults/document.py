@@ -18,8 +18,8 @@ A fault stands on one **node**; `peer` is the other node of those that have one 
 `pod` a pod on the node (default: the first). What is to be undone is on the node's disk (`/var/lib/podwire/faults`)
 before anything is touched, so `./run mend` works after a crash at any moment, also of the controller. A fault is held
 to its word twice: the kernel has to show it, and traffic has to suffer as the last column says; else it is undone, and
-the run fails. Faults that reach every network of the machine need `-e host_wide=true`; on top of other troubles, which hide
-its own symptom, a fault needs `-e blind=true`.
+the run fails. Faults that reach every network of the machine need `-e host_wide=true`; on top of other troubles, which
+hide its own symptom, a fault needs `-e blind=true`.
 
 Columns: the name, and what it takes; the number in the catalogue of faults that this one grew from (68 and above are
 podwire's own); what is wrong; how a person would do it in the default lab; how it shows.

@@ -1,7 +1,7 @@
 """docs/scenarios are true: their commands are run on a copy of their inventory, and have to print what the pages say.
 
-A page's examples are indented blocks. A line that begins with ``$`` is a command, what follows is its output; ``…`` stands for
-anything, on a line or for any number of lines.
+A page's examples are indented blocks. A line that begins with ``$`` is a command, what follows is its output; ``…``
+stands for anything, on a line or for any number of lines.
 """
 
 from __future__ import annotations

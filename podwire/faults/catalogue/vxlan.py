@@ -10,7 +10,7 @@ from ..fault import NODE, Edit, Fault, Patch, Symptom
 from ..ground import Ground
 from .routing import unused, ways
 from .rules import chain, table
-from .symptoms import FAR, LARGE
+from .symptoms import FAR
 
 #: What a VTEP may have been called before its node was rebuilt.
 _OLD_MAC = MacAddress.parse("66:00:00:00:01:d0")
@@ -106,6 +106,7 @@ def _checksum(ground: Ground) -> List[Edit]:
     return [table("ip", "nic", chain("postrouting", rule, priority=300))]
 
 
+_VANISHED = Symptom("fragments", "pod", "vtep", frozenset({"lost", "too big"}), _ETHERNET_MTU, _TOO_LARGE)
 _FRAGMENTED = Symptom("fragments", "pod", "vtep", frozenset({"fragmented"}), _ETHERNET_MTU, _TOO_LARGE)
 _NEEDS = (needs.PEER, needs.POD, needs.VXLAN)
 _V4 = (*_NEEDS, needs.IPV4)
@@ -160,7 +161,7 @@ FAULTS = (
     Fault(
         "vxlan_mtu_too_big_df", 43, "vxlan", "the same where outer packets may not be fragmented: large ones vanish",
         "ip link add flannel.1 type vxlan id 1 df set …; ip link set flannel.1 mtu 1500",
-        lambda g: _oversized(g, True), LARGE, needs=(*_V4, needs.BRIDGE), parameters=_BOTH,
+        lambda g: _oversized(g, True), _VANISHED, needs=(*_V4, needs.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "outer_checksum_bad", 44, "vxlan", "outer UDP checksums are wrong, as of a broken offload",
