@@ -81,10 +81,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 faults:
-  description: The faults that were injected, and what each one's probe said then.
+  description: The faults that were injected, what each one's probe said then, and what a diagnosis has to name.
   returned: when injected
   type: list
-  sample: [{fault: vxlan_fdb_missing, node: node-1, said: lost}]
+  sample: [{fault: vxlan_fdb_missing, said: lost, cause: vxlan_fdb_missing, node: node-1, place: node,
+    wanted: "fdb 66:… dst 172.30.0.12 dev flannel.1 self permanent", found: ""}]
 mended:
   description: The names of the faults that were undone.
   returned: when mended

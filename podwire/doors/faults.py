@@ -66,7 +66,7 @@ def inject(cluster: Cluster, node: str, options: Options, check: bool) -> Answer
             done = engine.inject(named(each.fault), ground, host_wide=each.host_wide, blind=blind, check=check)
         told += [f"{each.fault}: {named(each.fault).title}", *(f"  {line}" for line in done.lines)]
         told += [f"  the probe says {done.said!r}" + (f": {done.detail}" if done.detail else "")] if done.said else []
-        expects.append({"fault": each.fault, "node": node, "said": done.said})
+        expects.append({"fault": each.fault, "said": done.said, **(done.expects._asdict() if done.expects else {})})
     return {**differs(told, f"faults of {node}"), "faults": expects}
 
 
@@ -133,6 +133,7 @@ def at_home(parameters: Mapping[str, Any], check: bool) -> Answer:
     functions = {"present": inject, "absent": mend, "listed": lacking}
     faults = [DeclaredFault(**each) for each in parameters.get("faults") or ()]
     with Namespace.current(MACHINE) as machine:
-        options = {**parameters, "faults": faults, "places": {MACHINE: machine}}
+        addresses = parameters.get("addresses") or {}
+        options = {**parameters, "addresses": addresses, "faults": faults, "places": {MACHINE: machine}}
         cluster = load(parameters["intent"])
         return answer(functions[parameters["state"]], cluster, parameters["node"], options, check)

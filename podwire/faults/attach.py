@@ -21,11 +21,12 @@ from ..lab.conflist import CONF_DIR
 PLUGIN_DIR = "/opt/cni/bin"
 _TIMEOUT = 30.0
 _PROBE = "podwire-probe-"
-#: A list that asks flannel for what its subnet.env says, with its delegate on a network of its own.
+#: A list that asks flannel for what its subnet.env says. Its delegate gives an address and touches no device: the same
+#: address is some pod's.
 _FLANNEL = {
     "cniVersion": "1.0.0",
     "name": "probe-flannel",
-    "plugins": [{"type": "flannel", "delegate": {"type": "ptp", "ipMasq": False}}],
+    "plugins": [{"type": "flannel", "delegate": {"type": "host-local"}}],
 }
 #: What the last failed ADD said, for people.
 said: List[str] = []
@@ -59,6 +60,10 @@ def sweep() -> None:
     """Release what probes hold that died on the way. Their devices went with their namespaces."""
     for name in _networks():
         if os.path.dirname(name):
+            continue
+        with Store(DATA_DIR, name, read_only=True) as store:
+            stale = any(claim.container_id.startswith(_PROBE) for claim in store.leases().values())
+        if not stale:
             continue
         with Store(DATA_DIR, name) as store:
             for ip, claim in store.leases().items():

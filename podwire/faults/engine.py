@@ -21,7 +21,7 @@ from ..plan import Operation, plan
 from ..state import State
 from . import attach, cells, journal, probes
 from .codec import state_from_json, state_to_json
-from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
+from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Expected, Fault, Nudge, Patch, Put, Symptom, expected, lines
 from .ground import Ground, Places, look
 from .needs import unmet
 from .patch import missing, patched
@@ -35,11 +35,13 @@ _WELL_S, _SHOW_S, _HEAL_S = 1.5, 3.0, 10.0
 
 class Done(NamedTuple):
     """What was done, or in check mode would be: one line an object. ``said``: what the probe answers
-    now, ``detail``: what it heard, where it heard more than that."""
+    now, ``detail``: what it heard, where it heard more than that. ``expects``: what a diagnosis
+    has to name."""
 
     lines: Tuple[str, ...]
     said: str = ""
     detail: str = ""
+    expects: Optional[Expected] = None
 
 
 def refuse(fault: Fault, ground: Ground, *, host_wide: bool) -> str:
@@ -67,7 +69,7 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
         edits = list(fault.edits(ground))
         told = tuple(lines(edits))
         if check:
-            return Done(told)
+            return Done(told, expects=expected(fault, ground.node.name, edits))
         aim = _aim(fault.symptom, ground) if fault.symptom else None
         if aim and not _is_well(fault, ground, aim, blind=blind or bool(standing)):
             aim = None
@@ -82,7 +84,8 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
         except BaseException:
             _mend(entry, ground.places)
             raise
-    return Done(told, said, "; ".join(attach.said) if said == "failed" else "")
+    detail = "; ".join(attach.said) if said == "failed" else ""
+    return Done(told, said, detail, expected(fault, ground.node.name, edits))
 
 
 def _is_well(fault: Fault, ground: Ground, aim: Aim, *, blind: bool) -> bool:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, NamedTuple, Tuple
 
 from ..cluster import Pod
+from ..errors import LabError
 from ..kernel.namespace import CLONE_NEWNET, unshare
 from ..lab import sandbox, spawn
 from ..lab.process import Process, kill
@@ -55,7 +56,7 @@ class Ghost(NamedTuple):
 
     def _found(self) -> Iterator[Process]:
         for name in filter(str.isdigit, os.listdir("/proc")):
-            with suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+            with suppress(OSError, LabError), open(f"/proc/{name}/cmdline", "rb") as file:
                 if file.read().endswith(f"\0{self._label}\0".encode()):
                     yield Process.of(int(name))
 

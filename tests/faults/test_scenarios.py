@@ -22,7 +22,7 @@ from ..e2e.playbooks import COMMAND, ROOT, environment
 
 PAGES = sorted((ROOT / "docs" / "scenarios").glob("*/README.md"))
 #: The default run follows these; the others are followed with ``-m drill``.
-SAMPLE = {"conflist-version", "missed-node"}
+SAMPLE = {"missed-node"}
 _PLAYBOOK = " ".join(map(str, COMMAND))
 _PODWIRE = f'{sys.executable} -c "import sys; from podwire.cli import main; sys.exit(main())"'
 
