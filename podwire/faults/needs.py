@@ -38,7 +38,13 @@ def unmet(needs: tuple[Need, ...], ground: Ground) -> str:
 
 
 def _declared(name: str, holds: Callable[[Ground], bool], lacking: str) -> Need:
-    return Need(name, lambda ground: "" if holds(ground) else lacking)
+    def look(ground: Ground) -> str:
+        try:
+            return "" if holds(ground) else lacking
+        except FaultError:  # nothing to choose from
+            return lacking
+
+    return Need(name, look)
 
 
 def _tool(name: str, package: str) -> Need:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.cluster import DeclaredFault
+from podwire.doors.faults import asked, asked_of
 from podwire.errors import FaultError, IntentError
 from podwire.faults import cells
 from podwire.faults.catalogue import CATALOGUE, named
@@ -205,3 +206,39 @@ def test_what_is_wrong_with_a_declared_fault_is_said(faults: Any, problem: str) 
     with pytest.raises(IntentError) as raised:
         declared(faults)
     assert problem in str(raised.value)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+HOSTS = ["node-1", "node-2"]
+
+
+def test_what_the_command_line_asks_for() -> None:
+    cluster = declared([{"fault": "route_missing", "node": "node-2"}])
+    assert asked(cluster, {}, HOSTS) == list(cluster.faults)
+    assert asked(cluster, {}, ["node-1"]) == []
+    options = {"fault": "vni_mismatch", "node": "node-1", "peer": "node-2", "pod": "node-1-pod-1", "host_wide": True}
+    assert asked(cluster, options, HOSTS) == [DeclaredFault(*list(options.values())[:4], host_wide=True)]
+    assert asked_of("node-2", cluster, options) == asked_of("node-2", cluster, {"fault": "none"}) == []
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        ({}, "no fault is named, and the inventory declares none"),
+        ({"fault": "vni_mismatch"}, "none is named (name one of node-1, node-2: -e node=…)"),
+        ({"fault": "vni_mismatch", "node": "node-9"}, "node 'node-9' is not declared"),
+        ({"fault": "vni_mismatch", "node": "node-1", "peer": "node-1"}, "peer node-1 is the node itself"),
+        ({"fault": "vni_mismatch", "node": "node-1", "pod": "node-2-pod-1"}, "runs on node-2, not on node-1"),
+        ({"fault": "vni_mismatch", "node": "node-1", "pod": "x"}, "pod 'x' is not declared"),
+    ],
+)
+def test_what_is_wrong_with_the_command_line_is_said(options: Dict[str, Any], problem: str) -> None:
+    with pytest.raises(FaultError) as raised:
+        asked(declared(None), options, HOSTS)
+    assert problem in str(raised.value)
+
+
+def test_a_node_that_the_run_leaves_out_is_said() -> None:
+    with pytest.raises(FaultError, match="node-1 is none of the run's hosts"):
+        asked(declared(None), {"fault": "vni_mismatch", "node": "node-1"}, ["node-2"])
