@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -12,7 +13,7 @@ from podwire.doors import node as stages
 from podwire.doors.controller import plugins
 from podwire.faults import engine
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.fault import UNDERLAY
+from podwire.faults.fault import MACHINE, UNDERLAY
 from podwire.faults.ground import Ground, Places, look
 from podwire.inventory import read
 from podwire.kernel import Namespace
@@ -62,9 +63,12 @@ class Lab:
         return enter.call(self.pid(node), function, *arguments)
 
     def within(self, node: str, function: Any, *arguments: Any) -> Any:
-        """A function inside a node that gets the node's places first, with the switch among them."""
-        with Namespace.open(f"/proc/{self.pid(underlay.SWITCH)}/ns/net", UNDERLAY) as switch:
-            return self.call(node, _with_places, {UNDERLAY: switch}, function, *arguments)
+        """A function inside a node that gets the node's places first, with the switch and the machine among
+        them."""
+        with ExitStack() as stack:
+            paths = {UNDERLAY: f"/proc/{self.pid(underlay.SWITCH)}/ns/net", MACHINE: "/proc/self/ns/net"}
+            given = {place: stack.enter_context(Namespace.open(path, place)) for place, path in paths.items()}
+            return self.call(node, _with_places, given, function, *arguments)
 
     def inject(self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None) -> engine.Done:
         """Break a node."""
