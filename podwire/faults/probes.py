@@ -11,11 +11,14 @@ import os
 import select
 import socket
 import time
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional
 
 from ..errors import FaultError
 from ..kernel import Namespace
 from ..prove import wire
+
+if TYPE_CHECKING:
+    from .places import Places
 
 #: Echoes of a probe, seconds between two, and seconds after the last one.
 _ECHOES, _PAUSE, _PATIENCE = 3, 0.05, 0.3
@@ -39,7 +42,7 @@ class Aim(NamedTuple):
     block: str = ""
 
 
-def ask(aim: Aim, places: Mapping[str, Namespace]) -> str:
+def ask(aim: Aim, places: Places) -> str:
     """Run a probe once; its word."""
     namespace = places[aim.place]
     if aim.probe == "echo":
@@ -57,7 +60,7 @@ def ask(aim: Aim, places: Mapping[str, Namespace]) -> str:
     return attach.attach(aim.block, flannel=aim.probe == "flannel")
 
 
-def settle(aim: Aim, places: Mapping[str, Namespace], wanted: tuple[str, ...], seconds: float) -> str:
+def settle(aim: Aim, places: Places, wanted: tuple[str, ...], seconds: float) -> str:
     """Ask until the answer is among ``wanted``, or ``seconds`` are over: neighbours may have to be learnt again."""
     deadline = time.monotonic() + seconds
     while True:

@@ -11,10 +11,11 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from podwire.cluster import Cluster
 from podwire.doors import node as stages
 from podwire.doors.controller import plugins
-from podwire.faults import engine
+from podwire.faults import engine, undo
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.fault import MACHINE, UNDERLAY
-from podwire.faults.ground import Ground, Places, look
+from podwire.faults.ground import Ground
+from podwire.faults.places import Places, look
 from podwire.inventory import read
 from podwire.kernel import Namespace
 from podwire.lab import enter, netns, registry, sandbox, underlay
@@ -70,13 +71,13 @@ class Lab:
             given = {place: stack.enter_context(Namespace.open(path, place)) for place, path in paths.items()}
             return self.call(node, _with_places, given, function, *arguments)
 
-    def inject(self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None) -> engine.Done:
+    def inject(self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None) -> undo.Done:
         """Break a node."""
         return self.within(node, _inject, self.cluster, node, self.addresses, name, peer, pod)  # type: ignore[no-any-return]
 
-    def mend(self, node: str, *names: str) -> List[Tuple[str, engine.Done]]:
+    def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
         """Mend a node."""
-        return self.within(node, engine.mend, names)  # type: ignore[no-any-return]
+        return self.within(node, undo.mend, names)  # type: ignore[no-any-return]
 
     def lacking(self, name: str, node: str) -> str:
         """Why a fault cannot be injected."""
@@ -104,7 +105,7 @@ def _with_places(given: Mapping[str, Namespace], function: Any, *arguments: Any)
 
 def _inject(
     places: Places, cluster: Cluster, node: str, addresses: Any, name: str, peer: Optional[str], pod: Optional[str]
-) -> engine.Done:
+) -> undo.Done:
     return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod))
 
 

@@ -12,10 +12,11 @@ from typing import Any, Iterator, List
 import pytest
 
 from podwire.errors import FaultError
-from podwire.faults import engine, journal
+from podwire.faults import engine, journal, undo
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.fault import MACHINE, Patch
-from podwire.faults.ground import Ground, Places
+from podwire.faults.ground import Ground
+from podwire.faults.places import Places
 
 from ..death import Death
 from ..kernel.labs import wait_until
@@ -80,7 +81,7 @@ def test_death_while_mending(lab: Lab, healthy: Any) -> None:
         if child == 0:
             sys.settrace(Death(at))
             try:
-                engine.mend(places)
+                undo.mend(places)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -191,7 +192,7 @@ def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy:
         right = ground.sysctl(key, MACHINE)
         return [Patch(MACHINE, (right,), (right._replace(value=str(int(right.value) - 1)),))]
 
-    def inject(places: Places) -> engine.Done:
+    def inject(places: Places) -> undo.Done:
         fault = replace(CATALOGUE["neighbour_table_full"], edits=less)
         return engine.inject(fault, Ground(lab.cluster, NODE, lab.addresses, places), host_wide=True)
 
