@@ -108,6 +108,7 @@ def _aim(symptom: Symptom, ground: Ground) -> Aim:
         pod.name if pod else "",
         str(ground.ip(ground.pod)) if symptom.source == "pod" else "",
         str(ground.block(ground.node)),
+        ground.plugin_dirs,
     )
 
 

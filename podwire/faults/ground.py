@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_address
-from typing import Dict, FrozenSet, List, Mapping, Optional, Set
+from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from ..cluster import Cluster, Node, Pod, vxlan_device
 from ..errors import FaultError
@@ -13,6 +13,7 @@ from ..kernel.netlink import attributes
 from ..kernel.rtnl import RTM_GETLINK, index_request, link_request, read_link_name
 from ..model import IPAddress, IPNetwork, Link, Sysctl
 from ..state import State
+from .attach import PLUGIN_DIR
 from .fault import MACHINE, NODE
 from .places import Places, look
 
@@ -145,6 +146,11 @@ class Ground:
     def leases(self) -> str:
         """The directory of host-local's leases of the pods' network."""
         return os.path.join(DATA_DIR, self.cluster.cni.name)
+
+    @property
+    def plugin_dirs(self) -> Tuple[str, ...]:
+        """Where a runtime looks for plugins on the node."""
+        return self.cluster.cni.plugin_dirs or (PLUGIN_DIR,)
 
     def free(self) -> List[IPAddress]:
         """Addresses of the node's block that nobody holds; not the network's, the gateway's and the broadcast's."""

@@ -28,7 +28,8 @@ _BURST, _BURST_BYTES, _BURST_S = 100, 1200, 0.3
 
 class Aim(NamedTuple):
     """A probe that knows where it goes. ``pod``: who must answer, ``client``: which address it may see; ``size``: bytes
-    of the IP packet. ``before`` and ``after``: what the probe says without and with the fault."""
+    of the IP packet; ``block`` and ``plugin_dirs`` are ADD's. ``before`` and ``after``: what the probe says without and
+    with the fault."""
 
     probe: str
     place: str
@@ -40,6 +41,7 @@ class Aim(NamedTuple):
     pod: str = ""
     client: str = ""
     block: str = ""
+    plugin_dirs: tuple[str, ...] = ()
 
 
 def ask(aim: Aim, places: Places) -> str:
@@ -57,7 +59,7 @@ def ask(aim: Aim, places: Places) -> str:
         return burst(namespace, aim.address)
     from . import attach
 
-    return attach.attach(aim.block, flannel=aim.probe == "flannel")
+    return attach.attach(aim.block, aim.plugin_dirs, flannel=aim.probe == "flannel")
 
 
 def settle(aim: Aim, places: Places, wanted: tuple[str, ...], seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from typing import Dict, List
 
 from podwire.errors import PodwireError
@@ -28,25 +29,26 @@ def main() -> int:
         parser.error(f"no such fault: {', '.join(unknown)}")
     labs: Dict[str, Lab] = {}
     print(f"{'FAULT':27}{'SAYS':18}{'INJECT':>8}{'MEND':>8}  RESULT", flush=True)
-    wrong = 0
+    went: Counter[str] = Counter()
     try:
         for name in names:
             kind = kind_for(name)
             if kind not in labs:
                 labs[kind] = make(f"drill-{kind}", **KINDS[kind])
-            wrong += not _one(name, labs[kind])
+            went[_one(name, labs[kind])] += 1
     finally:
         for lab in labs.values():
             lab.close()
-    print(f"{len(names)} faults, {wrong} went wrong")
-    return 1 if wrong else 0
+    print(f"{went['well']} injected and mended, {went['absent']} not to be had here, {went['wrong']} went wrong")
+    return 1 if went["wrong"] else 0
 
 
-def _one(name: str, lab: Lab) -> bool:
+def _one(name: str, lab: Lab) -> str:
+    """``well``, ``absent`` or ``wrong``."""
     lacking = lab.lacking(name, NODE)
     if lacking:
         print(f"{name:27}{'':18}{'':>8}{'':>8}  not here: {lacking}", flush=True)
-        return True
+        return "absent"
     healthy = lab.states(NODE)
     said, times = "", [time.monotonic()]
     try:
@@ -60,7 +62,7 @@ def _one(name: str, lab: Lab) -> bool:
         lab.mend(NODE)
     spent = [f"{after - before:7.2f}s" for before, after in zip(times, times[1:])] + [""] * (3 - len(times))
     print(f"{name:27}{said:18}{spent[0]:>8}{spent[1]:>8}  {'; '.join(left) or 'ok'}", flush=True)
-    return not left
+    return "wrong" if left else "well"
 
 
 if __name__ == "__main__":
