@@ -95,7 +95,7 @@ def _aim(symptom: Symptom, ground: Ground) -> Aim:
     addresses: Dict[str, Callable[[], IPAddress]] = {
         "vtep": lambda: ground.block(ground.peer)[0],
         "gateway": lambda: ground.block(ground.node)[1],
-        "free": lambda: ground.free()[-1],
+        "free": lambda: ground.free()[0],
     }
     return Aim(
         symptom.probe,

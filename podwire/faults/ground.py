@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_address
+from itertools import islice
 from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from ..cluster import Cluster, Node, Pod, vxlan_device
@@ -152,11 +153,13 @@ class Ground:
         """Where a runtime looks for plugins on the node."""
         return self.cluster.cni.plugin_dirs or (PLUGIN_DIR,)
 
-    def free(self) -> List[IPAddress]:
-        """Addresses of the node's block that nobody holds; not the network's, the gateway's and the broadcast's."""
+    def free(self, most: int = 1) -> List[IPAddress]:
+        """Addresses of the node's block that nobody holds, from its end; not the network's, the gateway's and the
+        broadcast's. A block of IPv6 has too many to list them all."""
         held = set(os.listdir(self.leases))
-        hosts: List[IPAddress] = list(self.block(self.node).hosts())
-        return [ip for ip in hosts[1:] if str(ip) not in held]
+        block = self.block(self.node)
+        candidates = (block[number] for number in range(block.num_addresses - 2, 1, -1))
+        return list(islice((ip for ip in candidates if str(ip) not in held), most))
 
     # --- what is there ---------------------------------------------------------------------------
 

@@ -101,6 +101,11 @@ LAB = Need(
     lambda g: "" if UNDERLAY in g.places.opened() else "the underlay is not podwire's own (node_kind is not netns)",
 )
 PLUGINS = _declared("plugins", lambda g: any(map(os.path.isdir, g.plugin_dirs)), "no directory has CNI plugins")
+#: Addresses of the largest block that can be filled, a file each.
+FULL = 4096
+SMALL_BLOCK = _declared(
+    "block", lambda g: g.block(g.node).num_addresses <= FULL, f"the block has more than {FULL} addresses"
+)
 IP = _tool("ip", "iproute2")
 BRIDGE_TOOL = _tool("bridge", "iproute2")
 NFT = _tool("nft", "nftables")
