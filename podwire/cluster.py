@@ -141,6 +141,17 @@ class Check:
 
 
 @dataclass(frozen=True)
+class DeclaredFault:
+    """A fault that the inventory asks for, for a drill (podwire/faults). "" is left to the catalogue's own choice."""
+
+    fault: str
+    node: str
+    peer: str = ""
+    pod: str = ""
+    host_wide: bool = False
+
+
+@dataclass(frozen=True)
 class Cluster:
     """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py).
 
@@ -159,6 +170,7 @@ class Cluster:
     underlay: Underlay = Underlay()
     checks: tuple[Check, ...] = ()
     discovered: bool = False
+    faults: tuple[DeclaredFault, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

@@ -12,6 +12,7 @@
     ├── IpamError                an address could not be reserved or released
     │   └── ExhaustedError       every address of the ranges is reserved
     ├── ProofError               a probe could not be run (a failed guarantee is a result, not an error)
+    ├── FaultError               a fault could not be injected or mended
     ├── ReportError              a report could not be read or written
     └── CniError                 a CNI error result: code, msg, details
 
@@ -106,6 +107,10 @@ class ExhaustedError(IpamError):
 
 class ProofError(PodwireError):
     """A probe could not be run."""
+
+
+class FaultError(PodwireError):
+    """A fault could not be injected, or not be mended."""
 
 
 class ReportError(PodwireError):

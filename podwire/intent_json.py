@@ -10,7 +10,19 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from socket import AF_INET, inet_pton
 from typing import Any, Dict, Iterable, List, Tuple
 
-from .cluster import BackendSettings, Check, Cluster, CniSettings, Node, Pod, Port, Router, Segment, Underlay
+from .cluster import (
+    BackendSettings,
+    Check,
+    Cluster,
+    CniSettings,
+    DeclaredFault,
+    Node,
+    Pod,
+    Port,
+    Router,
+    Segment,
+    Underlay,
+)
 from .errors import IntentError
 from .model import IPAddress, IPInterface, IPNetwork
 
@@ -19,7 +31,9 @@ VERSION = 1
 
 def cluster_to_json(cluster: Cluster) -> Dict[str, Any]:
     """A cluster as plain JSON values."""
+    faults = {"faults": [list(vars(each).values()) for each in cluster.faults]} if cluster.faults else {}
     return {
+        **faults,
         "version": VERSION,
         "id": cluster.id,
         "cluster_cidrs": _strings(cluster.cluster_cidrs),
@@ -66,6 +80,7 @@ def _cluster(data: Dict[str, Any]) -> Cluster:
         ),
         checks=tuple([Check(**each) for each in data["checks"]]),
         discovered=data["discovered"],
+        faults=tuple(DeclaredFault(*each) for each in data.get("faults", ())),
     )
 
 

@@ -51,13 +51,18 @@ class MacAddress(bytes):
 
 
 class Vxlan(NamedTuple):
-    """The part of a VXLAN device that cannot be changed once it exists (drivers/net/vxlan)."""
+    """The part of a VXLAN device that cannot be changed once it exists (drivers/net/vxlan).
+
+    ``device`` is "" for one that follows the routes, whose MTU then nothing bounds; with ``df`` the outer
+    packets must not be fragmented.
+    """
 
     vni: int
     port: int
     local: IPAddress
     device: str
     learning: bool = False
+    df: bool = False
 
 
 class VethPeer(NamedTuple):
@@ -97,8 +102,9 @@ class Link(NamedTuple):
         words = [f"link {self.name} {self.kind}".rstrip()]
         if self.vxlan:
             v = self.vxlan
-            words.append(f"vni {v.vni} port {v.port} local {v.local} dev {v.device}")
+            words.append(f"vni {v.vni} port {v.port} local {v.local}" + (f" dev {v.device}" if v.device else ""))
             words.append("learning" if v.learning else "nolearning")
+            words += ["df set"] if v.df else []
         if self.peer:
             words.append(f"peer {self.peer.name} in {self.peer.namespace}")
         for key in ("mtu", "mac", "master"):

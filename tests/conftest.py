@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kind = item.path.relative_to(ROOT).parts[1]
         if kind != "unit" and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root: sudo ./run test"))
-        elif kind in ("kernel", "cni") and missing:
+        elif kind in ("kernel", "cni", "faults") and missing:
             item.add_marker(
                 pytest.mark.skip(reason=f"needs tools to compare with: apt-get install {' '.join(missing)}")
             )

@@ -8,11 +8,13 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.cluster_id import inventory_source
 from podwire.doors import answer, controller
+from podwire.inventory.names import COMMAND_VARIABLES
 
 #: Variables that Ansible itself puts on each host.
 MAGIC = {
@@ -28,7 +30,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         names = list(variables["groups"]["all"])
         hosts = {str(name): variables["hostvars"][name] for name in names}
         source = inventory_source(variables["ansible_inventory_sources"])
-        wanted = {host: {key: values[key] for key in values if ours(key)} for host, values in hosts.items()}
+        # What break.yml is told on the command line is on every host then, and no part of the inventory.
+        commanded = set(COMMAND_VARIABLES) & set(load_extra_vars(self._loader))
+        wanted = {
+            host: {key: values[key] for key in values if ours(key) and key not in commanded}
+            for host, values in hosts.items()
+        }
         lists: Set[str] = set()
         told = {host: (values.get("ansible_facts") or {}).get("podwire") for host, values in hosts.items()}
         return answer(

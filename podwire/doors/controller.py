@@ -45,7 +45,7 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts)
+    cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts, faults=_fault_names(hosts))
     if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
@@ -204,6 +204,15 @@ def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     """What ``keep`` stored, by node; nodes that told nothing are missing."""
     found = {node.name: _load(os.path.join(results, kind, f"{node.name}.json")) for node in cluster.nodes}
     return {node: told for node, told in found.items() if told is not None}
+
+
+def _fault_names(hosts: Mapping[str, Mapping[str, Any]]) -> Optional[List[str]]:
+    """The catalogue's names, where any fault is declared."""
+    if all(variables.get("faults") is None for variables in hosts.values()):
+        return None
+    from ..faults.catalogue import CATALOGUE
+
+    return list(CATALOGUE)
 
 
 def _given(record: Optional[Record]) -> List[str]:

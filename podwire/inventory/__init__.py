@@ -1,13 +1,13 @@
 """Read an inventory: variables per host in, a valid Cluster out, or every problem at once.
 
 docs/INVENTORY.md describes the variables. One file here reads one part of them: ``settings`` (the
-cluster), ``underlay``, ``nodes`` (one host), ``pods``, ``own_checks``; ``addressing`` and ``podwire.lease`` give what
-is not declared; ``checks`` combines. ``field`` reads single values and collects problems.
+cluster), ``underlay``, ``nodes`` (one host), ``pods``, ``own_checks``, ``faults``; ``addressing`` and ``podwire.lease``
+give what is not declared; ``checks`` combines. ``field`` reads single values and collects problems.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, Node, Port, Router, Underlay
 from ..cluster_id import cluster_id
@@ -16,6 +16,7 @@ from ..lease import Record, lease, record_of
 from ..model import IPNetwork
 from .addressing import place
 from .checks import check
+from .faults import read_faults
 from .field import ALL, Field, Problems
 from .nodes import Known, NodeIntent, read_node
 from .own_checks import read_checks
@@ -32,6 +33,7 @@ def read(
     record: Optional[Record] = None,
     origins: Optional[Mapping[Tuple[str, str], str]] = None,
     facts: Optional[Mapping[str, Mapping[str, Any]]] = None,
+    faults: Optional[Collection[str]] = None,
 ) -> Cluster:
     """Make a Cluster out of the hosts' variables.
 
@@ -40,6 +42,7 @@ def read(
     record:  what an earlier run gave; see ``record_of``.
     origins: where a host's variable is written, for messages: (host, variable) -> "file:line".
     facts:   what SSH nodes said of themselves (doors/facts.py), by host; others keep what was found before.
+    faults:  the names that there are (podwire.faults stands above); None: any.
 
     Raises IntentError with all problems.
     """
@@ -74,6 +77,7 @@ def read(
         underlay=_underlay(settings, routers, intents),
         checks=read_checks(settings.checks, pods, nodes, known=not discovered),
         discovered=discovered,
+        faults=read_faults(fields.get("faults"), nodes, pods, faults),
     )
     check(cluster, intents, fields, problems)
     found = list(problems)

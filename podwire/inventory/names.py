@@ -17,7 +17,10 @@ CLUSTER_VARIABLES = (
     "pods",
     "underlay",
     "checks",
+    "faults",
 )
+#: What break.yml and mend.yml take from the command line; nobody's inventory has them.
+COMMAND_VARIABLES = ("fault", "node", "peer", "pod", "host_wide", "blind")
 #: Variables that describe one host.
 NODE_VARIABLES = (
     "node_kind",

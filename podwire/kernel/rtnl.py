@@ -121,10 +121,11 @@ def _link_data(link: Link, index: Index, namespaces: Mapping[str, int]) -> bytes
         local = attribute(4 if settings.local.version == 4 else 17, settings.local.packed)
         return (
             _u32(1, settings.vni)
-            + _u32(3, index(settings.device))
+            + (_u32(3, index(settings.device)) if settings.device else b"")
             + local
             + attribute(7, bytes([settings.learning]))
             + attribute(15, settings.port.to_bytes(2, "big"))
+            + (attribute(29, b"\1") if settings.df else b"")
         )
     return b""
 
@@ -436,6 +437,7 @@ def _read_vxlan(data: Mapping[int, bytes], names: Mapping[int, str]) -> Vxlan:
         local=_ip(local),
         device=names.get(parent, ""),
         learning=bool(data.get(7, b"\1")[0]),
+        df=data.get(29, b"\0")[0] == 1,  # VXLAN_DF_SET
     )
 
 

@@ -1,0 +1,1 @@
+"""Named faults: one catalogue, injected honestly and undone exactly (docs/FAULTS.md)."""

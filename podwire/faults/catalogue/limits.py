@@ -1,0 +1,62 @@
+"""Limits of the machine, and what outlives its pod."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+from typing import List
+
+from ...kernel.show import read_sysctl
+from ...model import Address, Link, Sysctl, VethPeer
+from .. import needs
+from ..fault import GHOST, MACHINE, NODE, Edit, Fault, Patch, Put, Symptom
+from ..ghosts import Ghost
+from ..ground import Ground
+
+_GC = "net/ipv4/neigh/default/gc_thresh{}"
+_COUNT, _MOST = "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max"
+
+
+def _few_neighbours(ground: Ground) -> List[Edit]:
+    right = tuple(ground.sysctl(_GC.format(number), MACHINE) for number in (3, 2, 1))
+    return [Patch(MACHINE, right, tuple(Sysctl(each.key, "1") for each in right))]
+
+
+def _few_connections(ground: Ground) -> List[Edit]:
+    right = ground.sysctl(_MOST, MACHINE)
+    with ground.places[MACHINE].entered():
+        count = int(read_sysctl(_COUNT))
+    return [Patch(MACHINE, (right,), (right._replace(value=str(max(count, 1))),))]
+
+
+def _orphan(ground: Ground) -> List[Edit]:
+    """A sandbox whose name was deleted while a process still lives in it: its address answers, and nobody knows why."""
+    ghost = Ghost("orphan", ground.token)
+    place, port, block = f"{GHOST}:{ground.token}", f"veth{ground.token}", ground.block(ground.node)
+    ip = ground.free()[0]
+    pair = Link(port, "veth", master=ground.cluster.cni.bridge, peer=VethPeer(place, "eth0"))
+    inside = (Link("eth0", "veth"), Address("eth0", ip_interface(f"{ip}/{block.prefixlen}")))
+    return [Put(NODE, ghost, True), Patch(NODE, new=(pair,)), Patch(place, new=inside)]
+
+
+_ANSWERS = Symptom("echo", "node", "free", frozenset({"ok"}), before=frozenset({"lost", "unreachable"}))
+FAULTS = (
+    Fault(
+        "neighbour_table_full", 65, "limits", "the machine's neighbour table is full: new neighbours are not learnt",
+        "sysctl -w net.ipv4.neigh.default.gc_thresh3=1", _few_neighbours,
+        quiet="it shows when somebody new has to be learnt, anywhere on the machine",
+        needs=(needs.IPV4, needs.FIRST_NAMESPACE),
+        host_wide=True,
+    ),
+    Fault(
+        "conntrack_full", 66, "limits", "the machine's connection table is full: new connections are dropped",
+        "sysctl -w net.netfilter.nf_conntrack_max=1", _few_connections,
+        quiet="it shows where connections are tracked, anywhere on the machine",
+        needs=(needs.CONNTRACK, needs.FIRST_NAMESPACE),
+        host_wide=True,
+    ),
+    Fault(
+        "orphan_namespace", 67, "limits", "a network namespace outlived its name: its address still answers",
+        "ip netns del pod-a    # while a process lives in it", _orphan, _ANSWERS,
+        needs=(needs.BRIDGE, needs.IPV4, needs.POD),
+    ),
+)  # fmt: skip

@@ -1,0 +1,98 @@
+"""The node's routes and rules."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import List, Tuple
+
+from ...model import PROTOCOL_BOOT, IPAddress, IPNetwork, Route
+from .. import needs
+from ..cells import PolicyRule
+from ..fault import NODE, Edit, Fault, Patch, Put
+from ..ground import Ground
+from .symptoms import FAR
+
+_PREFERENCE = 100
+
+
+def ways(ground: Ground) -> Tuple[Route, ...]:
+    """The node's routes to the peer's block."""
+    block = ground.block(ground.peer)
+    return tuple(route for route in ground.state().routes if route.destination == block)
+
+
+def around(address: IPAddress, longer: int, block: IPNetwork) -> IPNetwork:
+    """The part of a block around an address, with a prefix so many bits longer."""
+    return ip_network(f"{address}/{block.prefixlen + longer}", strict=False)
+
+
+def unused(ground: Ground) -> IPAddress:
+    """An address of the underlay that nobody has."""
+    own = ground.node.address(ground.version)
+    assert own is not None
+    taken = {each.ip for node in ground.cluster.nodes for each in node.addresses}
+    return next(own.network[-number] for number in range(2, 100) if own.network[-number] not in taken)
+
+
+def _missing(ground: Ground) -> List[Edit]:
+    return [Patch(NODE, ways(ground))]
+
+
+def _blackhole(ground: Ground) -> List[Edit]:
+    hole = Route(ground.block(ground.peer), protocol=PROTOCOL_BOOT, kind="blackhole")
+    return [Patch(NODE, ways(ground), (hole,))]
+
+
+def _rule(ground: Ground) -> List[Edit]:
+    return [Put(NODE, PolicyRule(_PREFERENCE, f"from {ground.ip(ground.pod)} unreachable"), True)]
+
+
+def _overlap(ground: Ground) -> List[Edit]:
+    part = around(ground.ip(ground.far_pod), 1, ground.block(ground.peer))
+    return [Patch(NODE, new=(Route(part, device=ground.cluster.cni.bridge, protocol=PROTOCOL_BOOT, scope="link"),))]
+
+
+def _dead(ground: Ground) -> List[Edit]:
+    way = Route(ground.block(ground.peer), unused(ground), ground.node.interface, protocol=PROTOCOL_BOOT)
+    return [Patch(NODE, ways(ground), (way,))]
+
+
+def _not_adjacent(ground: Ground) -> List[Edit]:
+    """The kernel refuses such a gateway (fib_check_nh_v4_gw); onlink makes it believe."""
+    gateway = ip_network("198.51.100.0/24")[1]
+    way = Route(ground.block(ground.peer), gateway, ground.node.interface, onlink=True, protocol=PROTOCOL_BOOT)
+    return [Patch(NODE, ways(ground), (way,))]
+
+
+_NEEDS = (needs.PEER, needs.POD)
+_BOTH = ("peer", "pod")
+FAULTS = (
+    Fault(
+        "route_missing", 28, "routing", "the node has no route to the peer's block",
+        "ip route del 10.244.1.0/24", _missing, FAR, needs=_NEEDS, parameters=_BOTH,
+    ),
+    Fault(
+        "route_blackhole", 29, "routing", "the route to the peer's block leads nowhere, and says nothing",
+        "ip route replace blackhole 10.244.1.0/24", _blackhole, FAR, needs=_NEEDS, parameters=_BOTH,
+    ),
+    Fault(
+        "policy_rule", 30, "routing", "a rule sends a pod's packets to a table that has no way",
+        "ip rule add from 10.244.0.2 unreachable pref 100", _rule, FAR, needs=(*_NEEDS, needs.IP, needs.IPV4),
+        parameters=_BOTH,
+    ),
+    Fault(
+        "route_overlapped", 31, "routing", "a more specific route takes a part of the peer's block",
+        "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR, needs=(*_NEEDS, needs.BRIDGE, needs.IPV4),
+        parameters=_BOTH,
+    ),
+    Fault(
+        "next_hop_dead", 32, "routing", "the route to the peer's block goes by an address that nobody has",
+        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, needs=(*_NEEDS, needs.IPV4),
+        parameters=_BOTH,
+    ),
+    Fault(
+        "next_hop_not_adjacent", 52, "underlay", "host-gw's next hop is not on the node's segment",
+        "ip route replace 10.244.1.0/24 via 198.51.100.1 dev eth0 onlink", _not_adjacent, FAR,
+        needs=(needs.HOST_GW, *_NEEDS, needs.IPV4), parameters=_BOTH,
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Patches on States: what they make of one, and whether one shows them. Pure."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional, Sequence, Tuple
+
+from ..model import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
+from ..plan import link_differences, link_recreation
+from ..state import State
+from .fault import Patch
+
+_FIELDS = {
+    Link: "links",
+    Sysctl: "sysctls",
+    Address: "addresses",
+    Neighbour: "neighbours",
+    FdbEntry: "fdb",
+    NextHop: "next_hops",
+    Route: "routes",
+}
+
+
+def patched(state: State, patch: Patch) -> State:
+    """A State less and plus a patch's objects; a device or sysctl takes the place of the one of its name."""
+    fields = {name: {_key(each): each for each in getattr(state, name)} for name in _FIELDS.values()}
+    for each in patch.gone:
+        fields[_FIELDS[type(each)]].pop(_key(each), None)
+    for each in patch.new:
+        fields[_FIELDS[type(each)]][_key(each)] = each
+    return state._replace(**{name: frozenset(held.values()) for name, held in fields.items()})
+
+
+def missing(patches: Sequence[Patch], shown: Mapping[str, State]) -> str:
+    """What the places do not show although the patches, one after the other, put it so; "" if they show all."""
+    wanted: Dict[Tuple[str, object], Tuple[Object, bool]] = {}
+    for patch in patches:
+        wanted.update({(patch.place, _key(each)): (each, False) for each in patch.gone})
+        wanted.update({(patch.place, _key(each)): (each, True) for each in patch.new})
+        wanted.update({(patch.place, _key(each)): (each, False) for each in patch.lost})
+    for (place, key), (each, there) in wanted.items():
+        found = next((other for other in getattr(shown[place], _FIELDS[type(each)]) if _key(other) == key), None)
+        if there != _is(each, found) and not (not there and found is None):
+            return f"{each} in {place}" if there else f"{place} without {each}"
+    return ""
+
+
+def _is(each: Object, found: Optional[Object]) -> bool:
+    if isinstance(each, Link) and isinstance(found, Link):
+        return not link_recreation(each, found) and not link_differences(each, found)
+    return each == found
+
+
+def _key(each: Object) -> object:
+    return (type(each), each[0]) if isinstance(each, (Link, Sysctl)) else each

@@ -1,0 +1,71 @@
+"""What a State has to become so that a fault is gone, and nothing else is. Pure.
+
+Three versions meet: ``before`` and ``after`` the fault, and ``now``. What the fault took comes back unless somebody
+else has filled its place; what it brought goes; everything else stays as it is now, whoever changed it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional
+
+from ..model import Link
+from ..state import State
+
+#: What the kernel holds one of: an object is in another's place if the two share this.
+_PLACES: Dict[str, Callable[[Any], Any]] = {
+    "sysctls": lambda each: each.key,
+    "addresses": lambda each: (each.device, each.interface),
+    "neighbours": lambda each: (each.device, each.address),
+    "fdb": lambda each: (each.device, each.mac),
+    "next_hops": lambda each: each.id,
+    "routes": lambda each: (each.destination, each.table, each.metric),
+}
+
+
+def mended(before: State, after: Optional[State], now: State) -> State:
+    """``now`` without the fault. ``after`` is None where a crash came before it was written down: then all that
+    differs from ``before`` is the fault's."""
+    then = now if after is None else after
+    # A device that comes back has lost its sysctls, and what stands there now is nobody's wish.
+    links = _links(before.links, then.links, now.links)
+    parts = {
+        name: _field(place, getattr(before, name), getattr(then, name), getattr(now, name))
+        for name, place in _PLACES.items()
+    }
+    devices = {link.name for link in links}
+    fresh = {link.name for link in before.links} - {link.name for link in then.links}
+    lost = {each.key: each for each in before.sysctls if _device(each.key) in fresh}
+    kept = {each for each in parts["sysctls"] if each.key not in lost} | set(lost.values())
+    parts["sysctls"] = frozenset(each for each in kept if _device(each.key) in devices | {""})
+    return now._replace(links=links, **parts)
+
+
+def _field(
+    place: Callable[[Any], Any], before: FrozenSet[Any], after: FrozenSet[Any], now: FrozenSet[Any]
+) -> FrozenSet[Any]:
+    left = now - (after - before)
+    taken = {place(each) for each in left}
+    return left | {each for each in before - after if place(each) not in taken}
+
+
+def _links(before: Iterable[Link], after: Iterable[Link], now: Iterable[Link]) -> FrozenSet[Link]:
+    was = {link.name: link for link in before}
+    faulty = {link.name: link for link in after}
+    found = {link.name: link for link in now}
+    for name, link in was.items():
+        broken, current = faulty.get(name), found.get(name)
+        if broken is None or (current is None and broken != link):
+            found[name] = link
+        elif current is not None and broken != link:
+            fields = {key for key in Link._fields if getattr(link, key) != getattr(broken, key)}
+            mine = {key: getattr(link, key) for key in fields if getattr(current, key) == getattr(broken, key)}
+            found[name] = current._replace(**mine)
+    for name in faulty.keys() - was.keys():
+        found.pop(name, None)
+    return frozenset(found.values())
+
+
+def _device(key: str) -> str:
+    """The device of a sysctl such as net/ipv4/conf/eth0/rp_filter; "" for those of none."""
+    parts = key.split("/")
+    return parts[3] if len(parts) == 5 and parts[2] == "conf" and parts[3] not in ("all", "default") else ""

@@ -1,0 +1,175 @@
+"""Labs to break, and the way to break them: what the doors do, without Ansible."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from podwire.cluster import Cluster
+from podwire.doors import node as stages
+from podwire.doors.controller import plugins
+from podwire.faults import engine, undo
+from podwire.faults.catalogue import CATALOGUE
+from podwire.faults.fault import MACHINE, UNDERLAY
+from podwire.faults.ground import Ground
+from podwire.faults.places import Places, look
+from podwire.inventory import read
+from podwire.kernel import Namespace
+from podwire.lab import enter, netns, registry, sandbox, underlay
+from podwire.state import State
+
+#: A lab of each kind that some fault needs: variables of its inventory.
+KINDS: Dict[str, Dict[str, Any]] = {
+    "vxlan": {
+        "pods": [*(f"pod-{letter}" for letter in "abcdef"), {"name": "agent", "node": "node-1", "hostNetwork": True}]
+    },
+    "host-gw": {"backend": {"type": "host-gw"}},
+}
+_NEEDS = {"next_hop_not_adjacent": "host-gw"}
+
+
+def kind_for(name: str) -> str:
+    """The kind of lab that a fault is injected in."""
+    return _NEEDS.get(name, "vxlan")
+
+
+class Lab:
+    """A running lab of a few nodes."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.addresses: Dict[str, List[str]] = {}
+        plugins(cluster, False)
+        netns.present(cluster)
+        for node in cluster.nodes:
+            self.converge(node.name)
+
+    def converge(self, node: str) -> bool:
+        """What site.yml does on a node; whether anything was changed."""
+        done = [self.call(node, stage, self.cluster, node, {}, False) for stage in (stages.node, stages.attach)]
+        self.addresses.update(done[1]["pods"])
+        return any(each["changed"] for each in done)
+
+    def pid(self, name: str) -> int:
+        """The process that holds a namespace."""
+        lab = registry.read(self.cluster.id)
+        assert lab is not None
+        return lab.processes[name].pid
+
+    def call(self, node: str, function: Any, *arguments: Any) -> Any:
+        """A function inside a node."""
+        return enter.call(self.pid(node), function, *arguments)
+
+    def within(self, node: str, function: Any, *arguments: Any) -> Any:
+        """A function inside a node that gets the node's places first, with the switch and the machine among
+        them."""
+        with ExitStack() as stack:
+            paths = {UNDERLAY: f"/proc/{self.pid(underlay.SWITCH)}/ns/net", MACHINE: "/proc/self/ns/net"}
+            given = {place: stack.enter_context(Namespace.open(path, place)) for place, path in paths.items()}
+            return self.call(node, _with_places, given, function, *arguments)
+
+    def inject(self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None) -> undo.Done:
+        """Break a node."""
+        return self.within(node, _inject, self.cluster, node, self.addresses, name, peer, pod)  # type: ignore[no-any-return]
+
+    def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
+        """Mend a node."""
+        return self.within(node, undo.mend, names)  # type: ignore[no-any-return]
+
+    def lacking(self, name: str, node: str) -> str:
+        """Why a fault cannot be injected."""
+        return self.within(node, _lacking, self.cluster, node, self.addresses, name)  # type: ignore[no-any-return]
+
+    def states(self, node: str) -> Dict[str, Any]:
+        """All there is of a node, its pods and the switch: objects, rules, files, flags of ports."""
+        return self.within(node, _states, self.cluster)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Remove it."""
+        netns.absent(self.cluster.id)
+
+
+def make(name: str, hosts: int = 3, **variables: Any) -> Lab:
+    """A lab of some nodes under an id of its own."""
+    source = f"/tmp/{name}-{os.urandom(4).hex()}/hosts.yml"
+    return Lab(read({f"node-{number}": variables for number in range(1, hosts + 1)}, source=source))
+
+
+def _with_places(given: Mapping[str, Namespace], function: Any, *arguments: Any) -> Any:
+    with Places(given) as places:
+        return function(places, *arguments)
+
+
+def _inject(
+    places: Places, cluster: Cluster, node: str, addresses: Any, name: str, peer: Optional[str], pod: Optional[str]
+) -> undo.Done:
+    return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod))
+
+
+def _lacking(places: Places, cluster: Cluster, node: str, addresses: Any, name: str) -> str:
+    return engine.refuse(CATALOGUE[name], Ground(cluster, node, addresses, places), host_wide=False)
+
+
+def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
+    blocks = [block for node in cluster.nodes for block in node.pod_cidrs]
+    names = ["node", UNDERLAY, *(f"pod:{name}" for name, each in sandbox.running().items() if not each.host_network)]
+    keys = (
+        "net/ipv4/ip_forward",
+        "net/ipv4/conf/all/rp_filter",
+        "net/bridge/bridge-nf-call-iptables",
+        "net/ipv4/conf/cni0/arp_ignore",
+    )
+    found: Dict[str, Any] = {name: look(places[name], keys, blocks) for name in names}
+    found.update({f"{name} rules": _rules(places[name]) for name in names})
+    ports = re.sub(r"(?m)^\d+: (\S+?)@\S+", r"\1", _output(places["node"], "bridge", "-d", "link", "show"))
+    found["ports"] = sorted(each.split() for each in re.split(r"\n(?=\S)", ports))
+    entries = _output(places["node"], "bridge", "fdb", "show").splitlines()
+    found["servers"] = sorted(sandbox.running())
+    found["pinned"] = sorted(line for line in entries if "sticky" in line)
+    found["policy rules"] = _output(places["node"], "ip", "rule")
+    found["qdiscs"] = sorted(line.split(" refcnt")[0] for line in _output(places["node"], "tc", "qdisc").splitlines())
+    found["files"] = {
+        path: Path(path).read_bytes()
+        for top in ("/etc/cni", "/etc/podwire", "/run/flannel", "/var/lib/cni/networks")
+        for where, _, files in os.walk(top)
+        for path in (os.path.join(where, file) for file in files)
+        if "last_reserved" not in path and ".podwire" not in path
+    }
+    found["plugins"] = {name: os.stat(f"/opt/cni/bin/{name}").st_mode for name in os.listdir("/opt/cni/bin")}
+    found["journal"] = (
+        [name for name in os.listdir("/var/lib/podwire/faults") if name != "lock"]
+        if os.path.isdir("/var/lib/podwire/faults")
+        else []
+    )
+    return found
+
+
+def _rules(namespace: Namespace) -> str:
+    return _output(namespace, "nft", "-s", "list", "ruleset")
+
+
+def _output(namespace: Namespace, *command: str) -> str:
+    from podwire.faults.cells import run
+
+    return run(namespace, command)
+
+
+def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
+    """What differs between two readings, in words."""
+    found = []
+    for name in sorted(one.keys() | other.keys()):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, State) and isinstance(b, State):
+            found += [f"{name}: - {each}" for each in sorted(set(a.objects()) - set(b.objects()), key=str)]
+            found += [f"{name}: + {each}" for each in sorted(set(b.objects()) - set(a.objects()), key=str)]
+        elif isinstance(a, dict) and isinstance(b, dict):
+            found += [f"{name}: {each[0]}: {each[1]!r}" for each in sorted(a.items() ^ b.items(), key=str)]
+        elif isinstance(a, list) and isinstance(b, list):
+            found += [f"{name}: - {each}" for each in a if each not in b]
+            found += [f"{name}: + {each}" for each in b if each not in a]
+        elif a != b:
+            found.append(f"{name}: {a!r} became {b!r}")
+    return found

@@ -1,0 +1,82 @@
+"""break.yml and mend.yml as a person runs them, on a copy of an inventory that declares a drill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+import pytest
+import yaml
+
+from podwire.doors.controller import keep
+from podwire.inventory import read, record_of
+from podwire.lab.registry import state_dir, write_json
+
+from ..e2e.playbooks import Playbooks
+from .labs import Lab
+
+VARIABLES: Dict[str, Any] = {
+    "ansible_connection": "netns",
+    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    "faults": [
+        {"fault": "route_missing", "node": "node-1", "peer": "node-2"},
+        {"fault": "agent_blocked", "node": "node-2"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[Playbooks, Lab]]:
+    """Playbooks on a running lab of two nodes."""
+    folder = tmp_path_factory.mktemp("drill")
+    inventory = folder / "inventory" / "hosts.yml"
+    inventory.parent.mkdir()
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": {"node-1": {}, "node-2": {}}, "vars": VARIABLES}}))
+    (folder / "ansible").mkdir()
+    own = {key: value for key, value in VARIABLES.items() if key == "faults"}
+    lab = Lab(read({"node-1": own, "node-2": own}, source=str(inventory)))
+    write_json(f"{state_dir(lab.cluster.id)}/record.json", record_of(lab.cluster).to_json())
+    results = f"{state_dir(lab.cluster.id)}/results"
+    for node in lab.cluster.nodes:
+        told = {pod.name: lab.addresses[pod.name] for pod in lab.cluster.pods_of(node.name)}
+        keep({"pods": told}, results, node.name)
+    yield Playbooks(inventory, folder / "ansible"), lab
+    lab.close()
+
+
+def test_all_faults_are_listed_with_why_not(drill: Tuple[Playbooks, Lab]) -> None:
+    output = drill[0].run("playbooks/break.yml", "-e", "fault=list").output
+    assert "vxlan_fdb_missing          vxlan      the VXLAN device does not know" in output
+    assert "not here: it reaches every network of this machine; allow it with -e host_wide=true" in output
+    assert "not here: there is no third node" in output
+
+
+@pytest.mark.parametrize(
+    "arguments, cause",
+    [
+        (("fault=vni_mismach", "node=node-1"), "did you mean vni_mismatch"),
+        (("fault=conntrack_full", "node=node-1"), "allow it with -e host_wide=true"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(
+    drill: Tuple[Playbooks, Lab], arguments: Tuple[str, ...], cause: str
+) -> None:
+    options = [part for each in arguments for part in ("-e", each)]
+    output = drill[0].run("playbooks/break.yml", *options, status=2).output
+    assert cause in " ".join(output.replace("''", "'").split())
+
+
+def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> None:
+    """Check mode touches nothing; each node gets its own faults; mend undoes them, and then has nothing to do."""
+    playbooks, lab = drill
+    healthy = {name: lab.states(name) for name in ("node-1", "node-2")}
+    dry = playbooks.run("playbooks/break.yml", "--check", "--diff")
+    assert "- route 10.244.1.0/24 via 10.244.1.0 dev flannel.1" in dry.output and dry.changed == 2
+    assert {name: lab.states(name) for name in healthy} == healthy
+    wet = playbooks.run("playbooks/break.yml")
+    assert wet.changed == 2 and "node-1:   the probe says 'unreachable'" in wet.output
+    assert "node-2: agent_blocked: the node cannot reach its own pods" in wet.output
+    mended = playbooks.run("playbooks/mend.yml")
+    assert mended.changed == 2 and mended.output.count("the probe says 'ok'") == 2
+    assert {name: lab.states(name) for name in healthy} == healthy
+    assert playbooks.run("playbooks/mend.yml").changed == 0
