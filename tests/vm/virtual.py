@@ -35,15 +35,23 @@ class Console:
         self._process = process
         self._ready: queue.Queue[bool] = queue.Queue()
         self.lines: List[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line)
-            if _READY in line:
-                self._ready.put(True)
+        with self._process.stdout as stream:
+            for line in stream:
+                self.lines.append(line)
+                if _READY in line:
+                    self._ready.put(True)
         self._ready.put(False)
+
+    def end(self) -> None:
+        """End the machine, and read its last words."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
 
     def wait(self) -> None:
         """Wait until the machine has started once more."""
@@ -125,8 +133,9 @@ def virtual_machines(image: Image, folder: Path, names: Sequence[str]) -> Iterat
         for last, name in enumerate(names, 11):
             configure(underlay, f"tuntap add tap{last} mode tap", f"link set tap{last} master br0 up")
             words = f"systemd.hostname={name} vm.address=192.0.2.{last}/24 vm.key={key}"
-            process = stack.enter_context(_qemu(image, underlay, last, words))
-            made.by_name[name] = Machine(name, f"192.0.2.{last}", Console(process))
+            console = _qemu(image, underlay, last, words)
+            stack.callback(console.end)
+            made.by_name[name] = Machine(name, f"192.0.2.{last}", console)
         for each in made.by_name.values():
             each.console.wait()
         try:
@@ -135,8 +144,7 @@ def virtual_machines(image: Image, folder: Path, names: Sequence[str]) -> Iterat
             hang_up(folder)
 
 
-@contextmanager
-def _qemu(image: Image, underlay: subprocess.Popen[str], number: int, words: str) -> Iterator[subprocess.Popen[str]]:
+def _qemu(image: Image, underlay: subprocess.Popen[str], number: int, words: str) -> Console:
     command = ["nsenter", "-t", str(underlay.pid), "-n", "qemu-system-x86_64", "-accel", "tcg,tb-size=128", "-m", "384"]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
     command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
@@ -147,8 +155,4 @@ def _qemu(image: Image, underlay: subprocess.Popen[str], number: int, words: str
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return Console(process)
