@@ -126,8 +126,8 @@ def together(cluster: Cluster, names: Sequence[str], options: Options, check: bo
     from ..upkeep import apply  # noqa: F401  here once, instead of in each of the processes that enter a node
 
     changed, diff, errors = [], [], []
-    for name in names:
-        answered = answer(visit, cluster, "node", name, options, check)
+    answers = enter.spread(lambda name: answer(visit, cluster, "node", name, options, check), names)
+    for name, answered in zip(names, answers):
         if answered.get("failed"):
             errors.append(f"{name}: {answered['msg']}")
         elif answered["changed"]:

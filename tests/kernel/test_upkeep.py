@@ -232,7 +232,8 @@ def test_a_conflict_is_told_and_healed_when_it_goes(lab: Cluster, watching: tupl
     assert differs(lab) == []
 
 
-def test_no_node_says_so() -> None:
+def test_no_node_says_so_and_gets_nothing() -> None:
+    before = os.path.exists(kept.LOCK)
     done = subprocess.run(
         [
             "unshare",
@@ -250,3 +251,4 @@ def test_no_node_says_so() -> None:
     )
     assert done.returncode == 1
     assert "run site.yml" in done.stderr
+    assert os.path.exists(kept.LOCK) == before
