@@ -37,15 +37,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
         kind = str(variables["hostvars"][name].get("node_kind") or "netns")
         is_netns = kind == "netns"
-        if kind == "docker" and (self._task.check_mode or stage == "preflight"):
-            cluster = load(str(options["intent"]))
-            if node_pid(cluster.id, name) is None:
-                told = controller.imagined(cluster, stage, name, options)
-                return controller.keep(told, str(options.get("results")), name)
-        if stage in OWN:
+        gone = kind == "docker" and node_pid(load(str(options["intent"])).id, name) is None
+        if stage in OWN and not gone:
             return {"changed": False} if is_netns else self._by_module(options, variables)
         together = options.pop("together", False) and is_netns
-        if is_netns or stage == "probe":
+        if is_netns or gone or stage == "probe":
             cluster = load(str(options["intent"]))
         if together:
             return self._together(cluster, name, options, variables)
@@ -54,7 +50,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
         began = time.time()
-        if is_netns:
+        if gone:
+            result = answer(controller.not_running, cluster, stage, name, options, bool(self._task.check_mode))
+        elif is_netns:
             result = answer(controller.visit, cluster, stage, name, options, bool(self._task.check_mode))
         else:
             result = self._by_module(options, variables)

@@ -111,8 +111,8 @@ def together(cluster: Cluster, names: Sequence[str], options: Options, check: bo
     from ..upkeep import apply  # noqa: F401  here once, instead of in each of the processes that enter a node
 
     changed, diff, errors = [], [], []
-    for name in names:
-        answered = answer(visit, cluster, "node", name, options, check)
+    answers = enter.spread(lambda name: answer(visit, cluster, "node", name, options, check), names)
+    for name, answered in zip(names, answers):
         if answered.get("failed"):
             errors.append(f"{name}: {answered['msg']}")
         elif answered["changed"]:
@@ -127,21 +127,24 @@ def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool
     pid = node_pid(cluster.id, node)
     if pid is not None:
         return enter.call(pid, STAGES[stage], cluster, node, options, check)
-    if check or stage == "preflight":
-        return imagined(cluster, stage, node, options)
+    return not_running(cluster, stage, node, options, check)
+
+
+def not_running(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
+    """What a stage says of a lab's node that does not run. LabError for those that need it to."""
+    if stage == "preflight":
+        return _not_there(options)
+    if check:
+        return imagine(stage, cluster, node)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
 
 
-def imagined(cluster: Cluster, stage: str, node: str, options: Options) -> Answer:
-    """What a stage would do on a lab's node that is not there yet, and what preflight finds of it: nothing can be in
-    its way."""
-    if stage != "preflight":
-        return imagine(stage, cluster, node)
+def _not_there(options: Options) -> Answer:
+    """What preflight finds of a lab's node that is not made yet: nothing can be in its way."""
     if options["step"] != "listen":
         return {"changed": False}
     found = Finding(NOT_RUN, "node", "it is not there yet", "./run site makes it")
-    now = time.time()
-    told = {"run": str(options["run"]), "findings": [found], "clock": now, "machine_id": "", "asked": (now, now)}
+    told = {"run": str(options["run"]), "findings": [found], "clock": time.time(), "machine_id": ""}
     return {"changed": False, "findings": told}
 
 

@@ -74,6 +74,24 @@ def present(
             return _present(cluster, engine, limit, image, tell)
 
 
+def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> LabOutcome:
+    """Remove the containers of nodes that leave. ``cluster`` is what stays, which is known from then on."""
+    if registry.containers(cluster.id) is None:
+        return LabOutcome(())
+    require_root(f"change lab {cluster.id}")
+    with connect(cluster.id) as engine, nullcontext() if check else registry.locked(cluster.id):
+        there = engine.containers()
+        leaving = [each for each in there if each.node in names]
+        lines = [f"- node {each.node} (container {each.name})" for each in leaving]
+        if leaving and not check:
+            engine.remove(leaving)
+            staying = {each.node: Process.of(each.pid) for each in there if each.pid and each not in leaving}
+            registry.write_containers(cluster.id, staying)
+            lines += name_nodes(cluster, {name: each.pid for name, each in staying.items()}, check=False)
+            registry.write_intent(cluster.id, cluster_to_json(cluster))
+    return LabOutcome(tuple(lines))
+
+
 def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
     """Remove a lab's containers and networks. Asks Docker only where a run has made any."""
     if registry.containers(cluster_id) is None:
@@ -87,21 +105,6 @@ def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
             engine.remove(containers)
             engine.remove_networks(networks)
     return LabOutcome(tuple(lines))
-
-
-def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> LabOutcome:
-    """Remove single nodes; ``cluster`` is what stays. Networks stay until the lab goes, or a whole run."""
-    if registry.containers(cluster.id) is None:
-        return LabOutcome(())
-    require_root(f"remove nodes of lab {cluster.id}")
-    with connect(cluster.id) as engine, nullcontext() if check else registry.locked(cluster.id):
-        leaving = [each for each in engine.containers() if each.node in names]
-        if leaving and not check:
-            engine.remove(leaving)
-            known = registry.containers(cluster.id) or {}
-            registry.write_containers(cluster.id, {name: each for name, each in known.items() if name not in names})
-            registry.write_intent(cluster.id, cluster_to_json(cluster))
-    return LabOutcome(tuple(f"- node {each.node} (container {each.name})" for each in leaving))
 
 
 def _present(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import List, Tuple
 
@@ -37,6 +38,8 @@ def apply(*, check: bool = False, intent: str = "", node: str = "") -> List[str]
     Pods of podwire's own that are gone are started and attached anew. Attachments of other runtimes are put
     right as long as their sandboxes and devices are there; what is gone is theirs to bring back.
     """
+    if not intent and not os.path.exists(kept.INTENT):
+        kept.load()  # which says so: a machine that is no node gets not even a lock
     with nullcontext() if check else kept.alone():
         cluster, node = kept.taken(intent, node) if intent else kept.load()
         own = network(cluster, node, check=check) if intent else _backend(cluster, node, check)

@@ -123,11 +123,23 @@ def test_a_wrong_node_is_made_anew_and_an_undeclared_one_goes(declare: Declare) 
     assert "172.29.77.40/24" in run(moved, "node-1", "ip -4 -o address show dev eth0")
 
 
+def test_a_node_leaves_and_the_others_stay(declare: Declare) -> None:
+    docker.present(declare())
+    stays = declare("node-1")
+    before = pid_of(stays, "node-1")
+    assert docker.leave(stays, ["node-2"], check=True).changed and len(on_engine(stays)) == 3
+    assert docker.leave(stays, ["node-2"]).changed
+    assert on_engine(stays) == [f"{stays.id}-lan", f"{stays.id}-node-1"] and pid_of(stays, "node-1") == before
+    assert "node-2" not in run(stays, "node-1", "cat /etc/hosts")
+    assert not docker.leave(stays, ["node-2"]).changed and not docker.present(stays).changed
+
+
 def test_limit_leaves_the_others_alone(declare: Declare) -> None:
     cluster = declare()
     assert docker.present(cluster, limit={"node-1"}).lines.count("+ node node-2") == 0
     assert on_engine(cluster) == [f"{cluster.id}-lan", f"{cluster.id}-node-1"]
     docker.present(cluster)
+    assert not docker.present(cluster, limit={"node-1"}).changed and len(on_engine(cluster)) == 3
     narrow = declare(underlay={"segments": {"lan": {"cidrs": ["172.29.77.0/24"], "mtu": 1400}}})
     with pytest.raises(LabError, match="segment lan: its network has to be made anew.*without --limit"):
         docker.present(narrow, limit={"node-1"})

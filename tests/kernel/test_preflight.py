@@ -139,6 +139,8 @@ def test_all_that_is_in_the_way_is_told_at_once(lab: Cluster) -> None:
     problems = found[PROBLEM]
     for *_, (check, words) in DAMAGES:
         assert any(name == check and words in text for _, name, text in problems), (check, words, problems)
+    small = [nodes for nodes, check, text in problems if check == "path MTU" and "from node-1 (IPv4)" in text]
+    assert small == [("node-2", "node-3")], "each direction by itself, and no fragments"
     assert (("node-1",), "UDP port", f"{PROGRAM} holds UDP port 8472") in problems
     assert any(check == "reverse path filter" and nodes == ("node-1",) for nodes, check, _ in found[WARNING])
     assert PROBLEM not in preflight(lab), "the damage is undone, and was all that was told of"

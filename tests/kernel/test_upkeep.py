@@ -15,7 +15,7 @@ from typing import Any, List
 
 import pytest
 
-from podwire.cluster import Cluster, Pod
+from podwire.cluster import BackendSettings, Cluster, Pod
 from podwire.cni.netconf import Attachment
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.runtime import Runtime
@@ -84,6 +84,20 @@ def test_apply_brings_back_what_is_lost_and_then_has_nothing_to_do(lab: Cluster,
     done = inside(lab, apply)
     assert done
     assert set(done) <= set(lost)
+    assert differs(lab) == []
+
+
+def test_plain_routes_come_back_after_a_flap_of_the_interface(lab: Cluster) -> None:
+    """The kernel takes routes by a gateway along with the device's carrier, and tells nobody (fib_sync_down_dev)."""
+    plain = replace(lab, backend=BackendSettings(type="host-gw"))
+    for cluster in (plain, lab):
+        for node in (NODE, "node-2"):
+            for stage in ("node", "attach"):
+                enter.call(pid_of(lab, node), doors.STAGES[stage], cluster, node, {}, False)
+        if cluster is plain:
+            run(lab, NODE, "sh -ec 'ip link set eth0 down && ip link set eth0 up'")
+            assert "+ route 10.244.12.0/24 via 172.30.0.12 dev eth0 proto 112" in inside(lab, apply)
+            assert reaches(lab)
     assert differs(lab) == []
 
 
@@ -218,7 +232,8 @@ def test_a_conflict_is_told_and_healed_when_it_goes(lab: Cluster, watching: tupl
     assert differs(lab) == []
 
 
-def test_no_node_says_so() -> None:
+def test_no_node_says_so_and_gets_nothing() -> None:
+    before = os.path.exists(kept.LOCK)
     done = subprocess.run(
         [
             "unshare",
@@ -236,3 +251,4 @@ def test_no_node_says_so() -> None:
     )
     assert done.returncode == 1
     assert "run site.yml" in done.stderr
+    assert os.path.exists(kept.LOCK) == before
