@@ -10,6 +10,9 @@ TEXT = r"""#!@PYTHON@ -ISB
 # podwire's CNI plugin @PLUGIN@, made by "podwire cni-install".
 import marshal, posix, sys
 try:
+    for each in sys.stdin, sys.stdout, sys.stderr:
+        if each is None:  # closed: no file that is opened from here on may take its number
+            posix.open("/dev/null", posix.O_RDONLY)
     path = __file__
     while True:
         here = path.rpartition("/")[0] or "."
