@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 
 from ..errors import IpamError
 from ..lean import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 DATA_DIR = "/var/lib/cni/networks"
 _LAST_RESERVED = "last_reserved_ip."
+
+
+def _at_once(path: str, flags: int, mode: int = 0) -> int:
+    """open(2) that waits for nobody, as for the other end of a FIFO that stands where a file should."""
+    return os.open(path, flags | os.O_NONBLOCK, mode)
 
 
 class Claim(NamedTuple):
@@ -80,7 +86,7 @@ class Store:
     def _take_lock(self) -> None:
         path = os.path.join(self.directory, "lock")
         try:
-            self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if self._read_only else os.O_CREAT), 0o750)
+            self._lock = _at_once(path, os.O_RDONLY | os.O_CLOEXEC | (0 if self._read_only else os.O_CREAT), 0o750)
         except FileNotFoundError:
             if not self._read_only:
                 raise
@@ -130,8 +136,9 @@ class Store:
     def content(self, ip: IPAddress) -> Optional[bytes]:
         """What a lease file holds, stripped; None if there is none that can be read."""
         try:
-            with open(os.path.join(self.directory, str(ip)), "rb", buffering=0) as file:
-                return file.read().strip()
+            with open(os.path.join(self.directory, str(ip)), "rb", buffering=0, opener=_at_once) as file:
+                content = file.read().strip()
+                return content if content or stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
         except OSError:
             return None
 
@@ -145,7 +152,7 @@ class Store:
     def last_reserved(self, index: int) -> Optional[IPAddress]:
         """The address that the range set of this index reserved last."""
         try:
-            with open(os.path.join(self.directory, f"{_LAST_RESERVED}{index}")) as file:
+            with open(os.path.join(self.directory, f"{_LAST_RESERVED}{index}"), opener=_at_once) as file:
                 return parse_address(file.read().strip())
         except (OSError, UnicodeDecodeError):
             return None
