@@ -18,3 +18,9 @@ def test_gc_tells_interfaces_of_containers_apart(node: Node, plugins: str) -> No
     assert len(node.files("/run/kept")) == 1 and list(node.leases("net")) == ["10.1.0.2"]
     call(node, flannel, "DEL", CONF, "c_1", CNI_IFNAME="net_1")
     assert node.files("/run/kept") == {} and node.leases("net") == {} and node.links() == ["cni0"]
+
+
+def test_ipam_of_the_delegate_is_flannels_own(node: Node, plugins: str) -> None:
+    netns, delegate = node.container("c"), {"ipam": {"type": "static", "addresses": [{"address": "10.9.9.9/24"}]}}
+    error = call(node, f"{plugins}/flannel", "ADD", {**CONF, "delegate": delegate}, netns=netns, status=1)
+    assert error["code"] == 7 and "must not have 'ipam'" in error["msg"]

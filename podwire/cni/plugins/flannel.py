@@ -117,8 +117,6 @@ def _delegate(call: CmdArgs) -> Dict[str, Any]:
     conf = call.conf
     data: Dict[str, Any] = dict(_object(conf, "delegate"))
     for key in _RESERVED:
-        if key == "ipam" and isinstance(data.get(key), dict):
-            continue
         if data.get(key):
             raise _invalid(conf, f"'delegate' dictionary must not have '{key}' field, flannel sets it")
     subnet = _read_subnet(conf)
