@@ -39,9 +39,9 @@ def launch(plugin_name: str) -> None:
     from .skel import main
 
     # What was closed when the process began stands for /dev/null, opened for reading: to write the result fails.
-    stdin = sys.stdin.buffer if sys.stdin else open(0, "rb", closefd=False)
-    stdout = sys.stdout.buffer if sys.stdout else open(1, "wb", closefd=False)
-    sys.stderr = _Log(sys.stderr)  # type: ignore[assignment]
+    stdin = sys.stdin.buffer if sys.stdin else open(0, "rb", closefd=False)  # noqa: SIM115
+    stdout = sys.stdout.buffer if sys.stdout else open(1, "wb", closefd=False)  # noqa: SIM115
+    sys.stderr = _Log(sys.stderr)
     environ = {name.decode(*_TEXT): value.decode(*_TEXT) for name, value in posix.environ.items()}
     status = main(plugin_name, environ, stdin, stdout)
     posix._exit(status)
