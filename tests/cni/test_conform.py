@@ -186,6 +186,7 @@ BROKEN = [
     ("host-local", "host-local.check.gone", '[ "$CNI_COMMAND" = CHECK ] && exit 0'),
     ("host-local", "host-local.unique", "rm -rf /var/lib/cni/networks"),
     ("bridge", "check.tampered.address", '[ "$CNI_COMMAND" = CHECK ] && exit 0'),
+    ("bridge", "add.up", '[ "$CNI_COMMAND" = ADD ] && real && nsenter --net="$CNI_NETNS" ip link del eth0; exit 0'),
     ("bridge", "check.ok", '[ "$CNI_COMMAND" = CHECK ] && exit 1'),
     (
         "bridge",
