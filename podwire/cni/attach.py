@@ -109,6 +109,8 @@ class Attaching:
     def _build(self, call: CmdArgs, given: Optional[Result], node: Namespace, pod: Namespace) -> Result:
         projection = self.project(call, given)
         with alone_in(node):
+            if self._makes_interface:  # another ADD of the same may have come first since
+                self._require_vacant(call, node, pod)
             projection = self._adopt(call, projection, node)
             try:
                 converge(_targets(projection, node, pod))

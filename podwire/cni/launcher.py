@@ -28,6 +28,9 @@ except BaseException:
     posix._exit(1)
 '''
 try:
+    for stream in sys.stdin, sys.stdout, sys.stderr:
+        if stream is None:  # closed: no file that is opened from here on may take its number
+            posix.open("/dev/null", posix.O_RDONLY)
     library = (__file__.rpartition("/")[0] or ".") + "/.podwire/@VERSION@"
     archive = posix.open(library + "/archive", posix.O_CLOEXEC)
     version, head = posix.pread(archive, 1 << 15, 0).split(b"\0", 1)

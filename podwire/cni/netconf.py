@@ -30,11 +30,22 @@ if TYPE_CHECKING:
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 #: What names may have behind their first character, besides letters and digits.
 _PUNCTUATION = str.maketrans("_.-", "aaa")
+#: What is a space to the kernel, and its own punctuation.
+_NOT_IN_DEVICES = b"\t\n\v\f\r \xa0/:%\0"
 
 
 def is_name(text: str) -> bool:
     """Whether the specification allows it as a network's name or a container's id."""
     return text.isascii() and text[:1].isalnum() and text.translate(_PUNCTUATION).isalnum()
+
+
+def is_device_name(text: str) -> bool:
+    """Whether a device can have this name (net/core/dev.c, dev_valid_name; ``%`` makes it a template there)."""
+    try:
+        name = text.encode()
+    except UnicodeEncodeError:  # bytes of the environment that are no text
+        return False
+    return 1 <= len(name) <= 15 and name not in (b".", b"..") and not any(each in _NOT_IN_DEVICES for each in name)
 
 
 class Attachment(NamedTuple):
@@ -63,10 +74,9 @@ class Attachment(NamedTuple):
         if not is_name(self.container_id):
             raise CniError(CNI_INVALID_ENVIRONMENT, f"invalid CNI_CONTAINERID: {self.container_id!r}")
         name = self.ifname
-        bad = name in (".", "..") or not 1 <= len(name.encode()) <= 15
-        if bad or any(each in "/:\0" or each.isspace() for each in name):
+        if not is_device_name(name) or any(each.isspace() for each in name):
             raise CniError(
-                CNI_INVALID_ENVIRONMENT, f"invalid CNI_IFNAME: {name!r}", "1 to 15 bytes without / : or space"
+                CNI_INVALID_ENVIRONMENT, f"invalid CNI_IFNAME: {name!r}", "1 to 15 bytes without / : % or space"
             )
 
 
@@ -149,6 +159,10 @@ def parse_object(text: str, what: str) -> Mapping[str, Any]:
     """A JSON object; CniError 6 for anything else."""
     try:
         data = loads(text)
+        if "\\ud" in text.lower():  # half a surrogate pair is no text, and no name or path
+            import json
+
+            json.dumps(data, ensure_ascii=False).encode()
     except ValueError as error:
         raise CniError(CNI_DECODING_FAILURE, f"failed to decode the {what}: {error}") from error
     if not isinstance(data, dict):

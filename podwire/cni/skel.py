@@ -149,7 +149,7 @@ def main(plugin_name: str, environ: Mapping[str, str], stdin: BinaryIO, stdout: 
         )
         print(about, file=sys.stderr)
         return 0
-    data = b""
+    data, status = b"", 0
     try:
         data = stdin.read()
         answer = _version(plugin_name, data) if command == "VERSION" else run(plugin_name, environ, data)
@@ -157,11 +157,16 @@ def main(plugin_name: str, environ: Mapping[str, str], stdin: BinaryIO, stdout: 
         failure = as_cni_error(error)
         if not isinstance(error, (PodwireError, OSError)):  # a bug: where, for whoever mends it
             sys.excepthook(*sys.exc_info())
-        _print(stdout, failure_json(failure, _version_of(data)))
+        answer, status = failure_json(failure, _version_of(data)), 1
+    try:
+        if answer is not None:
+            _print(stdout, answer)
+    except OSError as error:
+        print(f"{plugin_name}: failed to write to stdout: {error}", file=sys.stderr)
+        if command == "ADD" and status == 0:  # nobody gets to know what was made
+            run(plugin_name, {**environ, "CNI_COMMAND": "DEL"}, data)
         return 1
-    if answer is not None:
-        _print(stdout, answer)
-    return 0
+    return status
 
 
 def run(plugin_name: str, environ: Mapping[str, str], stdin: bytes) -> Optional[Dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -114,8 +115,9 @@ class Running(NamedTuple):
         try:
             stdout, stderr = self.process.communicate(self.stdin, TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            os.killpg(self.process.pid, signal.SIGKILL)  # a shell's child holds its pipes
+            with self.process:
+                pass
             command = self.environment.get("CNI_COMMAND", "")
             raise Hung(f"{command} ends within {TIMEOUT_S:g} s", "it still ran and was killed") from None
         seconds = time.monotonic() - self.started

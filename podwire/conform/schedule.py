@@ -190,6 +190,11 @@ def _judge(job: Job, missing: Dict[str, str]) -> Outcome:
     except (LookupError, TypeError, ValueError, AttributeError):
         # A result without the keys that the case reads, as a rule: it was valid JSON of the wrong shape.
         outcome = Outcome(FAIL, "a result that holds what the case reads", "see evidence", traceback.format_exc())
+    except LabError as error:
+        if trial is None or not trial.replies:
+            raise
+        # The plugin said that it did something: what the case then looks at, or takes away, is not there.
+        outcome = Outcome(FAIL, "what the plugin says it did is there", str(error), _look(trial))
     calls = tuple(reply.shell() for reply in trial.replies) if trial and outcome.verdict == FAIL else ()
     return outcome._replace(calls=calls, seconds=round(time.monotonic() - started, 3))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 
 from ..errors import IpamError
 from ..lean import TYPE_CHECKING, NamedTuple
@@ -31,6 +32,11 @@ DATA_DIR = "/var/lib/cni/networks"
 _LAST_RESERVED = "last_reserved_ip."
 #: More than a lease file has: a container's id has at most 128 bytes or so.
 _LARGEST = 1 << 16
+
+
+def _at_once(path: str, flags: int, mode: int = 0) -> int:
+    """open(2) that waits for nobody, as for the other end of a FIFO that stands where a file should."""
+    return os.open(path, flags | os.O_NONBLOCK, mode)
 
 
 class Claim(NamedTuple):
@@ -82,7 +88,7 @@ class Store:
     def _take_lock(self) -> None:
         path = os.path.join(self.directory, "lock")
         try:
-            self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if self._read_only else os.O_CREAT), 0o750)
+            self._lock = _at_once(path, os.O_RDONLY | os.O_CLOEXEC | (0 if self._read_only else os.O_CREAT), 0o750)
         except FileNotFoundError:
             if not self._read_only:
                 raise
@@ -146,13 +152,14 @@ class Store:
         return None if content is None else parse_address(content.decode(errors="replace"))
 
     def _read(self, name: str) -> Optional[bytes]:
-        """A small file, stripped. Python's file objects take four more system calls."""
+        """A small file, stripped; None for what is none. Python's file objects take four more system calls."""
         try:
-            file = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
+            file = _at_once(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            return os.read(file, _LARGEST).strip()
+            content = os.read(file, _LARGEST).strip()
+            return content if content or stat.S_ISREG(os.fstat(file).st_mode) else None
         except OSError:
             return None
         finally:

@@ -126,7 +126,8 @@ def _lines(saved: Saved, table: Table, removed: Sequence[IptablesRule], added: S
     adding = sorted((each for each in added if not saved.has(table, each)), key=lambda each: each.order)
     made = {each.chain: None for each in adding if each.chain not in saved.rules and each.chain not in _BUILT_IN}
     lines = [f"-N {chain}" for chain in made]
-    lines += [f"-D {each.chain} {join(each.words)}" for each in removing]
+    for each in removing:  # as often as it is there
+        lines += [f"-D {each.chain} {join(each.words)}"] * max(saved.rules[each.chain].count(each.words), 1)
     lines += [f"-I {each.chain} 1 {join(each.words)}" for each in reversed(adding) if each.order < 0]
     lines += [f"-A {each.chain} {join(each.words)}" for each in adding if each.order >= 0]
     return lines + [f"-X {chain}" for chain in _emptied(saved, removed, removing, adding)]

@@ -165,7 +165,8 @@ class Namespace:
     def open(cls, path: str, name: str) -> Namespace:
         """Open ``/proc/PID/ns/net`` or a bind mount such as ``/run/netns/x``; LabError-free: KernelError."""
         try:
-            return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC), name)
+            # O_NONBLOCK: a path may lead to a FIFO, where nobody writes
+            return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), name)
         except OSError as error:
             raise KernelError(
                 f"failed to open the network namespace of {name} at {path}: {error.strerror}", error.errno or 0

@@ -173,12 +173,15 @@ def test_spoilt_bytes(worker: Worker, plugin: str) -> None:
     [
         ({}, {"CNI_CONTAINERID": "../c1"}, 4),
         ({}, {"CNI_IFNAME": "a/b"}, 4),
+        ({}, {"CNI_IFNAME": "eth%d"}, 4),
+        ({}, {"CNI_IFNAME": "\udcff"}, 4),
         ({}, {"CNI_COMMAND": "ATTACH"}, 4),
         ({}, {"CNI_CONTAINERID": ""}, 4),
         ({"name": "../other"}, {}, 7),
         ({"name": ".."}, {}, 7),
         ({"name": "a/b"}, {}, 7),
         ({"name": ""}, {}, 7),
+        ({"bridge": "\ud800", "dataDir": "\ud800"}, {}, 6),
         ({"cniVersion": "9.9.9"}, {}, 1),
         ({}, {"CNI_NETNS": "/proc/self/ns/net"}, 8),
     ],
@@ -188,6 +191,24 @@ def test_codes(worker: Worker, plugin: str, changes: Dict[str, Any], surrounding
     answer = worker(plugin, json.dumps({**configuration(plugin), **changes}).encode(), {**environ(), **surrounding})
     assert error_of(answer)["code"] == code
     assert answer.state == before
+
+
+@pytest.mark.parametrize("name", ["br%d", "a b", "a:b", "", "0123456789abcdef"])
+def test_no_configuration_makes_the_kernel_choose_a_name(worker: Worker, name: str) -> None:
+    before = worker.state
+    data = {"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": name}
+    answer = worker("bridge", json.dumps(data).encode(), environ())
+    assert error_of(answer)["code"] == 7
+    assert answer.state == before
+
+
+@pytest.mark.parametrize("where", ["args", "runtimeConfig"])
+@pytest.mark.parametrize("ips", [5, "10.1.0.20", {"a": 1}])
+def test_addresses_that_are_no_list(worker: Worker, where: str, ips: object) -> None:
+    asked = {"args": {"cni": {"ips": ips}}, "runtimeConfig": {"ips": ips}}[where]
+    answer = worker("host-local", json.dumps({**configuration("host-local"), where: asked}).encode(), environ())
+    assert error_of(answer)["code"] == 7
+    assert attached(answer.state) == []
 
 
 def test_a_result_that_the_version_cannot_express(worker: Worker) -> None:

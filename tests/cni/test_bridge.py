@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List
 
 import pytest
@@ -166,3 +167,17 @@ def test_rules_can_be_saved_and_restored(node: Node, plugins: str) -> None:
     assert saved.count("comment") == 2
     node.run("nft", "-f", "-", stdin="flush ruleset\n" + saved)
     assert node.rules() == saved
+
+
+@pytest.mark.parametrize("ipam", [{}, {"type": "static", "addresses": [{"address": "10.1.0.5/24"}]}])
+def test_of_two_adds_of_one_interface_one_fails(node: Node, plugins: str, ipam: Dict[str, Any]) -> None:
+    netns, conf = node.container("c"), {"cniVersion": "1.1.0", "name": "net", "type": "bridge", "ipam": ipam}
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(
+                pool.map(lambda _: call(node, f"{plugins}/bridge", "ADD", conf, netns=netns, status=None), range(4))
+            )
+        results = [each for each in answers if "code" not in each]
+        assert len(results) == 1 and {each["code"] for each in answers if each not in results} == {101}
+        call(node, f"{plugins}/bridge", "CHECK", {**conf, "prevResult": results[0]}, netns=netns)
+        call(node, f"{plugins}/bridge", "DEL", conf, netns=netns)

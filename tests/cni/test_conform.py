@@ -186,6 +186,7 @@ BROKEN = [
     ("host-local", "host-local.check.gone", '[ "$CNI_COMMAND" = CHECK ] && exit 0'),
     ("host-local", "host-local.unique", "rm -rf /var/lib/cni/networks"),
     ("bridge", "check.tampered.address", '[ "$CNI_COMMAND" = CHECK ] && exit 0'),
+    ("bridge", "add.up", '[ "$CNI_COMMAND" = ADD ] && real && nsenter --net="$CNI_NETNS" ip link del eth0; exit 0'),
     ("bridge", "check.ok", '[ "$CNI_COMMAND" = CHECK ] && exit 1'),
     (
         "bridge",
@@ -226,11 +227,12 @@ def test_finds_a_fault(
     assert bad.verdicts("fail") == {(plugin, case)}, bad.text
 
 
+@pytest.mark.parametrize("last", ["exec sleep", "echo; sleep"])
 def test_a_plugin_that_hangs_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], last: str
 ) -> None:
     monkeypatch.setattr(call, "TIMEOUT_S", 0.2)
-    (tmp_path / "static").write_text(f"#!/bin/sh\nexec sleep 4{os.getpid()}\n")
+    (tmp_path / "static").write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{last} 4{os.getpid()}\n")
     (tmp_path / "static").chmod(0o755)
     assert conform(str(tmp_path), only=["env"]) == 1
     text = capsys.readouterr().out

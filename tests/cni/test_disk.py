@@ -104,3 +104,13 @@ def test_files_that_are_no_leases_are_left_alone(node: Node, plugins: str) -> No
     gc = {**CONF, "cni.dev/valid-attachments": []}
     call(node, f"{plugins}/bridge", "GC", json.loads(json.dumps(gc)), "")
     assert {"README", "10.1.0.2.bak", "10.1.0", "300.1.1.1"} <= node.files(f"{DATA}/net").keys()
+
+
+def test_nothing_waits_where_a_file_should_be(node: Node, plugins: str) -> None:
+    os.makedirs(place(node, ""))
+    for name in ("lock", "10.1.0.2", "last_reserved_ip.0"):
+        os.mkfifo(place(node, name))
+    assert given(add(node, plugins, "c1")) == "10.1.0.3"
+    delete(node, plugins, "c1")
+    call(node, f"{plugins}/bridge", "GC", {**CONF, "cni.dev/valid-attachments": []}, "")
+    assert place(node, "10.1.0.2").is_fifo(), "whose it is nobody knows"

@@ -176,6 +176,16 @@ def test_ports(flavoured: Node, plugins: str) -> None:
     assert left(node) == [] and "-A CNI-HOSTPORT-MASQ -m mark --mark 0x2000/0x2000 -j MASQUERADE" in saved(node)
 
 
+def test_a_rule_that_is_there_twice(node: Node, plugins: str) -> None:
+    """As the reference makes of a port that is mapped twice."""
+    _, conf = attach(node, plugins, TCP, TCP, backend="iptables")
+    (rule,) = [line for line in saved(node) if "-j DNAT" in line]
+    node.run("iptables", "-t", "nat", *rule.split())
+    call(node, f"{plugins}/portmap", "CHECK", conf, netns="/run/netns/c1")
+    call(node, f"{plugins}/portmap", "DEL", conf, netns="")
+    assert left(node) == []
+
+
 def test_more_ports_than_a_rule_takes(node: Node, plugins: str) -> None:
     mappings = [{**TCP, "hostPort": 8000 + number} for number in range(31)]
     _, conf = attach(node, plugins, *mappings, backend="iptables")

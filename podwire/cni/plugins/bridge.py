@@ -21,7 +21,7 @@ from ...ipam.ranges import with_prefix
 from ...lean import TYPE_CHECKING, NamedTuple, lru_cache
 from ...model import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
 from ...state import EMPTY, State
-from ..netconf import Attachment, NetConf
+from ..netconf import Attachment, NetConf, is_device_name
 from ..plugin import NODE, Projection
 from ..result import Result, ResultIp
 from . import common, masquerade, naming, spoofcheck, vlan
@@ -61,7 +61,7 @@ def settings_of(conf: NetConf) -> Settings:
     """Parse; CniError for wrong types and for features that are not here."""
     default_gateway = conf.flag("isDefaultGateway")
     name = conf.text("bridge", "cni0")
-    if not 1 <= len(name.encode()) <= 15 or "/" in name or name in (".", ".."):
+    if not is_device_name(name):
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}: bridge {name!r} is no device name")
     _refuse_nonsense(conf)
     return Settings(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _SUBNET_FILE = "/run/flannel/subnet.env"
 _DATA_DIR = "/var/lib/cni/flannel"
 _RESERVED = ("name", "ipam")
+#: Between container id and interface name: no id has it, so GC can tell them apart.
+_BETWEEN = "@"
 
 
 def add(call: CmdArgs) -> Result:
@@ -85,7 +87,7 @@ def collect(call: CmdArgs) -> None:
             continue
         path = os.path.join(folder, name)
         kept = _parse(_read(path))
-        container_id, _, ifname = name.rpartition("_")
+        container_id, _, ifname = name.partition(_BETWEEN)
         if kept is None or kept.get("name") != call.conf.name or (container_id, ifname) in valid:
             continue
         gone = call._replace(attachment=call.attachment._replace(container_id=container_id, ifname=ifname))
@@ -115,8 +117,6 @@ def _delegate(call: CmdArgs) -> Dict[str, Any]:
     conf = call.conf
     data: Dict[str, Any] = dict(_object(conf, "delegate"))
     for key in _RESERVED:
-        if key == "ipam" and isinstance(data.get(key), dict):
-            continue
         if data.get(key):
             raise _invalid(conf, f"'delegate' dictionary must not have '{key}' field, flannel sets it")
     subnet = _read_subnet(conf)
@@ -212,7 +212,7 @@ def _folder(call: CmdArgs) -> str:
 
 def _path(call: CmdArgs) -> str:
     """One file an interface: a container may have several of one network."""
-    return os.path.join(_folder(call), f"{call.attachment.container_id}_{call.attachment.ifname}")
+    return os.path.join(_folder(call), f"{call.attachment.container_id}{_BETWEEN}{call.attachment.ifname}")
 
 
 def _kept(call: CmdArgs) -> Optional[Dict[str, Any]]:

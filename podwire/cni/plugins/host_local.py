@@ -113,7 +113,10 @@ def _requested(call: CmdArgs) -> Tuple[IPAddress, ...]:
     texts += [(each, CNI_INVALID_ENVIRONMENT) for each in argument.split(",") if argument]
     data = call.conf.data
     args, runtime = ((data.get("args") or {}).get("cni") or {}), data.get("runtimeConfig") or {}
-    texts += [(each, CNI_INVALID_NETWORK_CONFIG) for source in (args, runtime) for each in source.get("ips") or ()]
+    for listed in (args.get("ips") or [], runtime.get("ips") or []):
+        if not isinstance(listed, list):
+            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"invalid requested addresses {listed!r}", "it must be a list")
+        texts += [(each, CNI_INVALID_NETWORK_CONFIG) for each in listed]
     found = []
     for each, code in texts:
         try:

@@ -114,7 +114,8 @@ PLUGIN = Portmap()
 
 
 def mappings_of(conf: NetConf) -> List[Mapping]:
-    """Parse; CniError 7 for what makes no sense. A host port of 0 is no mapping for kubelet, but an error here."""
+    """Parse, each once; CniError 7 for what makes no sense. A host port of 0 is no mapping for kubelet, but an error
+    here."""
     backend = conf.text("backend")
     if backend not in ("", "nftables", "iptables"):
         raise _invalid(conf, f"unknown backend {backend!r}")
@@ -128,7 +129,7 @@ def mappings_of(conf: NetConf) -> List[Mapping]:
     listed = (conf.data.get("runtimeConfig") or {}).get("portMappings") or []
     if not isinstance(listed, list):
         raise _invalid(conf, f"portMappings is {listed!r}")
-    return [_mapping(conf, each) for each in listed]
+    return list(dict.fromkeys(_mapping(conf, each) for each in listed))
 
 
 def backend_of(conf: NetConf) -> str:
