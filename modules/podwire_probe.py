@@ -30,8 +30,22 @@ options:
     description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
     type: path
     required: true
+  pairs:
+    description:
+      - Which pairs of pods are probed. V(classes) are one pair for each two nodes, and for each pod one away and one
+        back; what a failed one stands for is probed then. V(auto) is V(all) up to 10,000 pairs.
+    type: str
+    choices: [auto, all, classes]
+    default: auto
+  throughput:
+    description: Whether to measure throughput, from the first node that M(podwire_find) prepared.
+    type: bool
+    default: false
   addresses:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
+    type: dict
+  found:
+    description: What M(podwire_find) found, by node. Default is what it stored in O(results).
     type: dict
 """
 
@@ -57,7 +71,10 @@ ARGUMENTS = {
     "intent": {"type": "path", "required": True},
     "node": {"type": "str"},
     "results": {"type": "path", "required": True},
+    "pairs": {"type": "str", "choices": ["auto", "all", "classes"], "default": "auto"},
+    "throughput": {"type": "bool", "default": False},
     "addresses": {"type": "dict"},
+    "found": {"type": "dict"},
 }
 
 

@@ -130,8 +130,33 @@ class DeclaredFault:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A test of the inventory's own.
+
+    source:    the pod or node that it starts from.
+    target:    a pod's name, or an address.
+    protocol:  ``tcp``, ``udp`` or ``icmp``; ``port`` is 0 for the last.
+    expect:    ``reachable``, ``denied`` (silence) or ``refused``.
+    mtu:       bytes that must pass, and one more must not; 0: not asked.
+    within:    seconds until which it is tried again.
+    """
+
+    name: str
+    source: str
+    target: str
+    protocol: str = "tcp"
+    port: int = 0
+    expect: str = "reachable"
+    mtu: int = 0
+    within: int = 5
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py)."""
+    """A whole declared pod network. ``id`` tells labs on one machine apart (see inventory.py).
+
+    ``discovered``: the pods are those that are found on the nodes, whoever made them.
+    """
 
     id: str
     cluster_cidrs: tuple[IPNetwork, ...]
@@ -144,6 +169,8 @@ class Cluster:
     pods: tuple[Pod, ...]
     underlay: Underlay = Underlay()
     faults: tuple[DeclaredFault, ...] = ()
+    checks: tuple[Check, ...] = ()
+    discovered: bool = False
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

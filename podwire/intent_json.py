@@ -10,7 +10,19 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from socket import AF_INET, inet_pton
 from typing import Any, Dict, Iterable, List, Tuple
 
-from .cluster import BackendSettings, Cluster, CniSettings, DeclaredFault, Node, Pod, Port, Router, Segment, Underlay
+from .cluster import (
+    BackendSettings,
+    Check,
+    Cluster,
+    CniSettings,
+    DeclaredFault,
+    Node,
+    Pod,
+    Port,
+    Router,
+    Segment,
+    Underlay,
+)
 from .errors import IntentError
 from .model import IPAddress, IPInterface, IPNetwork
 
@@ -36,6 +48,8 @@ def cluster_to_json(cluster: Cluster) -> Dict[str, Any]:
             "segments": [[each.name, _strings(each.cidrs), each.mtu] for each in cluster.underlay.segments],
             "routers": [[each.name, _ports_to_json(each.ports)] for each in cluster.underlay.routers],
         },
+        "checks": [vars(check) for check in cluster.checks],
+        "discovered": cluster.discovered,
     }
 
 
@@ -65,6 +79,8 @@ def _cluster(data: Dict[str, Any]) -> Cluster:
             tuple(Router(name, _ports(ports)) for name, ports in data["underlay"]["routers"]),
         ),
         faults=tuple(DeclaredFault(*each) for each in data.get("faults", ())),
+        checks=tuple([Check(**each) for each in data["checks"]]),
+        discovered=data["discovered"],
     )
 
 

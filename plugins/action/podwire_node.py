@@ -1,4 +1,4 @@
-"""Run a stage on a node. podwire_attach and podwire_probe are symbolic links to this file.
+"""Run a stage on a node. podwire_attach, podwire_find and podwire_probe are symbolic links to this file.
 
 A netns node is entered from this very process: that costs 0.03 s a node, a module 0.4 s. Every
 other node gets the module of the same name, and the intent as a file beside it.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
@@ -29,8 +30,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage == "probe":
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
+            if cluster.discovered or options.get("throughput"):
+                options["found"] = controller.kept("found", str(options["results"]), cluster)
         if cluster.node(name).kind == "netns":
-            result = answer(controller.visit, cluster, stage, name, options, bool(self._task.check_mode))
+            check = bool(self._task.check_mode)
+            result = answer(controller.visit, cluster, stage, name, options, check, progress(name))
         else:
             result = self._by_module(options, variables)
         return controller.keep(result, str(options.get("results")), name)
@@ -41,3 +45,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = {**options, "intent": self._transfer_file(options["intent"], there)}
         result: Dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
         return result
+
+
+def progress(node: str) -> Callable[[int, int], None]:
+    """Says how far a node's probes are."""
+
+    def say(done: int, of: int) -> None:
+        Display().display(f"podwire: {node} has sent {done:,} of {of:,} probes")
+
+    return say

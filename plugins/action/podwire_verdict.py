@@ -7,6 +7,7 @@ import sys
 from typing import Any, Dict, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.color import ANSIBLE_COLOR
 from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
@@ -28,7 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result = summary.declared(cluster)
         else:
             began = float(arguments["began"])
-            result = answer(summary.verdict, cluster, hosts, str(arguments["results"]), source, began)
+            # Ansible knows whether its output is a terminal, and of NO_COLOR.
+            result = answer(summary.verdict, cluster, hosts, str(arguments["results"]), source, began, ANSIBLE_COLOR)
         if "text" in result:
             Display().display(result.pop("text"))
         return result

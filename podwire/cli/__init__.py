@@ -13,6 +13,7 @@ _EXAMPLES = """examples:
   podwire inspect --json -i inventories/racks
   podwire exec node-1 -- ip route            a command on a node
   podwire exec pod-a -- curl -s http://10.244.1.3:8080/
+  podwire watch -- ./run site                what is lost between pods while a command runs
   podwire cni add mynet /run/netns/a         what cnitool does, with the same environment
   podwire cni-install /opt/cni/bin           podwire's CNI plugins, for any runtime
   podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
@@ -20,7 +21,7 @@ _EXAMPLES = """examples:
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run one verb. Returns the exit status: of the command for ``exec``, 1 for an error."""
+    """Run one verb. Returns the exit status: of the command for ``exec`` and ``watch``, 1 for an error."""
     before, command = _split(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(before)
     try:
@@ -52,6 +53,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 only=options.case,
                 listing=options.list,
             )
+        if options.verb == "watch":
+            from .watch import run
+
+            return run(options.inventory, command or options.command, options.longest)
         from .exec import execute
 
         return execute(options.name, command or options.command, options.inventory)
@@ -92,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("name", metavar="NODE-or-POD")
     execute.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
     _add_inventory(execute, "default: the one running lab that has the name")
+    watch = verbs.add_parser(
+        "watch",
+        help="ping between pods while a command runs",
+        usage="podwire watch [-i INVENTORY] [--longest SECONDS] -- COMMAND [ARGUMENT ...]",
+        description="Ping from node to node, pod to pod, while a command runs; say what was lost and the longest gap.",
+    )
+    watch.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
+    watch.add_argument("--longest", metavar="SECONDS", type=float, help="exit status 1 if a gap was longer")
+    _add_inventory(watch, "default: $ANSIBLE_INVENTORY, or inventories/lab")
     _add_cni(verbs)
     _add_install(verbs)
     _add_conform(verbs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster
 from ..cluster_id import cluster_id
@@ -29,7 +29,8 @@ def declare(
     """Read the intent and remember what it gave each node.
 
     Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
-    directory for what the run finds out), ``began`` (Unix time) and ``only_netns`` (whether all nodes are).
+    directory for what the run finds out), ``began`` (Unix time), ``only_netns`` (whether all nodes are) and
+    ``discovered`` (whether the pods are).
     IntentError; LabError without root.
     """
     began = time.time()
@@ -51,6 +52,7 @@ def declare(
     results = os.path.join(directory, "results")
     only_netns = all(node.kind == "netns" for node in cluster.nodes)
     told = {"intent": intent, "results": results, "began": began, "only_netns": only_netns}
+    told["discovered"] = cluster.discovered
     return {**differs(lines, f"subnet leases of {cluster.id}"), **told}
 
 
@@ -72,20 +74,45 @@ def remove(source: str, check: bool) -> Answer:
     return differs(netns.absent(identity, check=check).lines, f"lab {identity}")
 
 
-def visit(cluster: Cluster, stage: str, node: str, options: Options, check: bool) -> Answer:
-    """Run a stage inside a netns node."""
+def visit(
+    cluster: Cluster, stage: str, node: str, options: Options, check: bool, hear: Optional[Callable[..., None]] = None
+) -> Answer:
+    """Run a stage inside a netns node. ``hear`` is called with how far a long one is: checks started, of how many."""
     pid = node_pid(cluster.id, node)
     if pid is not None:
-        return enter.call(pid, STAGES[stage], cluster, node, options, check)
+        return enter.call(pid, _stage, stage, cluster, node, options, check, hear=hear or _deaf)
     if check:
         return imagine(stage, cluster, node)
     raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
 
 
+def _stage(stage: str, cluster: Cluster, node: str, options: Options, check: bool, tell: Callable[..., None]) -> Answer:
+    return STAGES[stage](cluster, node, {**options, "tell": Seldom(tell)}, check)
+
+
+def _deaf(*_: object) -> None:
+    """For who does not want to hear how far it is."""
+
+
+class Seldom:
+    """Calls on at most every ``EVERY`` seconds, and not in the first ones: most runs are over by then."""
+
+    EVERY = 3.0
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._next = time.monotonic() + self.EVERY
+
+    def __call__(self, *told: Any) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.EVERY
+            self._tell(*told)
+
+
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
     too much for Ansible to carry about. Gives the answer to pass on."""
-    for kind in ("pods", "observations"):
+    for kind in ("pods", "found", "observations"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
             os.makedirs(os.path.dirname(path), exist_ok=True)

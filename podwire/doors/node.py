@@ -1,4 +1,4 @@
-"""The stages that run inside a node of whatever kind: node, attach, probe."""
+"""The stages that run inside a node of whatever kind: node, attach, find, probe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from typing import Any, Callable, Dict, Mapping
 
 from ..cluster import Cluster
+from ..errors import ProofError
 from ..intent_json import cluster_from_json
 from . import Answer, Options, answer, differs
 
@@ -45,9 +46,31 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
 
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
-    from ..prove import prober
+    from ..prove import expect, foreign, prober
 
-    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"])}
+    mode = options.get("pairs") or "auto"
+    if mode not in expect.MODES:
+        raise ProofError(f"failed to probe: pairs = {mode}", f"write one of {', '.join(expect.MODES)}")
+    netns = None
+    if cluster.discovered:
+        inferred = foreign.infer(cluster, options["found"])
+        cluster, options = inferred.cluster, {**options, "addresses": inferred.addresses}
+        here = {pod.name for pod in cluster.pods_of(name)}
+        netns = {pod: path for pod, path in inferred.netns.items() if pod in here}
+    told = options.get("found") or {}
+    sinks = {node: each["sinks"] for node, each in told.items()} if options.get("throughput") else None
+    chosen = prober.Options(mode, options.get("tell"), netns, sinks)
+    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"], chosen)}
+
+
+def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """Prepare what pods have no server for (see ``foreign.find``), or with ``state: absent`` take it away."""
+    from ..prove import foreign
+
+    if options.get("state") == "absent":
+        foreign.leave()
+        return {"changed": False}
+    return {"changed": False, "found": foreign.find(cluster, name, bool(options.get("throughput")))}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
@@ -60,7 +83,12 @@ def install_plugins(directory: str, *, force: bool = False, check: bool = False)
 
 
 #: The part of a module's name after ``podwire_``, and what it runs.
-STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {"node": node, "attach": attach, "probe": probe}
+STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
+    "node": node,
+    "attach": attach,
+    "find": find,
+    "probe": probe,
+}
 
 
 def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:

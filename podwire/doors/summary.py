@@ -10,6 +10,7 @@ from typing import List, Mapping, NamedTuple, Sequence
 
 from ..cluster import Cluster
 from ..lab.registry import write_json
+from ..prove.foreign import infer
 from ..prove.text import render, table
 from ..prove.verdict import judge, to_json
 from . import Answer
@@ -23,20 +24,28 @@ def declared(cluster: Cluster) -> Answer:
     return {"changed": False, "text": f"\n{table(cluster)}\n\nnot proven in check mode\n"}
 
 
-def verdict(cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float) -> Answer:
+def verdict(
+    cluster: Cluster, hosts: Sequence[str], results: str, source: str, began: float, colour: bool = False
+) -> Answer:
     """Judge the observations of ``hosts`` that were kept in ``results``, and run the tests on them.
 
     ``source`` is the inventory, ``began`` the time of the run's start (Unix time).
     Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
     addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
+    notes: Sequence[str] = ()
+    if cluster.discovered:
+        cluster, addresses, _, notes = infer(cluster, kept("found", results, cluster))
     only = set(hosts) & {node.name for node in cluster.nodes}
-    judged = judge(cluster, addresses, kept("observations", results, cluster), only)
+    judged = judge(cluster, addresses, kept("observations", results, cluster), only)._replace(inferred=tuple(notes))
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
-    tests = _test(source, results) if whole else Tests(True, "not run under --limit")
+    if not whole or cluster.discovered:
+        tests = Tests(True, "not run on pods of others" if cluster.discovered else "not run under --limit")
+    else:
+        tests = _test(source, results)
     near = os.path.relpath(source) if os.path.exists(source) else source
-    lines = ["", table(cluster), "", render(judged), "", f"tests    {tests.text.splitlines()[-1]}"]
+    lines = ["", table(cluster), "", render(judged, colour), "", f"tests    {tests.text.splitlines()[-1]}"]
     lines += [f"took     {time.time() - began:.1f} s", f"results  {results}", *_examples(cluster, addresses, near)]
     answered = {"changed": False, "text": "\n".join([*lines, ""]), "verdict": os.path.join(results, "verdict.json")}
     # Under --limit the other nodes may not be there yet: what could not be tried is shown, and is no failure.
@@ -73,6 +82,8 @@ def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: 
     """Commands to look around with, in this run's own names."""
     command = ".venv/bin/podwire"
     lines = [f"look     {command} inspect -i {source}"]
+    if cluster.discovered:  # podwire exec knows no way into them
+        return []
     pods = [pod for pod in cluster.pods if not pod.host_network and addresses.get(pod.name)]
     far = next((pod for pod in pods if pod.node != pods[0].node), None)
     if far:

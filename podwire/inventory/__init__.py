@@ -1,8 +1,8 @@
 """Read an inventory: variables per host in, a valid Cluster out, or every problem at once.
 
 docs/INVENTORY.md describes the variables. One file here reads one part of them: ``settings`` (the
-cluster), ``underlay``, ``nodes`` (one host), ``pods``, ``faults``; ``addressing`` and ``podwire.lease`` give what
-is not declared; ``checks`` combines. ``field`` reads single values and collects problems.
+cluster), ``underlay``, ``nodes`` (one host), ``pods``, ``own_checks``, ``faults``; ``addressing`` and ``podwire.lease``
+give what is not declared; ``checks`` combines. ``field`` reads single values and collects problems.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .checks import check
 from .faults import read_faults
 from .field import ALL, Field, Problems
 from .nodes import NodeIntent, read_node
-from .pods import DEFAULT_COUNT, read_pods
+from .own_checks import read_checks
+from .pods import DEFAULT_COUNT, DISCOVER, read_pods
 from .settings import Settings, read_settings, shared
 
 __all__ = ["Record", "cluster_id", "read", "record_of"]
@@ -58,6 +59,7 @@ def read(
     declared = settings.pods or Field(problems, ALL, "pods", DEFAULT_COUNT)
     pods = read_pods(declared, intents, reserved)
     blocks = _leases(settings, intents, record, problems)
+    discovered = declared.value == DISCOVER
     nodes = tuple(_node(intent, ports.get(intent.name, ()), blocks) for intent in intents)
     cluster = Cluster(
         id=cluster_id(source),
@@ -71,6 +73,8 @@ def read(
         pods=pods,
         underlay=_underlay(settings, routers, intents),
         faults=read_faults(fields.get("faults"), nodes, pods, faults),
+        checks=read_checks(settings.checks, pods, nodes, known=not discovered),
+        discovered=discovered,
     )
     check(cluster, intents, fields, problems)
     found = list(problems)

@@ -133,7 +133,7 @@ class Field:
             if low <= self.value <= high:
                 return int(self.value)
             self.fail("out of range", right)
-        elif isinstance(self.value, str) and self.value.isdigit() and low <= int(self.value) <= high:
+        elif isinstance(self.value, str) and self.value.isdecimal() and low <= int(self.value) <= high:
             self.fail("a string, not a number", f"write {int(self.value)} without quotes")
         else:
             self.fail(f"{_kind(self.value)}, not a number", right)

@@ -17,6 +17,7 @@ CLUSTER_VARIABLES = (
     "pods",
     "underlay",
     "faults",
+    "checks",
 )
 #: What break.yml and mend.yml take from the command line; nobody's inventory has them.
 COMMAND_VARIABLES = ("fault", "node", "peer", "pod", "host_wide", "blind")

@@ -11,6 +11,8 @@ from .nodes import NodeIntent
 
 DEFAULT_COUNT = 2
 DEFAULT_PORT = 8080
+#: The value of ``pods`` for clusters whose pods somebody else made.
+DISCOVER = "discover"
 _EXAMPLE = "[pod-a, {name: pod-b, node: node-1}]"
 _KEYS = ("name", "node", "hostNetwork", "host_network", "port")
 
@@ -25,6 +27,11 @@ class _Asked(NamedTuple):
 
 def read_pods(pods: Field, nodes: Sequence[NodeIntent], reserved: Mapping[str, str]) -> Tuple[Pod, ...]:
     """All pods, node by node. ``reserved`` are names that a pod may not have, and what has them."""
+    if pods.value == DISCOVER:
+        for node in nodes:
+            if node.pods is not None:
+                node.pods.fail(f"pods = {DISCOVER}: they are found, not declared", "leave one of them out")
+        return ()
     count = 0
     spread: Dict[str, List[_Asked]] = {}
     if isinstance(pods.value, (list, tuple)):
@@ -46,9 +53,10 @@ def read_pods(pods: Field, nodes: Sequence[NodeIntent], reserved: Mapping[str, s
 
 
 def _count(variable: Field) -> int:
-    if isinstance(variable.value, (int, str)):
+    if isinstance(variable.value, int) or str(variable.value).isdecimal():
         return variable.integer(0, 65536, DEFAULT_COUNT) or 0
-    variable.fail("neither a number nor a list", f"write pods a node, e.g. 2, or a list, e.g. {_EXAMPLE}")
+    right = f"write pods a node, e.g. 2, a list, e.g. {_EXAMPLE}, or {DISCOVER}"
+    variable.fail("neither a number, a list nor the word discover", right)
     return 0
 
 

@@ -23,7 +23,7 @@ _PREFIX_LENGTH = {4: 24, 6: 64}
 
 @dataclass
 class Settings:
-    """What all hosts share. ``pods`` is left for pods.py, which knows the nodes."""
+    """What all hosts share. ``pods`` and ``checks`` are left for who knows the nodes."""
 
     cluster_cidrs: List[IPNetwork] = field(default_factory=lambda: [ip_network(_CLUSTER[4])])
     service_cidrs: List[IPNetwork] = field(default_factory=list)
@@ -32,6 +32,7 @@ class Settings:
     masquerade: bool = True
     cni: CniSettings = CniSettings()
     pods: Optional[Field] = None
+    checks: Optional[Field] = None
     segments: List[Segment] = field(default_factory=list)
     routers: List[RouterIntent] = field(default_factory=list)
 
@@ -61,7 +62,7 @@ def shared(hosts: Mapping[str, Mapping[str, Any]], problems: Problems) -> Dict[s
 def read_settings(fields: Mapping[str, Field], problems: Problems, source: str) -> Settings:
     """Read every cluster-wide variable; what is wrong or missing becomes its default. ``source`` is the
     inventory's path."""
-    settings = Settings(pods=fields.get("pods"))
+    settings = Settings(pods=fields.get("pods"), checks=fields.get("checks"))
     if "cluster_cidrs" in fields:
         settings.cluster_cidrs = _cidrs(fields["cluster_cidrs"], _CLUSTER) or settings.cluster_cidrs
     settings.service_cidrs = [ip_network(_SERVICE[version]) for version in settings.versions]

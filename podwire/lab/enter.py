@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 import traceback
-from typing import IO, Any, Callable, List, NoReturn, Tuple, TypeVar
+from typing import IO, Any, Callable, List, NoReturn, Optional, Tuple, TypeVar
 
 from ..errors import LabError
 from ..kernel.namespace import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, setns
@@ -66,18 +66,27 @@ def _live(descriptors: List[int], body: Callable[[], int]) -> NoReturn:
         os._exit(status)
 
 
-def call(pid: int, function: Callable[..., T], *args: Any) -> T:
+def call(pid: int, function: Callable[..., T], *args: Any, hear: Optional[Callable[..., None]] = None) -> T:
     """``function(*args)`` inside the node that process ``pid`` belongs to.
 
     The result comes back by pickle, and an exception is raised here as it was there. LabError if the
-    node is gone, or the function's own process died.
+    node is gone, or the function's own process died. With ``hear`` the function gets one more argument, to be
+    called with whatever ``hear`` is to be called with here, while it runs.
     """
     read_end, write_end = os.pipe()
+    answer: Any = None
     with open(read_end, "rb") as pipe:
         with open(write_end, "wb") as answers:
-            child = fork_into(pid, lambda: _answer(answers, function, args))
+            tell = (_Telling(answers),) if hear is not None else ()
+            child = fork_into(pid, lambda: _answer(answers, function, (*args, *tell)))
         try:
-            answer = pipe.read()
+            while answer is None:
+                answer = pickle.load(pipe)
+                if len(answer) == 1 and hear is not None:
+                    hear(*answer[0])
+                    answer = None
+        except EOFError:
+            pass
         except BaseException:
             os.kill(child, signal.SIGKILL)
             raise
@@ -86,10 +95,21 @@ def call(pid: int, function: Callable[..., T], *args: Any) -> T:
     if not answer:
         raise LabError(f"failed to run {function.__name__} in a node: its process died (status {status})")
     result: T
-    result, error, trace = pickle.loads(answer)
+    result, error, trace = answer
     if error is not None:
         raise error from RemoteError(trace)
     return result
+
+
+class _Telling:
+    """Sends what it is called with, ahead of the answer."""
+
+    def __init__(self, answers: IO[bytes]) -> None:
+        self._answers = answers
+
+    def __call__(self, *told: Any) -> None:
+        pickle.dump((told,), self._answers)
+        self._answers.flush()
 
 
 def _answer(answers: IO[bytes], function: Callable[..., Any], args: Tuple[Any, ...]) -> int:

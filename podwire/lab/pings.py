@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from array import array
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Optional, Tuple
 
 TAG = b"podwire"
-_NONCE_LENGTH = 8
+NONCE_LENGTH = 8
 _ECHO_HEADER = 8
 _REMEMBERED = 1 << 15  # nonces, the oldest forgotten first
 _AT_ONCE = 1024  # packets heard before others get their turn
@@ -19,6 +20,8 @@ _BUFFER = 4 << 20  # bytes: a whole lab may ping at once
 _SOL_RAW, _ICMP_FILTER, _ICMPV6_FILTER = 255, 1, 1
 _ECHO, _ECHO6 = 8, 128
 _SO_RCVBUFFORCE = 33
+_SO_ATTACH_FILTER = 26
+_INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
 
 
 class Pings:
@@ -54,7 +57,7 @@ class Pings:
             header = (packet[0] & 15) * 4 if ear.family == socket.AF_INET else 0
             at = header + _ECHO_HEADER
             if packet[at : at + len(TAG)] == TAG:
-                nonce = packet[at + len(TAG) : at + len(TAG) + _NONCE_LENGTH]
+                nonce = packet[at + len(TAG) : at + len(TAG) + NONCE_LENGTH]
                 self._sources[nonce] = address[0].partition("%")[0]
                 if len(self._sources) > _REMEMBERED:
                     self._sources.popitem(last=False)
@@ -70,4 +73,19 @@ class Pings:
 def _raw(family: int, protocol: int) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
     opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    # An IPv6 socket gets packets without their IP header (rawv6_rcv).
+    program = array("B", _only_tagged(header=family == socket.AF_INET))
+    instructions = len(program) // _INSTRUCTION.size
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", instructions, program.buffer_info()[0]))
     return opened
+
+
+def _only_tagged(header: bool) -> bytes:
+    """A filter (classic BPF) that drops packets without the tag, so that other pings do not even wake the server."""
+    word, half, byte = struct.unpack("!IHB", TAG)
+    # X becomes the length of the IPv4 header, or 0.
+    program = [(0xB1, 0, 0, 0) if header else (0x01, 0, 0, 0)]
+    for load, at, value, to_the_end in ((0x40, 0, word, 5), (0x48, 4, half, 3), (0x50, 6, byte, 1)):
+        program += [(load, 0, 0, _ECHO_HEADER + at), (0x15, 0, to_the_end, value)]
+    program += [(0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0)]
+    return b"".join(_INSTRUCTION.pack(*each) for each in program)

@@ -19,8 +19,12 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequenc
 
 from ..cluster import Cluster, Node
 
-#: Up to so many ordered pairs, every one of them gets its path MTU measured; beyond, every class.
-ALL_PAIRS = 1000
+#: Up to so many ordered pairs are probed one by one, each by all protocols. Beyond, classes of pairs are.
+ALL_PAIRS = 10_000
+#: Up to so many, every one of them gets its path MTU measured; beyond, every class.
+MEASURED_PAIRS = 1000
+#: Which pairs are probed: ``auto`` is ``all`` for a cluster that is small enough.
+MODES = ("auto", "all", "classes")
 
 #: Addresses of pods as the nodes attached them: pod -> addresses as text.
 Addresses = Mapping[str, Sequence[str]]
@@ -74,34 +78,104 @@ def agent_targets(node: str, ends: Sequence[Endpoint]) -> List[Endpoint]:
     return [end for end in ends if end.node == node]
 
 
+def count_pairs(ends: Sequence[Endpoint]) -> int:
+    """How many ordered pairs of the same family there are."""
+    counts = Counter(end.version for end in ends)
+    return sum(count * (count - 1) for count in counts.values())
+
+
+def mode_for(ends: Sequence[Endpoint], wanted: str = "auto") -> str:
+    """``all`` or ``classes``."""
+    return wanted if wanted != "auto" else "all" if count_pairs(ends) <= ALL_PAIRS else "classes"
+
+
 def measures_all(ends: Sequence[Endpoint]) -> bool:
     """Whether the cluster is small enough to measure the path MTU of every pair."""
-    counts = Counter(end.version for end in ends if not end.host_network)
-    return sum(count * (count - 1) for count in counts.values()) <= ALL_PAIRS
+    return count_pairs([end for end in ends if not end.host_network]) <= MEASURED_PAIRS
 
 
 def mtu_pairs_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
-    """The pairs whose path MTU ``node`` measures: all, or one for each (pod, node of the peer).
-
-    A path's MTU depends on the two nodes and on the two pods' own devices, so with classes every pod
-    sends to every node, and the targets rotate so that every pod is also sent to. hostNetwork pods
-    have the underlay's MTU and are left out.
-    """
+    """The pairs whose path MTU ``node`` measures: all, or classes. hostNetwork pods have the underlay's MTU
+    and are left out."""
     own = [end for end in ends if not end.host_network]
-    if measures_all(ends):
-        yield from pairs_from(node, own)
-        return
-    groups: Dict[Tuple[str, int], List[Endpoint]] = {}
-    for end in own:
-        groups.setdefault((end.node, end.version), []).append(end)
-    names = list(dict.fromkeys(end.node for end in own))
-    for index, source in enumerate(own):
-        if source.node != node:
+    return pairs_from(node, own) if measures_all(ends) else classes_from(node, own)
+
+
+def bulk_pairs_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
+    """One pair of pods for each node that ``node`` sends to, and family."""
+    own = [end for end in ends if not end.host_network]
+    seen = set()
+    for pair in classes_from(node, own):
+        if (pair.target.node, pair.target.version) not in seen:
+            seen.add((pair.target.node, pair.target.version))
+            yield pair
+
+
+def classes_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
+    """Pairs from ``node`` that stand for all: one for each pair of nodes, and for each pod one away and one back.
+
+    What a packet meets depends on the two nodes and on the two pods' own devices. The peers rotate, so that
+    whatever a node has wrong about a part of another node's pods is met by some of these pairs.
+    """
+    yield from dict.fromkeys(_classes(node, ends))
+
+
+def _classes(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
+    for version in (4, 6):
+        on: Dict[str, List[Endpoint]] = {}
+        for end in ends:
+            if end.version == version:
+                on.setdefault(end.node, []).append(end)
+        names = list(on)
+        if node not in on:
             continue
+        own, here = on[node], names.index(node)
         for turn, name in enumerate(names):
-            candidates = [end for end in groups.get((name, source.version), ()) if end.pod != source.pod]
-            if candidates:
-                yield Pair(source, candidates[(index + turn) % len(candidates)])
+            yield from _pair(own[turn % len(own)], on[name], here)
+        others = len(names) - 1
+        for place, end in enumerate(own):  # each of ours to some pod of another node
+            away = names[(here + 1 + place % others) % len(names)] if others else node
+            yield from _pair(end, on[away], place)
+        for name in names:  # and those of other nodes that it is our turn to send to
+            at = names.index(name)
+            for place, end in enumerate(on[name]):
+                whose = names[(at + 1 + place % others) % len(names)] if others else node
+                if whose == node:
+                    yield from _pair(own[place % len(own)], [end], 0)
+
+
+def _pair(source: Endpoint, candidates: Sequence[Endpoint], start: int) -> Iterator[Pair]:
+    """The source with the first candidate from ``start`` on that is another pod."""
+    for step in range(min(2, len(candidates))):
+        target = candidates[(start + step) % len(candidates)]
+        if target.pod != source.pod:
+            yield Pair(source, target)
+            return
+
+
+def members(failed: Sequence[Pair], node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
+    """The pairs from ``node`` that the classes of failed ones stand for: all between their two nodes, all from
+    the source, and all from the node towards the target."""
+    between = {(pair.target.node, pair.source.version) for pair in failed}
+    sources = {pair.source for pair in failed}
+    targets = {pair.target for pair in failed}
+    known = set(failed)
+    for pair in pairs_from(node, ends):
+        near = (pair.target.node, pair.source.version) in between
+        if (near or pair.source in sources or pair.target in targets) and pair not in known:
+            yield pair
+
+
+def node_targets(cluster: Cluster, node: str, ends: Sequence[Endpoint]) -> List[Tuple[Endpoint, str]]:
+    """What the node's own pods must reach: (pod's endpoint, address of the node)."""
+    here = cluster.node(node)
+    return [
+        (end, str(ip))
+        for end in ends
+        if end.node == node and not end.host_network
+        for ip in here.public_ips
+        if ip.version == end.version and any(ip == each.ip for each in here.addresses)
+    ]
 
 
 def accepted_sources(cluster: Cluster, pair: Pair) -> FrozenSet[str]:

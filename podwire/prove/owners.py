@@ -10,14 +10,16 @@ import select
 import socket
 import struct
 from ipaddress import IPv6Address, ip_address
-from typing import Dict, List, Optional, Sequence, Set
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
 from ..kernel import Namespace
-from ..model import MacAddress
+from ..model import IPNetwork, MacAddress
 from .wire import checksum_part
 
 #: Seconds to wait after the last answer. A bridge answers within a millisecond; a second owner too.
 _QUIET = 0.05
+#: Addresses of a block that are all asked for.
+SCANNED = 1024
 _ETH_P_ALL, _ETH_P_ARP, _ETH_P_IPV6 = 3, 0x0806, 0x86DD
 _ICMPV6 = 58
 _NS, _NA = 135, 136
@@ -28,6 +30,39 @@ def second_owners(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dic
 
     Empty without a bridge: on a point-to-point link the node's own route decides who is asked.
     """
+    wanted = set(addresses)
+    return {ip: sorted(macs) for ip, macs in _ask(node, bridge, addresses).items() if len(macs) > 1 and ip in wanted}
+
+
+def strangers(
+    node: Namespace, bridge: str, snapshot: Mapping[str, Any], blocks: Sequence[IPNetwork]
+) -> Dict[str, List[str]]:
+    """Address -> the MAC addresses that answer for it on ``bridge``, for addresses that nobody known has.
+
+    Every address of a block of up to ``SCANNED`` is asked for; of a larger one those that something on the node
+    still speaks of: reservations, neighbours and bridge ports' own. IPv6 blocks are always larger.
+    """
+    namespaces = [snapshot["namespace"], *(each["namespace"] for each in snapshot["sandboxes"].values())]
+    known = {each["address"] for namespace in namespaces for each in namespace["addresses"]}
+    asked: Set[str] = {each["address"] for each in snapshot["namespace"]["neighbours"]}
+    asked |= {ip for held in snapshot["reservations"].values() for ip in held}
+    asked = {ip for ip in asked if _inside(ip, blocks)}
+    for block in blocks:
+        if block.num_addresses <= SCANNED:
+            asked |= {str(ip) for ip in block}
+    asked -= known
+    return {ip: sorted(macs) for ip, macs in _ask(node, bridge, sorted(asked)).items() if ip in asked}
+
+
+def _inside(text: str, blocks: Sequence[IPNetwork]) -> bool:
+    try:
+        return any(ip_address(text) in block for block in blocks)
+    except ValueError:
+        return False
+
+
+def _ask(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dict[str, Set[str]]:
+    """Address -> the MAC addresses that answered on ``bridge``."""
     if not bridge or not addresses:
         return {}
     with node.entered():
@@ -47,8 +82,7 @@ def second_owners(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dic
             _collect(link, answers, 0)
         while _collect(link, answers, _QUIET):
             pass
-    wanted = set(addresses)
-    return {address: sorted(macs) for address, macs in answers.items() if len(macs) > 1 and address in wanted}
+    return answers
 
 
 def _question(mac: bytes, address: str) -> bytes:

@@ -1,26 +1,30 @@
 """The prober: one process a node, which probes from the node and from all of its pods.
 
-It reports observations, not verdicts: counts, failing pairs in words, and what the pods really have.
-The judge (verdict.py) holds them against intent and against the other nodes' observations.
+It reports observations, not verdicts: counts, failing pairs in words, what the pods really have, and a snapshot
+of the node. The judge (verdict.py) holds them against intent and against the other nodes' observations.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .. import snapshot
 from ..cluster import Cluster
-from ..kernel import Namespace, show
-from ..state import Scope
-from . import expect
-from .echoes import Check, Echoes, PathMtu, Problem, Source
-from .owners import second_owners
-from .reach import Reach
+from ..kernel import Namespace
+from . import expect, own, throughput
+from .bulk import bulk
+from .guarantee import really_has
+from .owners import second_owners, strangers
+from .pathmtu import PathMtu
+from .reach import Progress, Reach
+from .sockets import ALL, ICMP, Check, Problem, Sockets, Source
 
 #: Failing pairs listed one by one, per node and kind of check; the rest is counted.
 LISTED = 1000
-_POD_DEVICE = "eth0"
+_FRAGMENTS = ("Ip.FragCreates", "Ip6.FragCreates")
 
 
 class Running(NamedTuple):
@@ -30,15 +34,29 @@ class Running(NamedTuple):
     host_network: bool
 
 
-def probe(cluster: Cluster, node: str, addresses: expect.Addresses) -> Dict[str, Any]:
+class Options(NamedTuple):
+    """``mode``: see ``expect.MODES``; ``tell`` is called with how far the pairs are. ``netns`` are the paths of
+    the pods' network namespaces where somebody else made them; ``sinks`` swallow what is sent to measure
+    throughput: node -> pod or node -> port."""
+
+    mode: str = "auto"
+    tell: Optional[Progress] = None
+    netns: Optional[Mapping[str, str]] = None
+    sinks: Optional[Mapping[str, Mapping[str, int]]] = None
+
+
+def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Options = Options()) -> Dict[str, Any]:  # noqa: B008
     """Probe from the lab node this process runs in; observations for ``verdict.judge``.
 
     ``addresses``: of all pods of the cluster, as their nodes attached them. ProofError, KernelError.
     """
     from ..lab import sandbox
 
-    running = {name: Running(each.netns, each.host_network) for name, each in sandbox.running().items()}
-    return observe(cluster, node, addresses, running)
+    if options.netns is not None:
+        running = {name: Running(path, False) for name, path in options.netns.items()}
+    else:
+        running = {name: Running(each.netns, each.host_network) for name, each in sandbox.running().items()}
+    return observe(cluster, node, addresses, running, options)
 
 
 def addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
@@ -50,11 +68,17 @@ def addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
     for name, each in sandbox.running().items():
         if not each.host_network:
             with Namespace.open(each.netns, name) as pod:
-                found[name] = _really_has(pod)["addresses"]
+                found[name] = really_has(snapshot.read(pod))["addresses"]
     return found
 
 
-def observe(cluster: Cluster, node: str, addresses: expect.Addresses, running: Mapping[str, Running]) -> Dict[str, Any]:
+def observe(
+    cluster: Cluster,
+    node: str,
+    addresses: expect.Addresses,
+    running: Mapping[str, Running],
+    options: Options = Options(),  # noqa: B008  # frozen
+) -> Dict[str, Any]:
     """The same with the node's sandboxes given, however they were found."""
     began = time.monotonic()
     ends = expect.endpoints(cluster, addresses)
@@ -66,66 +90,161 @@ def observe(cluster: Cluster, node: str, addresses: expect.Addresses, running: M
                 here = running[pod.name]
                 opened = Namespace.current(pod.name) if here.host_network else Namespace.open(here.netns, pod.name)
                 sources.append(Source(pod.name, stack.enter_context(opened)))
+        taken = _snapshot(cluster, node, running)
         observations: Dict[str, Any] = {
             "node": node,
             "mtu": cluster.mtu,
-            "mtu_mode": "all" if expect.measures_all(ends) else "classes",
             "pods": {
-                source.name: _really_has(source.namespace)
+                source.name: really_has(taken["sandboxes"][source.name]["namespace"])
                 for source in sources[1:]
-                if not running[source.name].host_network
+                if source.name in taken["sandboxes"]
             },
             "absent": [pod.name for pod in declared if pod.name not in running],
+            "snapshot": taken,
         }
-        observations.update(_probe(cluster, node, ends, sources))
-        observations["second_owners"] = second_owners(
-            sources[0].namespace,
-            cluster.cni.bridge if cluster.cni.type == "bridge" else "",
-            [end.address for end in ends if end.node == node and end.address and not end.host_network],
-        )
+        observations.update(_Probing(cluster, node, ends, sources, options).run())
+        pods = [end.address for end in ends if end.node == node and end.address and not end.host_network]
+        bridge = cluster.cni.bridge if cluster.cni.type == "bridge" else ""
+        observations["second_owners"] = second_owners(sources[0].namespace, bridge, pods)
+        if options.sinks is not None:
+            spaces = {source.name: source.namespace for source in sources}
+            observations["throughput"] = throughput.measure(cluster, node, ends, spaces, options.sinks, taken)
+        observations["strangers"] = strangers(sources[0].namespace, bridge, taken, cluster.node(node).pod_cidrs)
     observations["seconds"] = round(time.monotonic() - began, 3)
     return observations
 
 
-def _probe(cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sources: Sequence[Source]) -> Dict[str, Any]:
-    index = {source.name: number for number, source in enumerate(sources) if number}
-    pairs = [pair for pair in expect.pairs_from(node, ends) if _possible(pair, index)]
-    agents = [end for end in expect.agent_targets(node, ends) if end.address]
-    accepted = _Accepted(cluster)
-    checks = [_check(index[pair.source.pod], pair.target, accepted.of(pair)) for pair in pairs]
-    checks += [_check(0, target, None) for target in agents]
-    measured = [pair for pair in expect.mtu_pairs_from(node, ends) if _possible(pair, index)]
-    with Echoes(sources) as echoes:
-        reach = Reach(echoes, checks)
+def _snapshot(cluster: Cluster, node: str, running: Mapping[str, Running]) -> Dict[str, Any]:
+    """The node's snapshot, in which pods that we know by name are sure to have it, whatever else is found."""
+    found = {each.inode: each for each in snapshot.find()}
+    for name, each in running.items():
+        if not each.host_network:
+            with Namespace.open(each.netns, name) as opened:
+                inode = os.fstat(opened.fd).st_ino
+            known = found.get(inode) or snapshot.Found(name, each.netns, inode, (), "", "podwire")
+            found[inode] = known._replace(name=name, known_by="podwire")
+    here = cluster.node(node)
+    return snapshot.take(node, list(found.values()), {here.interface, *(port.device for port in here.ports)})
+
+
+class _Probing:
+    """All that is sent from one node, in the order in which it makes sense."""
+
+    def __init__(
+        self, cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sources: Sequence[Source], options: Options
+    ) -> None:
+        self.cluster, self.node, self.ends, self.sources, self.options = cluster, node, ends, sources, options
+        self.index = {source.name: number for number, source in enumerate(sources) if number}
+        self.accepted = _Accepted(cluster)
+        self.took: Dict[str, float] = {}
+
+    def run(self) -> Dict[str, Any]:
+        with Sockets(self.sources) as sockets:
+            found = self._timed("pods", lambda: self._reach(sockets))
+            before = self._fragments()
+            found["path_mtu"] = self._timed("mtu", lambda: self._path_mtu(sockets))
+            found["bulk"] = self._timed("bulk", lambda: self._bulk(sockets))
+            found["fragments"] = self._fragments() - before
+            if self.cluster.checks:
+                began = time.monotonic()
+                found["checks"], found["controls"] = own.run(self.cluster, self.node, self.ends, sockets)
+                self.took["checks"] = round(time.monotonic() - began, 3)
+        return {**found, "took": self.took}
+
+    def _timed(self, key: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
+        began = time.monotonic()
+        found = work()
+        self.took[key] = round(time.monotonic() - began, 3)
+        return found
+
+    def _possible(self, pair: expect.Pair) -> bool:
+        return pair.source.pod in self.index and bool(pair.source.address and pair.target.address)
+
+    def _check(self, pair: expect.Pair, protocols: int = ALL) -> Check:
+        target = pair.target
+        return Check(
+            self.index[pair.source.pod],
+            target.version,
+            target.address,
+            target.port,
+            target.pod,
+            self.accepted.of(pair),
+            protocols,
+        )
+
+    # --- who reaches whom ------------------------------------------------------------------------
+
+    def _reach(self, sockets: Sockets) -> Dict[str, Any]:
+        mode = expect.mode_for(self.ends, self.options.mode)
+        classes = [pair for pair in expect.classes_from(self.node, self.ends) if self._possible(pair)]
+        pairs = classes
+        if mode == "all":
+            pairs = [pair for pair in expect.pairs_from(self.node, self.ends) if self._possible(pair)]
+        every = len(pairs) == len(classes) or expect.count_pairs(self.ends) <= expect.ALL_PAIRS
+        chosen = set(() if every else classes)
+        checks = [self._check(pair, ALL if every or pair in chosen else ICMP) for pair in pairs]
+        agents = [end for end in expect.agent_targets(self.node, self.ends) if end.address]
+        checks += [Check(0, end.version, end.address, end.port, end.pod, None) for end in agents]
+        nodes = [(end, ip) for end, ip in expect.node_targets(self.cluster, self.node, self.ends) if self._here(end)]
+        checks += [Check(self.index[end.pod], end.version, ip, 0, self.node, None, ICMP) for end, ip in nodes]
+        reach = Reach(sockets, checks, self.options.tell)
         problems = reach.run()
-        silent = {(checks[number].source, checks[number].address) for number in reach.unanswered}
+        first, second = len(pairs), len(pairs) + len(agents)
+        self.silent = {(checks[number].source, checks[number].address) for number in reach.unanswered if number < first}
+        failed = [pairs[number] for number in problems if number < first]
+        extra: List[expect.Pair] = []
+        more: Dict[int, Problem] = {}
+        if mode == "classes" and failed:
+            extra = [pair for pair in expect.members(failed, self.node, self.ends) if self._possible(pair)]
+            again = Reach(sockets, [self._check(pair) for pair in extra], self.options.tell)
+            more = again.run()
+            self.silent |= {(self.index[extra[n].source.pod], extra[n].target.address) for n in again.unanswered}
+        ran = [(pair.source.pod, pair.target) for pair in pairs]
+        told = {
+            "pairs": _summary(ran, {number: problem for number, problem in problems.items() if number < first}),
+            "agents": _summary([(self.node, end) for end in agents], _part(problems, first, second)),
+            "nodes": _summary(
+                [(end.pod, end._replace(pod=self.node, address=ip)) for end, ip in nodes],
+                _part(problems, second, len(checks)),
+            ),
+        }
+        members = _summary([(pair.source.pod, pair.target) for pair in extra], more)
+        failures = [*told["pairs"]["failures"], *members["failures"]]
+        told["pairs"].update(mode=mode, all_protocols=every, members=members["towards"], failures=_fairly(failures))
+        return told
+
+    def _here(self, end: expect.Endpoint) -> bool:
+        return end.pod in self.index and bool(end.address)
+
+    # --- how large packets may be ----------------------------------------------------------------
+
+    def _path_mtu(self, sockets: Sockets) -> Dict[str, Any]:
         answering: List[expect.Pair] = []
-        unanswering: List[expect.Pair] = []
-        for pair in measured:
-            mute = (index[pair.source.pod], pair.target.address) in silent
-            (unanswering if mute else answering).append(pair)
-        sizes = PathMtu(echoes, [_check(index[p.source.pod], p.target, None) for p in answering], cluster.mtu)
-        too = sizes.measure()
-    for number in range(len(unanswering)):
-        too[len(answering) + number] = Problem("timeout", "no answer at any size")
-    measured = answering + unanswering
-    first = len(pairs)
-    return {
-        "pairs": _summary([(pair.source.pod, pair.target) for pair in pairs], problems),
-        "agents": _summary(
-            [(node, target) for target in agents],
-            {number - first: problem for number, problem in problems.items() if number >= first},
-        ),
-        "path_mtu": _summary([(pair.source.pod, pair.target) for pair in measured], too),
-    }
+        mute: List[expect.Pair] = []
+        for pair in expect.mtu_pairs_from(self.node, self.ends):
+            if self._possible(pair):
+                silent = (self.index[pair.source.pod], pair.target.address) in self.silent
+                (mute if silent else answering).append(pair)
+        too = PathMtu(sockets, [self._check(pair, ICMP) for pair in answering], self.cluster.mtu).measure()
+        for number in range(len(mute)):
+            too[len(answering) + number] = Problem("timeout", "no answer at any size")
+        return _summary([(pair.source.pod, pair.target) for pair in answering + mute], too)
+
+    def _bulk(self, sockets: Sockets) -> Dict[str, Any]:
+        """One transfer for each pair of nodes and family."""
+        pairs = [pair for pair in expect.bulk_pairs_from(self.node, self.ends) if self._possible(pair)]
+        problems = bulk(sockets, [self._check(pair) for pair in pairs])
+        return _summary([(pair.source.pod, pair.target) for pair in pairs], problems)
+
+    def _fragments(self) -> int:
+        """How many fragments the node has made of outer packets so far."""
+        with self.sources[0].namespace.entered():
+            counters = snapshot.counters()
+        return sum(counters.get(key, 0) for key in _FRAGMENTS)
 
 
-def _possible(pair: expect.Pair, sources: Mapping[str, int]) -> bool:
-    return pair.source.pod in sources and bool(pair.source.address and pair.target.address)
-
-
-def _check(source: int, target: expect.Endpoint, accepted: Any) -> Check:
-    return Check(source, target.version, target.address, target.port, target.pod, accepted)
+def _part(problems: Mapping[int, Problem], start: int, end: int) -> Dict[int, Problem]:
+    return {number - start: problem for number, problem in problems.items() if start <= number < end}
 
 
 class _Accepted:
@@ -142,16 +261,6 @@ class _Accepted:
         return self._known[key]
 
 
-def _really_has(namespace: Namespace) -> Dict[str, Any]:
-    """The addresses (without link-local ones) and the MTU that a pod's device has in the kernel."""
-    state = show(namespace, Scope(links=frozenset((_POD_DEVICE,)))).state
-    ips = [address.interface.ip for address in state.addresses]
-    return {
-        "addresses": sorted(str(ip) for ip in ips if not ip.is_link_local),
-        "mtu": next((link.mtu for link in state.links), None),
-    }
-
-
 def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, Problem]) -> Dict[str, Any]:
     """Counts for each target's node, and the failures: listed up to a bound, the rest counted."""
     towards: Dict[str, List[int]] = {}
@@ -166,5 +275,16 @@ def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, 
         "passed": len(ran) - len(failures),
         "failed": len(failures),
         "towards": towards,
-        "failures": failures[:LISTED],
+        "failures": _fairly(failures),
     }
+
+
+def _fairly(failures: Sequence[Tuple[str, str, str, str, str]]) -> List[Tuple[str, str, str, str, str]]:
+    """As many failures as are listed, so that each cause has some."""
+    if len(failures) <= LISTED:
+        return list(failures)
+    by_cause: Dict[str, List[Tuple[str, str, str, str, str]]] = {}
+    for each in failures:
+        by_cause.setdefault(each[3], []).append(each)
+    share = LISTED // len(by_cause)
+    return [each for rows in by_cause.values() for each in rows[:share]]

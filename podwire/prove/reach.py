@@ -1,4 +1,4 @@
-"""All pairs in flight at once: an ICMP echo and an HTTP request each, in one thread with one epoll.
+"""All pairs in flight at once: an ICMP echo, a UDP datagram and an HTTP request each, in one thread with one epoll.
 
 No check pays for another's timeout: whatever is open when nothing has arrived for ``PATIENCE`` is
 retried together.
@@ -13,18 +13,23 @@ import select
 import socket
 import struct
 import time
-from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import ProofError
 from . import wire
-from .echoes import PATIENCE, WINDOW, Check, Echoes, Problem, in_rounds
+from .sockets import ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
 
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
 _STALL = 0.05
 _SPARE_FDS = 64
 _RESET = struct.pack("ii", 1, 0)
-_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _SILENT = Problem("timeout", "no answer")
+_NAMES = {ICMP: "ICMP", TCP: "TCP", UDP: "UDP"}
+_STEPS = 8
+
+Progress = Callable[[int, int], None]
+"""Called now and then with how many checks of how many were started."""
 
 
 class _Connection:
@@ -42,23 +47,30 @@ class _Connection:
 class Reach:
     """One pass over all checks. After ``run``, ``unanswered`` holds the checks whose echo nobody answered."""
 
-    def __init__(self, echoes: Echoes, checks: Sequence[Check]) -> None:
-        self._echoes = echoes
-        self._poll = echoes.poll
+    def __init__(self, sockets: Sockets, checks: Sequence[Check], tell: Optional[Progress] = None) -> None:
+        self._sockets = sockets
+        self._poll = sockets.poll
         self._checks = checks
-        self._templates = {version: wire.EchoTemplate(version, wire.REACH, echoes.run) for version in (4, 6)}
-        self._most = _open_files() - 3 * len(echoes.sources)
+        self._tell = tell
+        self._templates = {
+            (version, purpose): wire.EchoTemplate(version, purpose, sockets.run)
+            for version in (4, 6)
+            for purpose in (wire.REACH, wire.PASS)
+        }
+        self._most = _open_files() - 5 * len(sockets.sources)
         self._window = min(WINDOW, self._most)
         if self._window < 16:
             raise ProofError(
-                f"failed to probe from {len(echoes.sources)} pods: too few open files allowed",
+                f"failed to probe from {len(sockets.sources)} pods: too few open files allowed",
                 "raise the limit: ulimit -n",
             )
         self._open: Dict[int, _Connection] = {}
-        self._echo: Dict[int, Problem] = {}
-        self._tcp: Dict[int, Problem] = {}
+        #: Of this round: what is under way, what went wrong by protocol, what the target saw, echoes it did not see.
+        self._flying: Dict[int, int] = {}
+        self._found: Dict[int, Dict[int, Problem]] = {}
+        self._wrong: Dict[int, Dict[int, str]] = {}
         self._unseen: Set[int] = set()
-        self._said: Dict[Tuple[int, str], Problem] = {}
+        self._said: Dict[Tuple[int, int], Problem] = {}
         self.unanswered: Set[int] = set()
 
     def run(self) -> Dict[int, Problem]:
@@ -67,39 +79,38 @@ class Reach:
 
     def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
         self._round(pending)
-        self.unanswered = set(self._echo)
-        return {number: found for number in pending for found in [self._problem(number)] if found}
+        self.unanswered = {number for number, found in self._found.items() if ICMP in found}
+        suspect = self._found.keys() | self._wrong.keys() | self._unseen
+        return {number: found for number in sorted(suspect) for found in [self._problem(number)] if found}
 
     def _round(self, pending: Sequence[int]) -> None:
-        self._echo, self._tcp, self._unseen = {}, {}, set()
-        waiting: Set[int] = set()
-        self._waiting = waiting
+        self._flying, self._found, self._wrong, self._unseen = {}, {}, {}, set()
+        flying = self._flying
         launched, limit = 0, self._window
         quiet_since = time.monotonic()
-        while launched < len(pending) or waiting or self._open:
-            room = limit - len(self._open)
-            if launched < len(pending) and room >= self._window // 2:
+        while launched < len(pending) or flying:
+            room = limit - len(flying)
+            if launched < len(pending) and room >= self._window // _STEPS:
                 launched = self._launch(pending, launched, room)
+                if self._tell is not None:
+                    self._tell(launched, len(pending))
             events = self._poll.poll(_STALL)
             if events:
                 quiet_since = time.monotonic()
                 self._handle(events)
             elif launched < len(pending):
-                limit = min(len(self._open) + self._window, self._most)
-                if limit - len(self._open) < self._window // 2:
-                    self._give_up_connections()
+                limit = min(len(flying) + self._window, self._most)
+                if limit - len(flying) < self._window // _STEPS:
+                    self._give_up()
             elif time.monotonic() - quiet_since > PATIENCE:
                 break
-        self._give_up_connections()
-        for number in waiting:
-            self._echo.setdefault(number, _SILENT)
-        waiting.clear()
+        self._give_up()
 
     def _launch(self, pending: Sequence[int], start: int, room: int) -> int:
         """Start checks of one source, as many as there is room for; where the next begins."""
         source = self._checks[pending[start]].source
         end = start
-        with self._echoes.sources[source].namespace.entered():
+        with self._sockets.sources[source].namespace.entered():
             while end < len(pending) and end - start < room:
                 number = pending[end]
                 check = self._checks[number]
@@ -110,12 +121,23 @@ class Reach:
         return end
 
     def _start(self, number: int, check: Check) -> None:
-        refused = self._echoes.send(check, self._templates[check.version].packet(number))
-        if refused:
-            self._echo[number] = Problem("unreachable", os.strerror(refused).lower())
-        else:
-            self._waiting.add(number)
-        opened = socket.socket(_FAMILY[check.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        flying = self._flying[number] = check.protocols
+        for protocol in (ICMP, UDP):
+            if flying & protocol:
+                if protocol == ICMP:
+                    # Nobody will ask the server who sent an echo that goes alone.
+                    purpose = wire.REACH if flying & ~ICMP else wire.PASS
+                    packet: Any = self._templates[check.version, purpose].packet(number)
+                else:
+                    packet = wire.datagram(self._sockets.run, number)
+                refused = self._sockets.send(check, packet, protocol)
+                if refused:
+                    self._fail(number, protocol, Problem("unreachable", os.strerror(refused).lower()))
+        if flying & TCP:
+            self._connect(number, check)
+
+    def _connect(self, number: int, check: Check) -> None:
+        opened = socket.socket(FAMILY[check.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         # Two packets fewer of seven: the request travels with the handshake's last ACK (a socket not in
         # quick-ACK mode keeps that for data, tcp_rcv_synsent_state_process), and a reset ends it all.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
@@ -123,7 +145,7 @@ class Reach:
         refused = opened.connect_ex((check.address, check.port))
         if refused not in (0, errno.EINPROGRESS):
             opened.close()
-            self._tcp[number] = _tcp_problem(refused)
+            self._fail(number, TCP, tcp_problem(refused))
             return
         self._open[opened.fileno()] = _Connection(number, opened)
         self._poll.register(opened.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
@@ -134,20 +156,43 @@ class Reach:
             if connection is not None:
                 self._advance(fd, connection, what)
                 continue
-            for answer, sender in self._echoes.received(fd) or ():
-                if answer.purpose == wire.REACH:
-                    self._note(answer, sender)
+            for answer, sender in self._sockets.received(fd) or ():
+                if answer.purpose in (wire.REACH, wire.PASS):
+                    self._note(ICMP, answer, sender)
+                elif answer.purpose == wire.DATAGRAM:
+                    self._note(UDP, answer, sender)
 
-    def _note(self, answer: wire.Answer, sender: str) -> None:
-        if answer.number not in self._waiting:
-            return
-        self._waiting.discard(answer.number)
-        if answer.meaning == "expired":
-            self._echo[answer.number] = Problem("loop", f"hop limit exceeded at {sender}: a routing loop")
-        elif answer.meaning != "reply":
-            self._echo[answer.number] = Problem("unreachable", f"unreachable, says {sender}")
-        elif sender != self._checks[answer.number].address:
-            self._echo[answer.number] = Problem("nat", f"answered from {sender} (NAT)")
+    def _landed(self, number: int, protocol: int) -> bool:
+        """Note that a protocol's answer came; whether it was still waited for."""
+        flying = self._flying.get(number, 0)
+        if not flying & protocol:
+            return False
+        if flying == protocol:
+            del self._flying[number]
+        else:
+            self._flying[number] = flying ^ protocol
+        return True
+
+    def _fail(self, number: int, protocol: int, problem: Problem) -> None:
+        if self._landed(number, protocol):
+            self._found.setdefault(number, {})[protocol] = problem
+
+    def _note(self, protocol: int, answer: wire.Answer, sender: str) -> None:
+        number = answer.number
+        if answer.meaning == "reply":
+            if not self._landed(number, protocol):
+                return
+            if sender != self._checks[number].address:
+                self._found.setdefault(number, {})[protocol] = Problem("nat", f"answered from {sender} (NAT)")
+            elif protocol == UDP:
+                pod, client, echoed = answer.told
+                self._compare(number, UDP, pod, client, None if echoed == "-" else echoed)
+        elif answer.meaning == "expired":
+            self._fail(number, protocol, Problem("loop", f"hop limit exceeded at {sender}: a routing loop"))
+        elif answer.meaning == "refused":
+            self._fail(number, protocol, Problem("refused", "refused"))
+        else:
+            self._fail(number, protocol, Problem("unreachable", f"unreachable, says {sender}"))
 
     def _advance(self, fd: int, connection: _Connection, what: int) -> None:
         number = connection.number
@@ -156,7 +201,7 @@ class Reach:
                 if what & (select.EPOLLERR | select.EPOLLHUP):
                     failed = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     raise OSError(failed, os.strerror(failed))
-                connection.socket.send(wire.request(self._echoes.run, number))
+                connection.socket.send(wire.request(self._sockets.run, number))
                 connection.sent = True
             if not what & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                 return
@@ -166,72 +211,92 @@ class Reach:
             if answer is None:
                 if data:
                     return
-                self._tcp[number] = Problem("no answer", "TCP connects, but is closed without an answer")
-            else:
-                self._compare(number, answer)
+                self._fail(number, TCP, Problem("no answer", "connects, but is closed without an answer"))
+            elif self._landed(number, TCP):
+                pod, client = str(answer.get("pod")), str(answer.get("client"))
+                self._compare(number, TCP, pod, client, answer.get("icmp"))
         except BlockingIOError:
             return
         except OSError as error:
-            self._tcp[number] = _tcp_problem(error.errno or errno.EIO)
+            self._fail(number, TCP, tcp_problem(error.errno or errno.EIO))
         except ValueError as error:
-            self._tcp[number] = Problem("identity", f"answered by something else: {error}")
+            self._fail(number, TCP, Problem("identity", f"answered by something else: {error}"))
         self._close(fd, connection)
 
     def _close(self, fd: int, connection: _Connection) -> None:
         del self._open[fd]
         connection.socket.close()
 
-    def _give_up_connections(self) -> None:
+    def _give_up(self) -> None:
+        """Whatever is under way has failed."""
         for fd, connection in list(self._open.items()):
-            mute = Problem("timeout", "connects, but no HTTP answer comes")
-            self._tcp[connection.number] = mute if connection.sent else _SILENT
+            if connection.sent:
+                self._fail(connection.number, TCP, Problem("timeout", "connects, but no HTTP answer comes"))
             self._close(fd, connection)
+        for number, flying in list(self._flying.items()):
+            for protocol in _NAMES:
+                if flying & protocol:
+                    self._fail(number, protocol, _SILENT)
 
-    def _compare(self, number: int, answer: Mapping[str, Any]) -> None:
+    def _compare(self, number: int, protocol: int, pod: str, client: str, echoed: Optional[str]) -> None:
+        """Hold a server's answer against the check: who answered, and whom it saw."""
         check = self._checks[number]
-        if answer.get("pod") != check.pod:
-            self._tcp[number] = Problem("identity", f"answered by {answer.get('pod')} on {answer.get('node')}")
+        if pod != check.pod:
+            self._found.setdefault(number, {})[protocol] = Problem("identity", f"answered by {pod}")
             return
-        client, echoed = answer.get("client"), answer.get("icmp")
-        if echoed is None:
+        if check.protocols & ICMP and echoed is None:
             self._unseen.add(number)
+        else:
+            self._unseen.discard(number)
         if check.accepted is None:
             return
-        wrong = {"TCP": client, "ICMP": echoed}
-        seen = {protocol: at for protocol, at in wrong.items() if at is not None and at not in check.accepted}
-        if not seen:
-            return
-        by = "" if len(set(seen.values())) == 1 and (len(seen) == 2 or echoed is None) else f" by {'/'.join(seen)}"
-        as_what = " and ".join(dict.fromkeys(map(str, seen.values())))
-        expected = " or ".join(sorted(check.accepted))
-        self._tcp[number] = Problem("nat", f"seen{by} as {as_what} instead of {expected} (NAT)")
+        for each, seen in ((protocol, client), (ICMP, echoed)):
+            if seen is not None and seen not in check.accepted:
+                self._wrong.setdefault(number, {})[each] = seen
 
     def _problem(self, number: int) -> Optional[Problem]:
-        echo, tcp = self._telling(number, "ICMP", self._echo), self._telling(number, "TCP", self._tcp)
-        if echo is None and number in self._unseen:
-            echo = Problem("identity", "answered, but not by the pod")
-        if tcp is None:
-            return None if echo is None else Problem(echo.cause, f"ICMP {echo.reason}")
-        if tcp.cause in ("nat", "identity"):
-            return Problem(tcp.cause, tcp.reason + (f"; ICMP {echo.reason}" if echo else ""))
-        if echo is None:
-            return Problem(tcp.cause, f"TCP {tcp.reason}")
-        if echo == tcp == _SILENT:
-            return Problem("timeout", "no answer (ICMP, TCP)")
-        return Problem(tcp.cause if echo is _SILENT else echo.cause, f"ICMP {echo.reason}, TCP {tcp.reason}")
+        found = {each: self._telling(number, each, problem) for each, problem in self._found.get(number, {}).items()}
+        if number in self._unseen and ICMP not in found:
+            found[ICMP] = Problem("identity", "answered, but not by the pod")
+        wrong = self._wrong.get(number)
+        if wrong:
+            return self._nat(number, wrong, found)
+        if not found:
+            return None
+        cause = next((each for each in _TELLING if any(problem.cause == each for problem in found.values())), "timeout")
+        reasons: Dict[str, list[str]] = {}
+        for protocol in _NAMES:
+            if protocol in found:
+                reasons.setdefault(found[protocol].reason, []).append(_NAMES[protocol])
+        if len(reasons) == 1 and len(found) > 1:
+            ((reason, protocols),) = reasons.items()
+            return Problem(cause, f"{reason} ({', '.join(protocols)})")
+        return Problem(cause, ", ".join(f"{'/'.join(names)} {reason}" for reason, names in reasons.items()))
 
-    def _telling(self, number: int, protocol: str, now: Mapping[int, Problem]) -> Optional[Problem]:
+    def _nat(self, number: int, wrong: Mapping[int, str], others: Mapping[int, Problem]) -> Problem:
+        check = self._checks[number]
+        everywhere = not check.protocols & ~sum(wrong) and len(set(wrong.values())) == 1
+        by = "" if everywhere else f" by {'/'.join(name for each, name in _NAMES.items() if each in wrong)}"
+        as_what = " and ".join(dict.fromkeys(wrong.values()))
+        expected = " or ".join(sorted(check.accepted or ()))
+        rest = "".join(f"; {_NAMES[each]} {problem.reason}" for each, problem in others.items() if each not in wrong)
+        return Problem("nat", f"seen{by} as {as_what} instead of {expected} (NAT){rest}")
+
+    def _telling(self, number: int, protocol: int, problem: Problem) -> Problem:
         """This round's problem, or what an earlier round was told where this one heard nothing: nodes limit how
         often they explain themselves (net.ipv4.icmp_ratelimit)."""
-        problem = now.get(number)
-        if problem is None or problem is not _SILENT:
-            if problem is not None:
-                self._said[number, protocol] = problem
+        if problem is not _SILENT:
+            self._said[number, protocol] = problem
             return problem
         return self._said.get((number, protocol), problem)
 
 
-def _tcp_problem(code: int) -> Problem:
+#: Of several causes the one that says most comes first.
+_TELLING = ("nat", "identity", "loop", "unreachable", "refused", "no answer", "failed")
+
+
+def tcp_problem(code: int) -> Problem:
+    """What an errno of a connection means."""
     if code == errno.ECONNREFUSED:
         return Problem("refused", "refused")
     if code == errno.ETIMEDOUT:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 from ..cluster import Cluster
-from .verdict import Guarantee, Verdict
+from .guarantee import Guarantee
+from .verdict import Verdict
 
 #: Failing checks shown one by one under each guarantee.
 SHOWN = 10
+_COLOURS = {"ok": "\033[32m", "FAILED": "\033[31m", "NOT RUN": "\033[33m"}
+_PLAIN = "\033[0m"
 
 
-def render(verdict: Verdict) -> str:
+def render(verdict: Verdict, colour: bool = False) -> str:
     """One line a guarantee; below a failed one what its failures share, and the failures."""
-    lines: List[str] = []
+    lines = [f"inferred: {each}" for each in verdict.inferred]
+    lines += [""] if lines else []
     width = max(len(each.title) for each in verdict.guarantees)
+    counts = max(len(_counts(each)) for each in verdict.guarantees)
     for each in verdict.guarantees:
-        lines.append(f"{_word(each):8}{each.title:{width}}  {_counts(each)}")
+        word = _word(each)
+        mark = f"{_COLOURS[word]}{word:8}{_PLAIN}" if colour else f"{word:8}"
+        took = f"  {each.seconds:.2f} s" if each.seconds >= 0.01 else ""
+        lines.append(f"{mark}{each.title:{width}}  {_counts(each):{counts}}{took}".rstrip())
         lines += [f"        {note}" for note in each.notes]
         lines += [f"        failing {shared}" for shared in each.shared]
         lines += [f"          {failure}" for failure in each.failures[:SHOWN]]

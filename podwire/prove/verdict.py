@@ -7,59 +7,40 @@ check that intent asks for ran and passed.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from ..cluster import Cluster
-from . import expect
+from . import expect, own, throughput
+from .consistency import consistency
 from .groups import Cells, describe
+from .guarantee import LISTED, Failure, Guarantee, Observations, by_cause, guarantee, really_has
+from .leases import leases, ranges
 
-#: One node's observations, see prober.py.
-Observations = Mapping[str, Any]
-
-#: Failing pairs that a verdict lists one by one; every one of them is counted and grouped.
-LISTED = 50
-
-
-class Failure(NamedTuple):
-    """One check that failed. ``source`` is a pod or a node, ``target`` a pod; ``cause`` a word to group by."""
-
-    source: str
-    target: str
-    address: str
-    cause: str
-    reason: str
-
-    def __str__(self) -> str:
-        arrow = f"{self.source} -> {self.target}" if self.source else self.target
-        return f"{arrow} ({self.address}): {self.reason}" if self.address else f"{arrow}: {self.reason}"
-
-
-class Guarantee(NamedTuple):
-    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common."""
-
-    key: str
-    title: str
-    unit: str
-    passed: int
-    failed: int
-    not_run: int
-    failures: Tuple[Failure, ...] = ()
-    shared: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything that had to run ran, and passed."""
-        return not self.failed and not self.not_run
+__all__ = ["Failure", "Guarantee", "Verdict", "from_json", "judge", "to_json"]
 
 
 class Verdict(NamedTuple):
-    """All guarantees. ``nodes`` were asked for, ``missing`` of them did not report."""
+    """All guarantees. ``nodes`` were asked for, ``missing`` of them did not report; ``inferred`` says from what
+    intent was taken where it was not declared."""
 
     guarantees: Tuple[Guarantee, ...]
     nodes: Tuple[str, ...]
     missing: Tuple[str, ...]
     seconds: float
+    inferred: Tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -81,13 +62,24 @@ def judge(
     nodes = tuple(node.name for node in cluster.nodes if only is None or node.name in only)
     ends = expect.endpoints(cluster, addresses)
     seen = {name: observations[name] for name in nodes if name in observations}
+    found = [
+        _unique(cluster, addresses, seen, nodes),
+        _pairs(cluster, ends, seen, nodes),
+        _agents(cluster, ends, seen, nodes),
+        _nodes(cluster, ends, seen, nodes),
+        _path_mtu(cluster, ends, seen, nodes),
+        _bulk(cluster, ends, seen, nodes),
+        _fragments(seen, nodes),
+        ranges(cluster, seen, nodes),
+        leases(cluster, addresses, seen, nodes),
+        consistency(cluster, seen, nodes),
+    ]
+    if cluster.checks:
+        found.append(own.judge(cluster, seen, nodes))
+    if any("throughput" in observed for observed in seen.values()):
+        found.append(throughput.judge(cluster, seen))
     return Verdict(
-        guarantees=(
-            _unique(cluster, addresses, seen, nodes),
-            _pairs(cluster, ends, seen, nodes),
-            _agents(cluster, ends, seen, nodes),
-            _path_mtu(cluster, ends, seen, nodes),
-        ),
+        guarantees=tuple(found),
         nodes=nodes,
         missing=tuple(name for name in nodes if name not in seen),
         seconds=max((float(each["seconds"]) for each in seen.values()), default=0.0),
@@ -97,13 +89,11 @@ def judge(
 def _unique(
     cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
-    """Guarantee 1, pod by pod and family by family."""
+    """Guarantee 1, pod by pod and family by family; and whoever else answers for an address of the pods."""
     holders: Dict[str, List[str]] = {}
-    for observed in seen.values():
-        for pod, has in observed["pods"].items():
-            for address in has["addresses"]:
-                holders.setdefault(address, []).append(pod)
-    passed = not_run = 0
+    for holder, ip, _ in _held(seen):
+        holders.setdefault(ip, []).append(holder)
+    ran = not_run = 0
     failures: List[Failure] = []
     for pod in cluster.pods:
         if pod.host_network or pod.node not in nodes:
@@ -111,28 +101,48 @@ def _unique(
         given = {ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())}
         for version in cluster.versions:
             address = next((str(ip) for ip in given if ip.version == version), "")
+            if address and (pod.node not in seen or pod.name not in seen[pod.node]["pods"]):
+                not_run += 1
+                continue
+            ran += 1
             if not address:
                 failures.append(Failure("", pod.name, "", "no address", f"has no IPv{version} address"))
-            elif pod.node not in seen or pod.name not in seen[pod.node]["pods"]:
-                not_run += 1
-            else:
-                wrong = _wrong_address(cluster, pod.node, pod.name, address, seen[pod.node], holders)
-                if wrong:
-                    failures.append(Failure("", pod.name, address, *wrong))
-                else:
-                    passed += 1
+                continue
+            wrong = _wrong_address(cluster, pod.node, pod.name, address, seen[pod.node], holders)
+            if wrong:
+                failures.append(Failure("", pod.name, address, *wrong))
+    others = list(_strangers(cluster, addresses, seen))
+    if cluster.discovered and not cluster.pods:
+        not_run += 1  # where nothing was found nothing is proven
     shared = sum(pod.host_network for pod in cluster.pods if pod.node in nodes)
     notes = (f"{_count(shared, 'hostNetwork pod')} with the node's address not counted",) if shared else ()
-    return Guarantee(
-        "unique",
-        "every pod has its own cluster-wide IP address",
-        "addresses",
-        passed,
-        len(failures),
-        not_run,
-        tuple(failures[:LISTED]),
-        notes=notes + _absent(seen),
+    title = "every pod has its own cluster-wide IP address"
+    return guarantee(
+        "unique", title, "addresses", ran + len(others), [*failures, *others], not_run, notes + _absent(seen)
     )
+
+
+def _held(seen: Mapping[str, Observations]) -> Iterator[Tuple[str, str, str]]:
+    """(sandbox, address, node) of everything that the nodes found, declared or not."""
+    for node, observed in seen.items():
+        names = dict(observed["pods"])
+        for name, sandbox in observed.get("snapshot", {}).get("sandboxes", {}).items():
+            names.setdefault(name, really_has(sandbox["namespace"]))
+        for name, has in names.items():
+            for ip in has["addresses"]:
+                yield name, ip, node
+
+
+def _strangers(cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str, Observations]) -> Iterator[Failure]:
+    """Sandboxes that nobody declared with an address of the pods' range, and answers from where no sandbox is."""
+    declared = {pod.name for pod in cluster.pods}
+    for name, ip, node in _held(seen):
+        parsed = ip_address(ip)
+        if name not in declared and any(parsed.version == c.version and parsed in c for c in cluster.cluster_cidrs):
+            yield Failure(node, name, ip, "orphan", "is held by a sandbox that nobody declared")
+    for node, observed in seen.items():
+        for ip, macs in observed.get("strangers", {}).items():
+            yield Failure(node, ip, "", "orphan", f"is answered by {' and '.join(macs)}, which no known sandbox has")
 
 
 def _wrong_address(
@@ -155,19 +165,31 @@ def _wrong_address(
 def _pairs(
     cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
+    told = [observed["pairs"] for observed in seen.values()]
+    mode = next((each["mode"] for each in told if "mode" in each), expect.mode_for(ends))
     expected: Cells = {}
     for node in nodes:
-        for pair in _count_pairs(node, ends):
-            expected[pair[0]] = expected.get(pair[0], 0) + pair[1]
+        if mode == "classes":
+            counted = [((node, pair.target.node), 1) for pair in expect.classes_from(node, ends)]
+        else:
+            counted = _count_pairs(node, ends)
+        for cell, count in counted:
+            expected[cell] = expected.get(cell, 0) + count
     notes = []
+    if mode == "classes":
+        total = expect.count_pairs(ends)
+        notes.append(
+            f"probed: {sum(expected.values())} classes that stand for {total} pairs (-e pairs=all probes each)"
+        )
+    elif not all(each.get("all_protocols", True) for each in told):
+        notes.append("probed: every pair by ICMP, those that stand for all by UDP and TCP too")
     if any(pod.host_network for pod in cluster.pods):
         notes.append("for hostNetwork pods an address of the node counts as the pod's own")
     without = sorted({end.pod for end in ends if not end.address})
     if without:
         notes.append(f"not run for want of an address: {', '.join(without)}")
-    return _from_cells(
-        "pods", "pods reach each other without NAT", "pairs", "pairs", expected, seen, ends, tuple(notes)
-    )
+    title = "pods reach each other without NAT"
+    return _from_cells("pods", title, "pairs", "pairs", expected, seen, ends, tuple(notes))
 
 
 def _count_pairs(node: str, ends: Sequence[expect.Endpoint]) -> List[Tuple[Tuple[str, str], int]]:
@@ -195,19 +217,56 @@ def _agents(
     return _from_cells("agents", "node agents reach their pods", "checks", "agents", expected, seen, ends, ())
 
 
+def _nodes(
+    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+) -> Guarantee:
+    expected = {(node, node): len(expect.node_targets(cluster, node, ends)) for node in nodes}
+    return _from_cells("nodes", "pods reach their node", "checks", "nodes", expected, seen, ends, ())
+
+
 def _path_mtu(
     cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
-    expected: Cells = {}
-    for node in nodes:
-        for pair in expect.mtu_pairs_from(node, ends):
-            cell = node, pair.target.node
-            expected[cell] = expected.get(cell, 0) + 1
-    mode = "every pair" if expect.measures_all(ends) else "one pair for each pod and node"
+    expected = _counted(expect.mtu_pairs_from, ends, nodes)
+    own = [end for end in ends if not end.host_network]
+    mode = "every pair" if expect.measures_all(ends) else "one pair of each two nodes, one each way of each pod"
     size = cluster.mtu
     title = f"{size} bytes pass unfragmented, {size + 1} are refused"
-    own = [end for end in ends if not end.host_network]
     return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, own, (f"measured: {mode}",))
+
+
+def _bulk(
+    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+) -> Guarantee:
+    own = [end for end in ends if not end.host_network]
+    expected = _counted(expect.bulk_pairs_from, ends, nodes)
+    title = "TCP moves bulk data in full segments"
+    return _from_cells("bulk", title, "transfers", "bulk", expected, seen, own, ())
+
+
+def _counted(
+    pairs: Callable[[str, Sequence[expect.Endpoint]], Iterable[expect.Pair]],
+    ends: Sequence[expect.Endpoint],
+    nodes: Sequence[str],
+) -> Cells:
+    expected: Cells = {}
+    for node in nodes:
+        for pair in pairs(node, ends):
+            cell = node, pair.target.node
+            expected[cell] = expected.get(cell, 0) + 1
+    return expected
+
+
+def _fragments(seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
+    """No node made fragments while packets of full size were sent: neither of pods' packets nor of outer ones."""
+    ran = [node for node in nodes if node in seen and "fragments" in seen[node]]
+    failures = [
+        Failure(node, "", "", "fragments", f"made {_count(seen[node]['fragments'], 'fragment')} (FragCreates)")
+        for node in ran
+        if seen[node]["fragments"]
+    ]
+    title = "full-sized packets are not fragmented"
+    return guarantee("fragments", title, "nodes", len(ran), failures, len(nodes) - len(ran))
 
 
 def _from_cells(
@@ -223,17 +282,27 @@ def _from_cells(
     """Count cell by cell, (source's node, target's node); what is missing in a cell did not run."""
     passed = failed = not_run = 0
     failing: Cells = {}
+    probed: Cells = {}
     failures: List[Failure] = []
     for (node, target), total in expected.items():
-        good, bad = seen[node][field]["towards"].get(target, (0, 0)) if node in seen else (0, 0)
-        passed, failed = passed + good, failed + bad
+        told = seen[node].get(field, _NOTHING) if node in seen else _NOTHING
+        good, bad = told["towards"].get(target, (0, 0))
         not_run += max(0, total - good - bad)
-        if bad:
-            failing[node, target] = bad
+        # What a class stands for, probed because the class failed, counts beside it.
+        more, worse = told.get("members", {}).get(target, (0, 0))
+        probed[node, target] = max(total, good + bad) + more + worse
+        passed, failed = passed + good + more, failed + bad + worse
+        if bad + worse:
+            failing[node, target] = bad + worse
     for observed in seen.values():
-        failures += [Failure(*each) for each in observed[field]["failures"]]
-    shared = describe(expected, failing, failures, ends) if failed else ()
-    return Guarantee(key, title, unit, passed, failed, not_run, tuple(failures[:LISTED]), tuple(shared), notes)
+        failures += [Failure(*each) for each in observed.get(field, _NOTHING)["failures"]]
+    shared = [*describe(probed, failing, failures, ends), *by_cause(failures, failed)] if failed else ()
+    seconds = max((float(each.get("took", {}).get(key, 0)) for each in seen.values()), default=0.0)
+    listed = tuple(failures[:LISTED])
+    return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, seconds)
+
+
+_NOTHING: Observations = {"towards": {}, "failures": ()}
 
 
 def _absent(seen: Mapping[str, Observations]) -> Tuple[str, ...]:
@@ -252,6 +321,7 @@ def to_json(verdict: Verdict) -> Dict[str, Any]:
         "nodes": list(verdict.nodes),
         "missing": list(verdict.missing),
         "seconds": verdict.seconds,
+        "inferred": list(verdict.inferred),
         "guarantees": [
             {**each._asdict(), "ok": each.ok, "failures": [failure._asdict() for failure in each.failures]}
             for each in verdict.guarantees
@@ -263,9 +333,16 @@ def from_json(data: Mapping[str, Any]) -> Verdict:
     """The verdict that ``to_json`` wrote."""
     guarantees = []
     for each in data["guarantees"]:
-        fields = {name: each[name] for name in Guarantee._fields}
+        fields = {name: each[name] for name in Guarantee._fields if name in each}
         fields["failures"] = tuple(Failure(**failure) for failure in each["failures"])
         fields["shared"] = tuple(each["shared"])
         fields["notes"] = tuple(each["notes"])
+        fields["seconds"] = float(each.get("seconds", 0))
         guarantees.append(Guarantee(**fields))
-    return Verdict(tuple(guarantees), tuple(data["nodes"]), tuple(data["missing"]), data["seconds"])
+    return Verdict(
+        tuple(guarantees),
+        tuple(data["nodes"]),
+        tuple(data["missing"]),
+        data["seconds"],
+        tuple(data.get("inferred", ())),
+    )

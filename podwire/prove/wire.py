@@ -3,7 +3,7 @@
 An echo's payload is a tag of 7 bytes and a nonce of 8, then zeros. The nonce is the prober's run (4
 bytes) and the number of the check (4 bytes), so an answer, or the copy of our packet inside an ICMP
 error, leads straight to its check without a table. Pods' servers remember who sent ``podwire`` echoes;
-echoes that measure sizes carry another tag, so that they are not remembered.
+echoes that need no memory carry another tag, so that servers are not even woken.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from typing import Any, Dict, NamedTuple, Optional, Union
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Union
 
 from ..lab.pings import TAG
 
@@ -25,7 +25,7 @@ ECHO_HEADER = 8
 SMALLEST = _ENOUGH
 
 #: What an echo is for; stands in its identifier field.
-REACH, FITS, EXCEEDS = 1, 2, 3
+REACH, FITS, EXCEEDS, DATAGRAM, PASS = 1, 2, 3, 4, 5
 
 # linux/in.h, linux/in6.h, linux/icmp.h, linux/icmpv6.h: not in the socket module of Python 3.9.
 IP_MTU_DISCOVER = 10
@@ -44,16 +44,20 @@ _MEANING = {
 }
 _FRAGMENTATION_NEEDED = 4
 _ICMP_PROTOCOL = {4: 1, 6: 58}
+_UDP_PROTOCOL = 17
+_PORT_UNREACHABLE = {4: 3, 6: 4}
 
 
 class Answer(NamedTuple):
-    """What an ICMP packet says about one of our echoes: ``reply``, ``unreachable``, ``too-big`` or
-    ``expired``. ``mtu`` is the next hop's, in bytes, where a too-big tells it, else 0."""
+    """What a packet says about one of our echoes or datagrams: ``reply``, ``unreachable``, ``refused`` (a
+    closed port), ``too-big`` or ``expired``. ``mtu`` is the next hop's, in bytes, where a too-big tells it,
+    else 0; ``told`` is what a server answered to a datagram: pod, our address, and the echo's or ``-``."""
 
     meaning: str
     purpose: int
     number: int
     mtu: int = 0
+    told: Sequence[str] = ()
 
 
 class EchoTemplate:
@@ -121,6 +125,11 @@ def parse_echo(version: int, run: int, data: Union[bytearray, memoryview], lengt
         protocol, icmp = data[inner + 9], inner + (data[inner] & 15) * 4
     else:
         protocol, icmp = data[inner + 6], inner + 40
+    if protocol == _UDP_PROTOCOL:
+        if meaning == "unreachable" and data[at + 1] == _PORT_UNREACHABLE[version]:
+            meaning = "refused"
+        found = _ours(run, data, icmp, length, meaning, mtu)
+        return found and found._replace(purpose=DATAGRAM)
     if protocol != _ICMP_PROTOCOL[version] or length <= icmp or data[icmp] != _REQUEST[version]:
         return None
     return _ours(run, data, icmp, length, meaning, mtu)
@@ -135,6 +144,30 @@ def _ours(
     if theirs != run:
         return None
     return Answer(meaning, data[at + 4] << 8 | data[at + 5], number, mtu)
+
+
+def datagram(run: int, number: int) -> bytes:
+    """The UDP datagram of a check. Its nonce is the echo's, so that the server can tell of both."""
+    return TAG + NONCE.pack(run, number)
+
+
+def parse_datagram(run: int, data: Union[bytes, bytearray, memoryview]) -> Optional[Answer]:
+    """A server's answer to a datagram of this run; None for anything else."""
+    head = len(TAG) + NONCE.size
+    if len(data) < head or bytes(data[: len(TAG)]) != TAG:
+        return None
+    theirs, number = NONCE.unpack_from(data, len(TAG))
+    told = bytes(data[head:]).decode("ascii", "replace").split(" ")
+    return Answer("reply", DATAGRAM, number, 0, told) if theirs == run and len(told) == 3 else None
+
+
+def datagram_socket(version: int) -> socket.socket:
+    """A non-blocking UDP socket in the caller's network namespace, with room for the answers of a window."""
+    opened = socket.socket(
+        socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    )
+    opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 21)
+    return opened
 
 
 def echo_socket(version: int) -> socket.socket:
@@ -160,6 +193,11 @@ def echo_socket(version: int) -> socket.socket:
 def request(run: int, number: int) -> bytes:
     """The HTTP request of a check; its nonce is the same as the echo's."""
     return b"GET /?nonce=%08x%08x HTTP/1.0\r\nHost: pod\r\n\r\n" % (run, number)
+
+
+def bulk_request(length: int) -> bytes:
+    """The head of an HTTP request whose body of ``length`` bytes the server swallows before it answers."""
+    return b"POST / HTTP/1.0\r\nHost: pod\r\nContent-Length: %d\r\n\r\n" % length
 
 
 def parse_response(data: bytes) -> Optional[Dict[str, Any]]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Callable, Dict, List
 
-from . import cni, nodes, peers, pods, site
+from . import cni, nodes, peers, pods, prove, site
 from .measure import NotRun
 from .report import Row, table
 
@@ -26,6 +26,7 @@ WORKS: Dict[str, Callable[[int], List[Row]]] = {
     "many-peers": peers.bench_many,
     "pods": pods.bench,
     "cni": cni.bench,
+    "prove": prove.bench,
 }
 
 

@@ -23,14 +23,15 @@ def served(namespace: Namespace) -> Iterator[int]:
     """A server in the test's own namespace; the process id."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["ip", "addr", "add", "192.0.2.1/32", "dev", "lo"], check=True)
-    listener = server.listen(PORT)
+    listener, datagrams = server.listen(PORT), server.listen(PORT, socket.SOCK_DGRAM)
     child = os.fork()
     if child == 0:
         try:
-            server.Server("web-1", "node-1", listener).serve()
+            server.Server("web-1", "node-1", listener, datagrams).serve()
         finally:
             os._exit(1)
     listener.close()
+    datagrams.close()
     yield child
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -78,7 +79,7 @@ def test_head_has_no_body(served: int) -> None:
     [
         (b"GET /other HTTP/1.1\r\n\r\n", 404),
         (b"DELETE / HTTP/1.1\r\n\r\n", 405),
-        (b"POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000, 405),
+        (b"PUT / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000, 405),
         (b"GET /\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000, 431),
@@ -182,3 +183,27 @@ def test_all_of_a_burst_are_served(served: int) -> None:
     for connection in connections:
         with connection:
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_is_swallowed_whole_before_the_answer(served: int) -> None:
+    with socket.create_connection(("127.0.0.1", PORT), 5) as connection:
+        connection.sendall(b"POST / HTTP/1.0\r\nContent-Length: 200000\r\n\r\n" + bytes(199_999))
+        connection.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(5)
+        connection.sendall(b"x")
+        assert body(b"".join(iter(lambda: connection.recv(65536), b"")))["client"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("host", "family"), [("::1", socket.AF_INET6), ("192.0.2.1", socket.AF_INET)])
+def test_datagrams_are_answered_from_the_address_that_was_asked(
+    served: int, host: str, family: socket.AddressFamily
+) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.connect((host, PORT))  # answers from elsewhere would not arrive
+        client.send(b"anything")
+        assert json.loads(client.recv(1000)) == {"pod": "web-1", "node": "node-1", "client": host}
+        client.send(b"podwire" + bytes(8))
+        assert client.recv(1000) == b"podwire" + bytes(8) + f"web-1 {host} -".encode()

@@ -17,13 +17,15 @@ from typing import Any, Callable, Dict, Iterator, List, Set
 
 import pytest
 
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from podwire.cluster import BackendSettings, Check, Cluster, CniSettings, Node, Pod
 from podwire.converge import Target, converge
 from podwire.kernel.namespace import Namespace
 from podwire.model import Address, Link, MacAddress, Route, Sysctl, VethPeer
-from podwire.prove.prober import Running, observe
+from podwire.prove import expect, sockets
+from podwire.prove.prober import Options, Running, observe
 from podwire.prove.text import render
 from podwire.prove.verdict import Guarantee, Verdict, judge
+from podwire.prove.watch import text, watch
 from podwire.state import State, scope_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +37,9 @@ ADDRESSES = {
     "pod-c": ["10.244.2.2", "fd00:244:0:2::2"],
 }
 SERVER = """
-import sys
+import socket, sys
 from podwire.lab.server import Server, listen
-server = Server(sys.argv[1], sys.argv[2], listen(8080))
+server = Server(sys.argv[1], sys.argv[2], listen(8080), listen(8080, socket.SOCK_DGRAM))
 print("ready", flush=True)
 server.serve()
 """
@@ -107,6 +109,7 @@ class Lab:
     def __init__(self, make: Callable[[str], Namespace]) -> None:
         self.cluster = declared()
         self.absent: Set[str] = set()
+        self.mode = "auto"
         self.spaces = {name: make(name) for name in ("node-1", "node-2", *ADDRESSES)}
         for space in self.spaces.values():  # link-local addresses too shall be usable at once
             with space.entered():
@@ -147,7 +150,7 @@ class Lab:
             if place == node and pod not in self.absent
         }
         with self.spaces[node].entered():
-            found = observe(self.cluster, node, ADDRESSES, running)
+            found = observe(self.cluster, node, ADDRESSES, running, Options(self.mode))
         return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
     def judge(self) -> Verdict:
@@ -156,6 +159,12 @@ class Lab:
             found = judge(self.cluster, ADDRESSES, dict(zip(nodes, pool.map(self.observe, nodes))))
         print(render(found))
         return found
+
+
+@pytest.fixture(autouse=True)
+def one_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here needs to come up first: what fails twice fails."""
+    monkeypatch.setattr(sockets, "_FRUITLESS", 1)
 
 
 @pytest.fixture
@@ -185,7 +194,11 @@ def test_a_healthy_network_keeps_every_guarantee(lab: Lab) -> None:
     assert counts(verdict, "unique") == (6, 0, 0)
     assert counts(verdict, "pods") == (24, 0, 0)  # 4 pods, ordered pairs, two families
     assert counts(verdict, "agents") == (8, 0, 0)
+    assert counts(verdict, "nodes") == (6, 0, 0)
     assert counts(verdict, "mtu") == (12, 0, 0)  # without the hostNetwork pod
+    assert counts(verdict, "bulk") == (6, 0, 0)  # node-1 has two pods, node-2 one; two families
+    assert counts(verdict, "fragments") == (2, 0, 0)
+    assert counts(verdict, "consistency") == (7, 0, 0)  # two nodes both ways, two families; three pods
 
 
 def test_snat_is_named_with_both_addresses(lab: Lab) -> None:
@@ -266,7 +279,7 @@ def test_dropped_icmp_is_told_apart_from_dropped_tcp(lab: Lab) -> None:
 def test_a_pod_without_its_server_refuses(lab: Lab) -> None:
     lab.stop("pod-c")
     verdict = lab.judge()
-    assert {each.reason for each in guarantee(verdict, "pods").failures} == {"TCP refused"}
+    assert {each.reason for each in guarantee(verdict, "pods").failures} == {"refused (TCP, UDP)"}
     assert counts(verdict, "pods") == (18, 6, 0)
     assert counts(verdict, "mtu") == (12, 0, 0)
 
@@ -275,7 +288,7 @@ def test_an_answer_from_somebody_else_is_no_answer(lab: Lab) -> None:
     lab.stop("pod-c")
     lab.serve("pod-c", "impostor")
     verdict = lab.judge()
-    assert {each.reason for each in guarantee(verdict, "pods").failures} == {"answered by impostor on node-2"}
+    assert {each.reason for each in guarantee(verdict, "pods").failures} == {"answered by impostor (TCP, UDP)"}
     assert counts(verdict, "agents") == (6, 2, 0)
 
 
@@ -290,9 +303,11 @@ def test_an_echo_that_somebody_else_answers_is_no_answer(lab: Lab) -> None:
 def test_a_lost_route_is_unreachable_and_says_who_said_so(lab: Lab) -> None:
     lab.run("node-1", "ip", "route", "delete", "10.244.2.0/24")
     verdict = lab.judge()
-    found = failures(verdict, "pods")
-    assert "pod-a -> pod-c (10.244.2.2): ICMP unreachable, says 10.244.1.1, TCP network is unreachable" in found
-    assert "pod-c -> pod-a (10.244.1.2): no answer (ICMP, TCP)" in found
+    assert "pod-c -> pod-a (10.244.1.2): no answer (ICMP, TCP, UDP)" in failures(verdict, "pods")
+    # How many errors a router sends is limited (net.ipv4.icmp_ratelimit), and whose comes first is chance.
+    told = [each for each in failures(verdict, "pods") if "unreachable, says 10.244.1.1" in each]
+    assert all("-> pod-c (10.244.2.2)" in each for each in told)
+    assert failures(verdict, "consistency") == ["node-1 -> node-2 (10.244.2.0/24): no route to 10.244.2.0/24"]
     assert counts(verdict, "pods") == (20, 4, 0)
     assert counts(verdict, "mtu") == (8, 4, 0)
 
@@ -303,9 +318,11 @@ def test_a_smaller_underlay_shows_in_both_directions(lab: Lab) -> None:
     assert counts(verdict, "pods") == (24, 0, 0), "small packets pass: only the path MTU shows it"
     assert counts(verdict, "mtu") == (4, 8, 0)
     found = failures(verdict, "mtu")
-    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes refused by 10.244.1.1, which takes 1300" in found
-    assert "pod-a -> pod-c (fd00:244:0:2::2): 1400 bytes refused by fd00:244:0:1::1, which takes 1300" in found
-    assert "pod-c -> pod-a (10.244.1.2): 1400 bytes vanish without an ICMP error" in found
+    told = "which takes 1300; the path takes 1300"
+    assert f"pod-a -> pod-c (10.244.2.2): 1400 bytes refused by 10.244.1.1, {told}" in found
+    assert f"pod-a -> pod-c (fd00:244:0:2::2): 1400 bytes refused by fd00:244:0:1::1, {told}" in found
+    # What a veth receives may be a VLAN tag larger than its MTU (__is_skb_forwardable).
+    assert "pod-c -> pod-a (10.244.1.2): 1400 bytes vanish without an ICMP error; the path takes 1304" in found
     assert guarantee(verdict, "mtu").shared == ("all between node-1 and node-2: 8",)
 
 
@@ -320,7 +337,7 @@ def test_a_larger_mtu_than_declared_is_found_only_where_it_passes(lab: Lab) -> N
     bigger_pods(lab)
     verdict = lab.judge()
     assert {each.reason for each in guarantee(verdict, "mtu").failures} == {
-        "1401 bytes pass too; expected 1400 at most"
+        "1401 bytes pass too; expected 1400 at most; the path takes 1500"
     }
     # Towards node-2 its smaller bridge refuses by ICMP, which is as good as the pod's own device.
     assert counts(verdict, "mtu") == (8, 4, 0)
@@ -351,3 +368,146 @@ def test_a_pod_that_does_not_run_is_not_passed(lab: Lab) -> None:
     assert not verdict.ok
     assert counts(verdict, "pods") == (18, 0, 6), "its server still answers here; nobody probed from it"
     assert "not running: pod-b on node-1" in guarantee(verdict, "unique").notes
+
+
+def own_checks(lab: Lab, *checks: Check) -> Guarantee:
+    lab.cluster = replace(lab.cluster, checks=checks)
+    return guarantee(lab.judge(), "checks")
+
+
+def test_checks_of_the_inventorys_own(lab: Lab) -> None:
+    lab.run("pod-c", "nft", "table inet t { chain c { type filter hook input priority 0; tcp dport 8080 drop; }; }")
+    found = own_checks(
+        lab,
+        Check("by TCP", "pod-a", "pod-b", "tcp", 8080),
+        Check("by UDP", "pod-a", "pod-h", "udp", 8080),
+        Check("by ICMP, measured", "pod-c", "pod-a", "icmp", mtu=MTU),
+        Check("a closed port", "node-1", "pod-a", "tcp", 81, "refused"),
+        Check("a closed UDP port", "pod-c", "pod-a", "udp", 81, "refused"),
+        Check("an address", "pod-a", "192.168.1.12", "tcp", 8080),
+        Check("too large", "pod-a", "pod-b", "icmp", mtu=MTU + 100),
+        Check("not denied", "pod-a", "pod-b", "tcp", 8080, "denied", within=0),
+        Check("dropped", "pod-a", "pod-c", "tcp", 8080, "reachable", within=0),
+    )
+    assert (found.passed, found.failed, found.not_run) == (6, 3, 0), found
+    reasons = [each.reason for each in found.failures]
+    assert reasons[0].startswith("too large: 1500 bytes refused by the sender's own device")
+    assert reasons[1].startswith("not denied: expected denied, is reachable after 1 tries")
+    assert reasons[2].startswith("dropped: expected reachable, is silent after 1 tries")
+
+
+def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
+    """The policy lets pod-c's node in: that is the control. Nobody gets to port 81 of pod-b, so that proves nothing."""
+    rule = (
+        "ip saddr 10.244.1.0/24 tcp dport 8080 drop; ip6 saddr fd00:244:0:1::/64 tcp dport 8080 drop; tcp dport 82 drop"
+    )
+    lab.run("pod-c", "nft", f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}")
+    found = own_checks(
+        lab,
+        Check("denied", "pod-a", "pod-c", "tcp", 8080, "denied"),
+        Check("nothing there", "pod-a", "pod-c", "tcp", 82, "denied"),
+        Check("a pod that is not there", "pod-z", "pod-c", "tcp", 82, "denied"),
+    )
+    assert (found.passed, found.failed, found.not_run) == (1, 0, 2), found
+    assert found.notes[0] == "not run: nothing there: nobody reaches pod-c there, so that silence proves nothing"
+
+
+def test_a_check_is_tried_until_it_holds(lab: Lab) -> None:
+    """The rule goes away as soon as it has dropped a first packet: the check holds at a later try."""
+    rule = "tcp dport 8080 limit rate 1/hour burst 8 packets drop"
+    lab.run("pod-b", "nft", f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}")
+    found = own_checks(lab, Check("in the end", "pod-a", "pod-b", "tcp", 8080, within=30))
+    assert found.ok, found
+
+
+def test_classes_find_what_fails_and_probe_all_that_it_stands_for(lab: Lab) -> None:
+    lab.mode = "classes"
+    assert lab.judge().ok
+    lab.run("node-1", "ip", "route", "add", "blackhole", "10.244.2.2/32")
+    verdict = lab.judge()
+    assert counts(verdict, "pods")[1] == 4  # both pods of node-1 towards pod-c, and back; hostNetwork goes another way
+    assert {(each.source, each.target) for each in guarantee(verdict, "pods").failures} == {
+        ("pod-a", "pod-c"), ("pod-b", "pod-c"), ("pod-c", "pod-a"), ("pod-c", "pod-b"),
+    }  # fmt: skip
+    assert "a route to 10.244.2.2/32, a part of 10.244.2.0/24" in failures(verdict, "consistency")[0]
+
+
+def test_bulk_tcp_shows_what_superframes_hide(lab: Lab) -> None:
+    """A veth pair takes a superframe of any size; one packet a segment meets the smaller MTU behind the node."""
+    lab.run("node-2", "ip", "link", "set", "eth0", "mtu", "1300")
+    rules = "icmp type destination-unreachable drop; icmpv6 type packet-too-big drop;"
+    lab.run("node-2", "nft", f"table inet t {{ chain c {{ type filter hook output priority 0; {rules} }}; }}")
+    verdict = lab.judge()
+    assert counts(verdict, "pods")[1] == 0
+    found = failures(verdict, "bulk")
+    assert any("segments of" in each for each in found), found
+
+
+def test_fragments_of_outer_packets_are_counted(lab: Lab) -> None:
+    """The DF bit that probes have is not the outer packet's: only the node's counter shows what happens to that."""
+    for number, node in enumerate(("node-1", "node-2"), 1):
+        remote = f"192.168.1.1{3 - number}"
+        lab.run(
+            node,
+            "ip",
+            "link",
+            "add",
+            "vx",
+            "mtu",
+            "1500",
+            "type",
+            "vxlan",
+            "id",
+            "7",
+            "remote",
+            remote,
+            "dstport",
+            "8472",
+        )
+        lab.run(node, "ip", "link", "set", "vx", "up", "mtu", "1500")
+        lab.run(node, "ip", "address", "add", f"10.9.9.{number}/24", "dev", "vx")
+        lab.run(node, "ip", "route", "replace", f"10.244.{3 - number}.0/24", "via", f"10.9.9.{3 - number}")
+        lab.run(node, "ip", "link", "set", "eth0", "mtu", "1420")
+    verdict = lab.judge()
+    found = failures(verdict, "fragments")
+    assert len(found) == 2 and "FragCreates" in found[0], verdict
+
+
+def test_a_running_probe_tells_what_is_lost_and_for_how_long(lab: Lab) -> None:
+    """A route flaps: the pair behind it has a gap, the pair within the node has none, a source that goes is away."""
+    ends = {(end.pod, end.version): end for end in expect.endpoints(lab.cluster, ADDRESSES)}
+    pairs = [expect.Pair(ends[one, 4], ends[other, 4]) for one, other in (("pod-a", "pod-c"), ("pod-a", "pod-b"))]
+    steps = iter(range(1000))
+
+    def done() -> bool:
+        """Called before each packet: that is the clock of this test."""
+        step = next(steps)
+        if step == 100:
+            lab.run("node-1", "ip", "route", "add", "blackhole", "10.244.2.2/32")
+        if step == 150:
+            lab.run("node-1", "ip", "route", "delete", "blackhole", "10.244.2.2/32")
+        return step == 300
+
+    found = watch(pairs, lambda pod: f"/proc/self/fd/{lab.space(pod).fd}", done)
+    print(text(found))
+    flapped, steady = found
+    assert flapped.pair.target.pod == "pod-c" and steady.pair.target.pod == "pod-b"
+    assert flapped.sent == steady.sent == 300
+    assert flapped.lost == 50 and steady.lost == 0
+    assert flapped.gap > steady.gap
+    assert "pod-a -> pod-c (node-1 -> node-2): 50 of 300 lost, longest gap " in text(found)
+
+
+def test_time_without_a_source_is_no_loss(lab: Lab) -> None:
+    ends = {(end.pod, end.version): end for end in expect.endpoints(lab.cluster, ADDRESSES)}
+    steps = iter(range(1000))
+    path = f"/proc/self/fd/{lab.space('pod-a').fd}"
+    place = {"now": path}
+
+    def done() -> bool:
+        step = next(steps)
+        place["now"] = path if step < 50 or step > 100 else ""
+        return step == 200
+
+    (found,) = watch([expect.Pair(ends["pod-a", 4], ends["pod-b", 4])], lambda _: place["now"] or None, done)
+    assert found.lost == 0 and 100 < found.sent < 200 and found.away > 0.2

@@ -18,6 +18,8 @@ from podwire.prove import expect
 from podwire.prove.text import render, table
 from podwire.prove.verdict import Failure, Guarantee, Verdict, _count_pairs, from_json, judge, to_json
 
+from . import snapshots
+
 GOLDEN = Path(__file__).parent / "golden" / "prove"
 
 
@@ -71,6 +73,13 @@ def observed(cluster: Cluster, broken: Callable[[str, str], str] = lambda source
             "pairs": summary(pairs, broken),
             "agents": summary([(node, end) for end in expect.agent_targets(node, ends)], lambda *_: ""),
             "path_mtu": summary(paths, lambda *_: ""),
+            "bulk": summary([(p.source.pod, p.target) for p in expect.bulk_pairs_from(node, ends)], lambda *_: ""),
+            "nodes": summary(
+                [(end.pod, end._replace(pod=node)) for end, _ in expect.node_targets(cluster, node, ends)],
+                lambda *_: "",
+            ),
+            "fragments": 0,
+            "snapshot": snapshots.healthy(cluster, node, addresses),
         }
     return found
 
@@ -105,26 +114,44 @@ def test_pairs_are_all_ordered_pairs_and_counted_right(pods: List[int], host_net
         assert listed == Counter({cell: count for cell, count in _count_pairs(node.name, ends) if count})
 
 
-@given(st.lists(st.integers(1, 12), min_size=2, max_size=6))
-def test_classes_cover_every_pod_and_every_pair_of_nodes(pods: List[int]) -> None:
-    intent = cluster(pods)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 2))
+def test_classes_cover_every_pod_both_ways_and_every_pair_of_nodes(pods: List[int], host_network: int) -> None:
+    intent = cluster(pods, host_network)
     ends = expect.endpoints(intent, addresses_of(intent))
-    pairs = [pair for node in intent.nodes for pair in expect.mtu_pairs_from(node.name, ends)]
-    if expect.measures_all(ends):
-        assert len(pairs) == len(ends) * (len(ends) - 1)
-        return
-    assert {pair.source.pod for pair in pairs} == {pod.name for pod in intent.pods}
-    assert {(pair.source.pod, pair.target.node) for pair in pairs} == {
-        (pod.name, node) for pod in intent.pods for node in {p.node for p in intent.pods if p.name != pod.name}
+    pairs = [pair for node in intent.nodes for pair in expect.classes_from(node.name, ends)]
+    assert len(set(pairs)) == len(pairs) <= 2 * len(ends) + len(pods) ** 2
+    assert all(pair.source.pod != pair.target.pod for pair in pairs)
+    everyone = {end.pod for end in ends} if len(ends) > 1 else set()
+    assert {pair.source.pod for pair in pairs} == {pair.target.pod for pair in pairs} == everyone
+    alone = {node for node in (each.name for each in intent.nodes) if sum(end.node == node for end in ends) < 2}
+    assert {(pair.source.node, pair.target.node) for pair in pairs} == {
+        (one.name, other.name)
+        for one in intent.nodes
+        for other in intent.nodes
+        if one != other or one.name not in alone
     }
 
 
-def test_every_pod_is_sent_full_sized_packets_in_classes() -> None:
-    intent = cluster([4] * 9)
+def test_a_thousand_pods_on_ten_nodes_are_some_two_thousand_probes() -> None:
+    intent = cluster([100] * 10)
+    ends = expect.endpoints(intent, {pod.name: [f"10.244.{i // 100}.{i % 100}"] for i, pod in enumerate(intent.pods)})
+    assert expect.mode_for(ends) == "classes" and expect.mode_for(ends, "all") == "all"
+    assert 1900 <= sum(1 for node in intent.nodes for _ in expect.classes_from(node.name, ends)) <= 2100
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=4), st.data())
+def test_what_a_failed_class_stands_for_is_probed_and_nothing_twice(pods: List[int], data: st.DataObject) -> None:
+    intent = cluster(pods)
     ends = expect.endpoints(intent, addresses_of(intent))
-    assert not expect.measures_all(ends)
-    targets = {pair.target.pod for node in intent.nodes for pair in expect.mtu_pairs_from(node.name, ends)}
-    assert targets == {pod.name for pod in intent.pods}
+    classes = list(expect.classes_from("node-1", ends))
+    failed = data.draw(st.lists(st.sampled_from(classes), min_size=1, unique=True))
+    found = list(expect.members(failed, "node-1", ends))
+    assert len(set(found)) == len(found) and not set(found) & set(failed)
+    for pair in expect.pairs_from("node-1", ends):
+        near = any(pair.source == each.source or pair.target == each.target for each in failed)
+        assert (pair in found or pair in failed) >= (
+            near or any(pair.target.node == each.target.node for each in failed)
+        )
 
 
 def accepted(intent: Cluster, source: str, target: str) -> set[str]:
@@ -154,7 +181,13 @@ def test_healthy_observations_pass_and_are_counted() -> None:
         ("unique", 6),
         ("pods", 42),
         ("agents", 7),
+        ("nodes", 6),
         ("mtu", 30),
+        ("bulk", 9),
+        ("fragments", 3),
+        ("ranges", 6),
+        ("leases", 12),
+        ("consistency", 12),
     ]
 
 
@@ -188,14 +221,20 @@ def test_a_node_that_did_not_report_is_not_run_and_fails_the_verdict() -> None:
     del seen["node-3"]
     verdict = judge(intent, addresses_of(intent), seen)
     assert not verdict.ok and verdict.missing == ("node-3",)
-    assert [(each.passed, each.failed, each.not_run) for each in verdict.guarantees] == [
-        (4, 0, 2),
-        (20, 0, 10),
-        (4, 0, 2),
-        (20, 0, 10),
-    ]
+    assert {each.key: (each.passed, each.failed, each.not_run) for each in verdict.guarantees} == {
+        "unique": (4, 0, 2),
+        "pods": (20, 0, 10),
+        "agents": (4, 0, 2),
+        "nodes": (4, 0, 2),
+        "mtu": (20, 0, 10),
+        "bulk": (6, 0, 3),
+        "fragments": (2, 0, 1),
+        "ranges": (4, 0, 1),
+        "leases": (8, 0, 2),
+        "consistency": (6, 0, 4),
+    }
     limited = judge(intent, addresses_of(intent), seen, only={"node-1", "node-2"})
-    assert limited.ok and pods_of(limited).passed == 20, "with --limit nobody asked node-3"
+    assert limited.missing == () and pods_of(limited).ok and pods_of(limited).passed == 20, "nobody asked node-3"
 
 
 def test_checks_that_a_node_left_out_are_not_run() -> None:

@@ -112,3 +112,25 @@ def test_a_response_is_read_when_it_is_whole() -> None:
 def test_what_is_none_of_our_servers_is_said_to_be(data: bytes) -> None:
     with pytest.raises(ValueError):
         wire.parse_response(data)
+
+
+@given(versions, numbers)
+def test_a_closed_port_is_told_apart_from_other_errors(version: int, number: int) -> None:
+    """The error carries our datagram behind its UDP header."""
+    udp = struct.pack("!HHHH", 40000, 8080, 23, 0) + wire.datagram(RUN, number)
+    kind, closed, other = {4: (3, 3, 1), 6: (1, 4, 0)}[version]
+    for code, meaning in ((closed, "refused"), (other, "unreachable")):
+        packet = bytearray(as_error(version, kind, code, 0, udp))
+        packet[37 if version == 4 else 14] = 17  # the inner packet's protocol
+        assert parse(version, bytes(packet)) == wire.Answer(meaning, wire.DATAGRAM, number)
+
+
+@given(numbers)
+def test_a_servers_answer_to_a_datagram_is_read(number: int) -> None:
+    answer = wire.datagram(RUN, number) + b"pod-a 10.244.1.2 -"
+    assert wire.parse_datagram(RUN, answer) == wire.Answer(
+        "reply", wire.DATAGRAM, number, 0, ["pod-a", "10.244.1.2", "-"]
+    )
+    assert wire.parse_datagram(RUN + 1, answer) is None
+    assert wire.parse_datagram(RUN, answer[:20]) is None
+    assert wire.parse_datagram(RUN, wire.datagram(RUN, number)) is None, "nobody's echo service counts"

@@ -1,0 +1,60 @@
+"""``podwire watch``: what is lost between a lab's pods while a command changes something."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Dict, List, Optional, Sequence
+
+from ..cluster import Cluster
+from ..errors import PodwireError
+from ..lab import enter, registry, sandbox
+from ..prove import expect
+from ..prove.watch import text, watch
+from .intent import load
+
+
+def run(inventory: Optional[str], command: Sequence[str], most: Optional[float]) -> int:
+    """Ping while ``command`` runs. Its exit status; 1 if a gap was longer than ``most`` seconds."""
+    if not command:
+        raise PodwireError("failed to watch: there is no command to run", "write it after --, e.g. -- ./run site")
+    cluster = load(inventory)
+    pids = {node.name: registry.node_pid(cluster.id, node.name) for node in cluster.nodes}
+    if not any(pids.values()):
+        raise PodwireError(f"failed to watch lab {cluster.id}: it is not running", "build it: sudo ./run site")
+    addresses: Dict[str, List[str]] = {}
+    for node, pid in pids.items():
+        if pid is not None:
+            addresses.update(enter.call(pid, _addresses, cluster, node))
+    ends = [end for end in expect.endpoints(cluster, addresses) if end.address]
+    pairs = [pair for node in pids for pair in expect.bulk_pairs_from(node, ends)]
+    where = _Where(cluster)
+    changing = subprocess.Popen(command)
+    try:
+        seen = watch(pairs, where, lambda: changing.poll() is not None)
+    except BaseException:
+        changing.terminate()
+        raise
+    finally:
+        changing.wait()
+    print(text(seen))
+    if most is not None and any(each.gap > most for each in seen):
+        return changing.returncode or 1
+    return changing.returncode
+
+
+def _addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
+    from ..prove import prober
+
+    return prober.addresses(cluster, node)
+
+
+class _Where:
+    """Paths of pods' namespaces as this machine sees them, through the root of their node's first process."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._id = cluster.id
+        self._nodes = {pod.name: pod.node for pod in cluster.pods}
+
+    def __call__(self, pod: str) -> Optional[str]:
+        pid = registry.node_pid(self._id, self._nodes[pod])
+        return None if pid is None else f"/proc/{pid}/root{sandbox.NAMES}/{pod}"

@@ -1,0 +1,111 @@
+"""Bulk TCP in segments of full size, one packet each: what a path's MTU means for connections.
+
+Segmentation offload hides wrong MTUs: a veth pair takes a superframe of 64 KiB whatever its MTU is. Instead of
+switching offloads off on devices that others use, each segment is closed by MSG_EOR, after which the kernel
+collapses nothing into it (tcp_skb_can_collapse_to) and sends it as one packet of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from typing import Dict, List, Sequence
+
+from . import wire
+from .reach import FAMILY, tcp_problem
+from .sockets import Check, Problem, Sockets
+
+#: Bytes of a transfer: some forty packets, more than any first window.
+LENGTH = 1 << 16
+#: Seconds without progress after which a transfer has failed: three retransmissions.
+_STUCK = 1.5
+TCP_CA_STATE_LOSS = 4  # include/uapi/linux/tcp.h; the second byte of struct tcp_info
+
+
+class _Transfer:
+    def __init__(self, number: int, opened: socket.socket) -> None:
+        self.number, self.socket = number, opened
+        self.segment = 0
+        self.left = LENGTH
+        self.received = b""
+
+
+def bulk(sockets: Sockets, checks: Sequence[Check]) -> Dict[int, Problem]:
+    """Send to each check's server, side by side; the numbers of the checks that failed, and why."""
+    problems: Dict[int, Problem] = {}
+    transfers: Dict[int, _Transfer] = {}
+    poll = select.epoll()
+    try:
+        for number, check in enumerate(checks):
+            with sockets.sources[check.source].namespace.entered():
+                opened = socket.socket(FAMILY[check.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            refused = opened.connect_ex((check.address, check.port))
+            if refused not in (0, errno.EINPROGRESS):
+                opened.close()
+                problems[number] = tcp_problem(refused)
+                continue
+            transfers[opened.fileno()] = _Transfer(number, opened)
+            poll.register(opened.fileno(), select.EPOLLOUT | select.EPOLLIN)
+        _pump(poll, transfers, problems)
+        for each in transfers.values():
+            problems[each.number] = _stuck(each)
+    finally:
+        for each in transfers.values():
+            each.socket.close()
+        poll.close()
+    return problems
+
+
+def _pump(poll: select.epoll, transfers: Dict[int, _Transfer], problems: Dict[int, Problem]) -> None:
+    moved = time.monotonic()
+    while transfers and time.monotonic() - moved < _STUCK:
+        for fd, what in poll.poll(_STUCK):
+            each = transfers[fd]
+            before = each.left
+            try:
+                done = _advance(each, what)
+            except OSError as error:
+                problems[each.number] = tcp_problem(error.errno or errno.EIO)
+                done = True
+            if done or each.left != before:
+                moved = time.monotonic()
+            if done:
+                poll.unregister(fd)
+                transfers.pop(fd).socket.close()
+            elif not each.left:
+                poll.modify(fd, select.EPOLLIN)
+
+
+def _advance(each: _Transfer, what: int) -> bool:
+    """Send what can be sent; whether the server has answered."""
+    if what & (select.EPOLLERR | select.EPOLLHUP):
+        failed = each.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        raise OSError(failed, "")
+    if not each.segment:
+        each.segment = each.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        each.socket.send(wire.bulk_request(LENGTH), socket.MSG_EOR)
+    try:
+        while each.left and what & select.EPOLLOUT:
+            each.left -= each.socket.send(bytes(min(each.segment, each.left)), socket.MSG_EOR)
+        data = each.socket.recv(65536)
+    except BlockingIOError:
+        return False
+    each.received += data
+    if not data and each.left:
+        raise OSError(errno.ECONNRESET, "")
+    return not data or wire.parse_response(each.received) is not None
+
+
+def _stuck(each: _Transfer) -> Problem:
+    """What TCP itself knows of a transfer that does not move (struct tcp_info)."""
+    info: List[int] = list(each.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))
+    if not each.segment:
+        return Problem("timeout", "no connection")
+    if info[1] == TCP_CA_STATE_LOSS or info[2]:
+        return Problem(
+            "mtu black hole", f"segments of {each.segment} bytes are sent again and again, and do not arrive"
+        )
+    return Problem("timeout", "the server does not take the data")

@@ -1,0 +1,244 @@
+"""What one node's kernel holds about another, against what that one really has. Pure, from snapshots.
+
+For each ordered pair of nodes and family: A's route to B's block, and behind it either the VXLAN way (neighbour,
+FDB entry, then B's own VTEP with its MAC, VNI, port, MTU and underlay address) or the direct way (an address of
+B, on a device of the same MTU). For each pod: both ends of its veth pair, its port, its gateway's MAC.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..cluster import Cluster
+from ..model import MAIN_TABLE, IPNetwork
+from .guarantee import Failure, Guarantee, Observations, guarantee
+
+TITLE = "nodes hold each other's real addresses and MTU"
+Difference = Tuple[str, str]
+"""(cause, reason)."""
+
+
+class View:
+    """A namespace's tables, by what they are looked up with."""
+
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        self.links: Dict[str, Mapping[str, Any]] = {link["name"]: link for link in namespace["links"]}
+        self.devices: Dict[str, str] = {each["address"]: each["device"] for each in namespace["addresses"]}
+        self.neighbours: Dict[Tuple[str, str], Mapping[str, Any]] = {
+            (each["device"], each["address"]): each for each in namespace["neighbours"]
+        }
+        self.next_hops: Dict[int, Mapping[str, Any]] = {each["id"]: each for each in namespace["next_hops"]}
+        self.fdb: Dict[Tuple[str, str], List[Mapping[str, Any]]] = {}
+        for each in namespace["fdb"]:
+            self.fdb.setdefault((each["device"], each["mac"]), []).append(each)
+        self.routes: List[Tuple[IPNetwork, Mapping[str, Any]]] = [
+            (ip_network(each["destination"]), each) for each in namespace["routes"] if each["table"] == MAIN_TABLE
+        ]
+
+    def vteps(self) -> List[Mapping[str, Any]]:
+        """The VXLAN devices."""
+        return [link for link in self.links.values() if "vxlan" in link]
+
+
+class _Unknown(Exception):
+    """The way leads through something that is no node: nothing to compare with."""
+
+
+class Compared(NamedTuple):
+    """How many comparisons were made, and those that differ."""
+
+    ran: int
+    not_run: int
+    failures: List[Failure]
+    notes: Tuple[str, ...]
+
+
+def consistency(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
+    """The guarantee, for the nodes that were asked (``nodes``) as far as they and their peers told (``seen``)."""
+    views = {name: View(each["snapshot"]["namespace"]) for name, each in seen.items() if "snapshot" in each}
+    ran = not_run = unknown = 0
+    failures: List[Failure] = []
+    with_pods = {pod.node for pod in cluster.pods if not pod.host_network}
+    for node in nodes:
+        for peer in cluster.nodes:
+            if peer.name == node or peer.name not in with_pods:
+                continue
+            for version in cluster.versions:
+                block = peer.pod_cidr(version)
+                if block is None:
+                    continue
+                if node not in views or peer.name not in views:
+                    not_run += 1
+                    continue
+                try:
+                    found = between(views[node], views[peer.name], block, cluster, peer.name)
+                except _Unknown:
+                    unknown += 1
+                    continue
+                ran += 1
+                if found is not None:
+                    failures.append(Failure(node, peer.name, str(block), *found))
+        for pod, different in _pods(seen.get(node), views.get(node)):
+            ran += 1
+            if different is not None:
+                failures.append(Failure(node, pod, "", *different))
+    notes = (f"{unknown} ways lead through routers that are no nodes: not compared",) if unknown else ()
+    return guarantee("consistency", TITLE, "comparisons", ran, failures, not_run, notes)
+
+
+def between(here: View, there: View, block: IPNetwork, cluster: Cluster, peer: str) -> Optional[Difference]:
+    """What is wrong with a node's way to a peer's block; None if nothing is."""
+    inside = [each for network, each in here.routes if network.version == block.version and _within(network, block)]
+    for route in inside:
+        return "overlapping route", f"a route to {route['destination']}, a part of {block}: {_way(route)}"
+    covering = [
+        (network, each)
+        for network, each in here.routes
+        if network.version == block.version and block.subnet_of(network)  # type: ignore[arg-type]
+    ]
+    if not covering:
+        return "no route", f"no route to {block}"
+    network, route = max(covering, key=lambda each: (each[0].prefixlen, -each[1].get("metric", 0)))
+    if route["kind"] != "unicast":
+        return "no route", f"{route['kind']} route to {network}"
+    if network != block and not network.prefixlen:
+        if cluster.discovered:
+            raise _Unknown
+        return "no route", f"no route to {block} but the default route"
+    hop = here.next_hops.get(route.get("next_hop", 0), route)
+    device, gateway = hop.get("device", ""), hop.get("gateway", "")
+    link = here.links.get(device)
+    if link is None or not link["up"]:
+        return "device down", f"the route to {network} leaves by {device or 'nothing'}, which is down"
+    if "vxlan" in link:
+        return _by_vxlan(here, there, link, gateway)
+    return _direct(here, there, link, gateway, cluster, peer)
+
+
+def _within(network: IPNetwork, block: IPNetwork) -> bool:
+    return network != block and network.subnet_of(block)  # type: ignore[arg-type]
+
+
+def _way(route: Mapping[str, Any]) -> str:
+    via = f"via {route['gateway']} " if "gateway" in route else ""
+    return f"{via}dev {route['device']}" if "device" in route else via.strip() or str(route["kind"])
+
+
+def _by_vxlan(here: View, there: View, link: Mapping[str, Any], gateway: str) -> Optional[Difference]:
+    device, mine = link["name"], link["vxlan"]
+    neighbour = here.neighbours.get((device, gateway))
+    if neighbour is None or "mac" not in neighbour:
+        return "no neighbour", f"no neighbour entry for {gateway} on {device}"
+    mac = neighbour["mac"]
+    vtep = _vtep(there, mac, mine, gateway)
+    if vtep is None:
+        return "no VTEP", "it has no VXLAN device"
+    theirs = vtep["vxlan"]
+    if not vtep["up"]:
+        return "device down", f"its {vtep['name']} is down"
+    entries = [each["destination"] for each in here.fdb.get((device, mac), ()) if "destination" in each]
+    local = _local(there, theirs)
+    for cause, what, one, other in (
+        ("stale MAC", f"the neighbour entry for {gateway} on {device} has MAC", mac, vtep["mac"]),
+        ("VNI differs", f"{device} has VNI", mine["vni"], theirs["vni"]),
+        ("VXLAN port differs", f"{device} has UDP port", mine["port"], theirs["port"]),
+        ("MTU differs", f"{device} has MTU", link["mtu"], vtep["mtu"]),
+    ):
+        if one != other:
+            return cause, f"{what} {one}, its {vtep['name']} {other}"
+    if gateway not in there.devices:
+        return "no owner", f"the route's gateway {gateway} is no address of it"
+    if not entries and not mine["learning"]:
+        return "no FDB entry", f"no FDB entry for {mac} on {device}"
+    if local and local not in there.devices:
+        return "no owner", f"its {vtep['name']} sends from {local}, which is no address of it"
+    if entries and local and local not in entries:
+        return "wrong VTEP", f"the FDB sends {mac} to {', '.join(entries)}, and its {vtep['name']} is at {local}"
+    return None
+
+
+def _vtep(there: View, mac: str, mine: Mapping[str, Any], gateway: str) -> Optional[Mapping[str, Any]]:
+    """The peer's device that answers to ours: by what is most its own first."""
+    vteps = there.vteps()
+    for fits in (
+        lambda link: link["name"] == there.devices.get(gateway),
+        lambda link: link["mac"] == mac,
+        lambda link: link["vxlan"]["vni"] == mine["vni"],
+        lambda link: True,
+    ):
+        found = [link for link in vteps if fits(link)]
+        if found:
+            return found[0]
+    return None
+
+
+def _local(there: View, vxlan: Mapping[str, Any]) -> str:
+    """The underlay address that a VTEP sends from; where it names none, its device's only one."""
+    if vxlan["local"] and vxlan["local"] != "0.0.0.0":
+        return str(vxlan["local"])
+    own = [address for address, device in there.devices.items() if device == vxlan["device"] and ":" not in address]
+    return own[0] if len(own) == 1 else ""
+
+
+def _direct(
+    here: View, there: View, link: Mapping[str, Any], gateway: str, cluster: Cluster, peer: str
+) -> Optional[Difference]:
+    if not gateway:
+        if cluster.discovered:
+            raise _Unknown
+        return "no gateway", f"the route leaves by {link['name']} without a gateway"
+    public = {str(ip) for ip in cluster.node(peer).public_ips}
+    device = there.links.get(there.devices.get(gateway, ""))
+    if device is None:
+        if cluster.discovered:
+            raise _Unknown
+        return None if gateway in public else ("no owner", f"the route's gateway {gateway} is no address of it")
+    if not device["up"]:
+        return "device down", f"its {device['name']} is down"
+    if device["mtu"] != link["mtu"]:
+        return "MTU differs", f"{link['name']} has MTU {link['mtu']}, its {device['name']} {device['mtu']}"
+    neighbour = here.neighbours.get((link["name"], gateway))
+    if neighbour is not None and neighbour.get("mac", device["mac"]) != device["mac"]:
+        return "stale MAC", f"the neighbour entry for {gateway} has MAC {neighbour['mac']}, it has {device['mac']}"
+    return None
+
+
+def _pods(observed: Optional[Observations], here: Optional[View]) -> Iterator[Tuple[str, Optional[Difference]]]:
+    """Each pod of a node that hangs on a veth pair, and what is wrong there."""
+    if observed is None or here is None:
+        return  # its pairs are not run, which is enough said
+    ends = {
+        (link["link_netnsid"], link["link"]): link
+        for link in here.links.values()
+        if "link_netnsid" in link and "link" in link
+    }
+    for name, sandbox in observed["snapshot"]["sandboxes"].items():
+        inside = View(sandbox["namespace"])
+        for link in inside.links.values():
+            outside = ends.get((sandbox["nsid"], link["ifindex"]))
+            if outside is not None:
+                yield name, _veth(here, inside, link, outside)
+
+
+def _veth(here: View, inside: View, link: Mapping[str, Any], outside: Mapping[str, Any]) -> Optional[Difference]:
+    name, end = link["name"], outside["name"]
+    for which, each in ((f"its {name}", link), (end, outside)):
+        if not each["up"]:
+            return "device down", f"{which} is down"
+    if link["mtu"] != outside["mtu"]:
+        return "MTU differs", f"its {name} has MTU {link['mtu']}, {end} {outside['mtu']}"
+    bridge = outside.get("master", "")
+    if bridge:
+        state = outside.get("port", {}).get("state", "forwarding")
+        if state != "forwarding":
+            return "port not forwarding", f"{end} is {state} on {bridge}"
+        for (port, mac), entries in here.fdb.items():
+            if mac == link["mac"] and port != end and any(each.get("master") == bridge for each in entries):
+                return "wrong port", f"{bridge} has its MAC {mac} on {port}, it hangs on {end}"
+    owner = here.links.get(bridge or end, outside)
+    for (device, address), neighbour in inside.neighbours.items():
+        ours = device == name and here.devices.get(address) == owner["name"]
+        if ours and not ip_address(address).is_link_local and neighbour.get("mac", owner["mac"]) != owner["mac"]:
+            return "stale MAC", f"it has MAC {neighbour['mac']} for {address}, {owner['name']} has {owner['mac']}"
+    return None

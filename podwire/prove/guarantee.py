@@ -1,0 +1,79 @@
+"""What a verdict is made of: guarantees with counts, and the checks that failed. Values only."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+#: One node's observations, see prober.py.
+Observations = Mapping[str, Any]
+
+#: Failing checks that a verdict lists one by one; every one of them is counted and grouped.
+LISTED = 50
+
+
+class Failure(NamedTuple):
+    """One check that failed. ``source`` is a pod or a node, ``target`` a pod; ``cause`` a word to group by."""
+
+    source: str
+    target: str
+    address: str
+    cause: str
+    reason: str
+
+    def __str__(self) -> str:
+        arrow = f"{self.source} -> {self.target}" if self.source else self.target
+        return f"{arrow} ({self.address}): {self.reason}" if self.address else f"{arrow}: {self.reason}"
+
+
+class Guarantee(NamedTuple):
+    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common.
+    ``seconds`` is how long the slowest node needed, 0 for what is only compared."""
+
+    key: str
+    title: str
+    unit: str
+    passed: int
+    failed: int
+    not_run: int
+    failures: Tuple[Failure, ...] = ()
+    shared: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that had to run ran, and passed."""
+        return not self.failed and not self.not_run
+
+
+def guarantee(
+    key: str, title: str, unit: str, ran: int, failures: Sequence[Failure], not_run: int = 0, notes: Sequence[str] = ()
+) -> Guarantee:
+    """A guarantee of which ``ran`` checks came to an end; each failure is one of them."""
+    listed: List[Failure] = list(failures[:LISTED])
+    return Guarantee(
+        key, title, unit, ran - len(failures), len(failures), not_run, tuple(listed), by_cause(failures), tuple(notes)
+    )
+
+
+def by_cause(failures: Sequence[Failure], total: Optional[int] = None) -> Tuple[str, ...]:
+    """ "with stale MAC: 4" for each cause, where failures have more than one. Of a list that was cut (``total``
+    says so) only the causes are told."""
+    counts: Dict[str, int] = {}
+    for each in failures:
+        counts[each.cause] = counts.get(each.cause, 0) + 1
+    if len(counts) < 2 and len(failures) > 1 and total is not None:
+        return ()
+    whole = total is None or total == len(failures)
+    return tuple(f"with {cause}: {count}" if whole else f"with {cause}" for cause, count in counts.items() if count > 1)
+
+
+def really_has(namespace: Mapping[str, Any]) -> Dict[str, Any]:
+    """The addresses (without loopback's and link-local ones) and the smallest MTU of a pod's devices."""
+    found = sorted(
+        each["address"]
+        for each in namespace["addresses"]
+        if each["device"] != "lo" and each.get("scope", "global") == "global"
+    )
+    mtus = [link["mtu"] for link in namespace["links"] if link["kind"] != "loopback" and link["up"]]
+    return {"addresses": found, "mtu": min(mtus, default=None)}

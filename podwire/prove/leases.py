@@ -1,0 +1,177 @@
+"""Reservations against living pods, and address ranges against each other, on the nodes as they are. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
+
+from ..cluster import Cluster
+from ..model import IPNetwork
+from . import expect
+from .guarantee import Failure, Guarantee, Observations, guarantee
+
+_IPAM = ("host-local", "podwire")
+
+
+def leases(
+    cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str, Observations], nodes: Sequence[str]
+) -> Guarantee:
+    """Every reservation has a living owner, and every pod whose network reserves has its reservation."""
+    ran = not_run = 0
+    failures: List[Failure] = []
+    reserving = False
+    for node in nodes:
+        pods = [pod.name for pod in cluster.pods_of(node) if not pod.host_network]
+        if node not in seen or "snapshot" not in seen[node]:
+            not_run += len(pods)
+            continue
+        snapshot = seen[node]["snapshot"]
+        # Pods that others made need not come from the network that is configured.
+        if not (any(snapshot["reservations"].values()) if cluster.discovered else reserves(snapshot)):
+            continue
+        reserving = True
+        held = {_plain(ip): claim for network in snapshot["reservations"].values() for ip, claim in network.items()}
+        alive, containers = _living(snapshot)
+        for ip, claim in held.items():
+            ran += 1
+            container = claim[0]
+            if not container:
+                failures.append(Failure(node, ip, "", "empty reservation", "is reserved for nobody (an empty file)"))
+            elif ip not in alive:
+                whose = containers.get(container, "")
+                who = f"{whose}, which does not hold it" if whose else f"container {container[:12]}, which is gone"
+                failures.append(Failure(node, ip, "", "leaked", f"is reserved for {who}"))
+            elif container in containers and alive[ip] != containers[container]:
+                reason = f"is reserved for {containers[container]}, and {alive[ip]} holds it"
+                failures.append(Failure(node, ip, "", "another owner", reason))
+        for pod in pods:
+            for text in addresses.get(pod, ()):
+                ran += 1
+                ip = _plain(text.partition("/")[0])
+                if ip not in held:
+                    failures.append(Failure(node, pod, ip, "no reservation", "nothing keeps others off its address"))
+    notes = () if reserving or not_run else ("no network with host-local's reservations on these nodes",)
+    title = "reservations and living pods match"
+    return guarantee("leases", title, "checks", ran, failures, not_run, notes)
+
+
+def reserves(snapshot: Mapping[str, Any]) -> bool:
+    """Whether a node's networks keep reservations as host-local does."""
+    if snapshot["reservations"]:
+        return True
+    return any(ipam.get("type") in _IPAM for _, ipam in _ipams(snapshot))
+
+
+def _ipams(snapshot: Mapping[str, Any]) -> Iterator[Tuple[str, Mapping[str, Any]]]:
+    for conflist in snapshot["conflists"]:
+        for plugin in conflist["plugins"]:
+            ipam = plugin.get("ipam") if isinstance(plugin, dict) else None
+            if isinstance(ipam, dict):
+                yield conflist["file"], ipam
+
+
+def _living(snapshot: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, str]]:
+    """Address -> sandbox that has it on a device, and container id -> sandbox."""
+    alive: Dict[str, str] = {}
+    containers: Dict[str, str] = {}
+    for name, sandbox in snapshot["sandboxes"].items():
+        for each in sandbox["namespace"]["addresses"]:
+            alive[each["address"]] = name
+        if sandbox["container"]:
+            containers[sandbox["container"]] = name
+    return alive, containers
+
+
+def _plain(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
+
+
+def ranges(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
+    """Pod, service and node ranges are disjoint, and so are the nodes' own blocks, as the nodes have them."""
+    ran = 0
+    failures: List[Failure] = []
+    told = {name: each["snapshot"] for name, each in seen.items() if "snapshot" in each}
+    blocks = {name: dict(blocks_of(snapshot)) for name, snapshot in told.items()}
+    declared = [("the pods' range", cidr) for cidr in cluster.cluster_cidrs]
+    declared += [("the Services' range", cidr) for cidr in cluster.service_cidrs]
+    for node in nodes:
+        if node not in told:
+            continue
+        for network, device in _networks(told[node], cluster):
+            ran += 1
+            for what, cidr in declared:
+                if _overlap(network, cidr):
+                    reason = f"the network of {device} overlaps {what} {cidr}"
+                    failures.append(Failure(node, str(network), "", "overlap", reason))
+                    break
+        for network, place in blocks[node].items():
+            ran += 1
+            clash = next(
+                (
+                    (other, theirs)
+                    for other, found in blocks.items()
+                    if other != node
+                    for theirs in found
+                    if _overlap(network, theirs)
+                ),
+                None,
+            )
+            own = cluster.node(node).pod_cidr(network.version)
+            if clash is not None:
+                reason = f"the pods' block of {place} overlaps {clash[1]} of {clash[0]}"
+                failures.append(Failure(node, str(network), "", "two owners", reason))
+            elif own is not None and not network.subnet_of(own):  # type: ignore[arg-type]
+                failures.append(Failure(node, str(network), "", "foreign range", f"{place} is outside its block {own}"))
+    missing = sum(node not in told for node in nodes)
+    return guarantee("ranges", "pod, service and node ranges are disjoint", "ranges", ran, failures, missing)
+
+
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def pod_devices(snapshot: Mapping[str, Any]) -> Set[str]:
+    """Devices of the pod network itself: VTEPs, veths into sandboxes, bridges with one of them as a port."""
+    links = snapshot["namespace"]["links"]
+    found = {link["name"] for link in links if "vxlan" in link}
+    numbers = {sandbox["nsid"] for sandbox in snapshot["sandboxes"].values()}
+    ports = [link for link in links if link.get("link_netnsid") in numbers and link["kind"] == "veth"]
+    found.update(link["name"] for link in ports if "master" in link or link["name"][:4] == "veth")
+    found.update(link["master"] for link in ports if "master" in link)
+    for conflist in snapshot["conflists"]:
+        found.update(str(p["bridge"]) for p in conflist["plugins"] if isinstance(p, dict) and p.get("bridge"))
+    return found
+
+
+def _networks(snapshot: Mapping[str, Any], cluster: Cluster) -> Iterator[Tuple[IPNetwork, str]]:
+    """The networks that a node stands on, and by which device."""
+    own = pod_devices(snapshot) | {cluster.cni.bridge}
+    routed = {each["device"] for each in snapshot["namespace"]["routes"] if each.get("scope") == "host"}
+    for each in snapshot["namespace"]["addresses"]:
+        ip = ip_address(each["address"])
+        if ip.is_loopback or ip.is_link_local or each["device"] in own or each["device"] in routed:
+            continue
+        yield ip_network((each["address"], each["prefix"]), strict=False), each["device"]
+
+
+def blocks_of(snapshot: Mapping[str, Any]) -> Iterator[Tuple[IPNetwork, str]]:
+    """The blocks that a node's pods get their addresses from, and where that is written."""
+    for file, ipam in _ipams(snapshot):
+        sets = ipam.get("ranges") or [[ipam]]
+        for range_set in sets if isinstance(sets, list) else ():
+            for each in range_set if isinstance(range_set, list) else ():
+                if isinstance(each, dict) and each.get("subnet"):
+                    try:
+                        yield ip_network(each["subnet"], strict=False), file
+                    except ValueError:
+                        continue
+    for key in ("FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"):
+        text = snapshot["subnet_env"].get(key)
+        if text:
+            try:
+                yield ip_interface(text).network, "subnet.env"
+            except ValueError:
+                continue

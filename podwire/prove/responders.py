@@ -1,0 +1,163 @@
+"""Servers in sandboxes that have none of ours: one process a node, for as long as the cluster is being probed.
+
+It enters each sandbox's network namespace to open the sockets, which stay there, and answers as the server of a
+lab's pods does. Where throughput is measured it also swallows what is sent to it. It ends when it is told to, or
+with its time: nothing stays behind in the sandboxes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import time
+from contextlib import suppress
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union
+
+from ..errors import KernelError
+from ..kernel import Namespace
+from ..lab import spawn
+from ..lab.process import Process, kill
+from ..lab.server import Server, listen
+
+RECORD = "/run/podwire/responders.json"
+#: Seconds after which responders end by themselves, whatever became of the run.
+LIFETIME = 900
+#: Ports that are tried; the first that is free in a sandbox is its server's.
+_PORTS = range(41112, 41132)
+_SINK_PORTS = range(41132, 41152)
+_SWALLOWED = 1 << 20  # bytes at once
+
+
+class Started(NamedTuple):
+    """Ports of servers and of sinks by name, of those where that works."""
+
+    servers: Dict[str, int]
+    sinks: Dict[str, int]
+
+
+def start(node: str, sandboxes: Mapping[str, str], sinks: Mapping[str, str]) -> Started:
+    """Start answering in sandboxes and swallowing in others (name -> path of the namespace)."""
+    stop()
+    started = Started(_ports(sandboxes, _PORTS), _ports(sinks, _SINK_PORTS))
+    if not any(started):
+        return started
+    pods = [[name, sandboxes[name], port] for name, port in started.servers.items()]
+    swallowing = [[name, sinks[name], port] for name, port in started.sinks.items()]
+    os.makedirs(os.path.dirname(RECORD), exist_ok=True)
+    request = {"node": node, "pods": pods, "sinks": swallowing}
+    spawned = spawn.spawned("podwire.prove.responders", f"responders of {node}", [request])
+    with spawned as pids, open(RECORD, "w", encoding="utf-8") as file:
+        json.dump(Process.of(pids[0]), file)
+    return started
+
+
+def _ports(places: Mapping[str, str], candidates: Sequence[int]) -> Dict[str, int]:
+    """A free port in each namespace that can be entered and has one."""
+    found: Dict[str, int] = {}
+    for name, path in places.items():
+        with suppress(KernelError), Namespace.open(path, name) as inside, inside.entered():
+            port = _free_port(candidates)
+            if port:
+                found[name] = port
+    return found
+
+
+def stop() -> None:
+    """End the node's responders, if there are any."""
+    try:
+        with open(RECORD, encoding="utf-8") as file:
+            process = Process(*json.load(file))
+    except (FileNotFoundError, ValueError, TypeError):
+        return
+    kill([process])
+    os.unlink(RECORD)
+    with suppress(OSError):  # others live there
+        os.rmdir(os.path.dirname(RECORD))
+
+
+def _free_port(candidates: Sequence[int]) -> int:
+    for port in candidates:
+        opened: List[socket.socket] = []
+        try:
+            opened = [listen(port), listen(port, socket.SOCK_DGRAM)]
+            return port
+        except OSError:
+            continue
+        finally:
+            for each in opened:
+                each.close()
+    return 0
+
+
+def main() -> None:
+    """The starter's side, see ``spawn``."""
+    for index, request in enumerate(spawn.requests()):
+        if os.fork() == 0:
+            spawn.child(index, lambda request=request: prepare(request))  # type: ignore[misc]
+
+
+def prepare(request: Mapping[str, Any]) -> Callable[[], None]:
+    """Open all servers' and sinks' sockets."""
+    loops: List[Union[Server, Sink]] = [_open(request["node"], each) for each in request["pods"]]
+    for name, path, port in request["sinks"]:
+        with Namespace.open(path, name) as inside, inside.entered():
+            loops.append(Sink(listen(port)))
+    return lambda: serve(loops)
+
+
+class Sink:
+    """Takes connections, and throws away what comes by them."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._poll = select.epoll()
+        self._poll.register(listener, select.EPOLLIN)
+        self._clients: Dict[int, socket.socket] = {}
+        self._nowhere = bytearray(_SWALLOWED)
+
+    def fileno(self) -> int:
+        """The descriptor of its epoll."""
+        return self._poll.fileno()
+
+    def step(self, timeout: float) -> None:
+        """Handle what is there."""
+        for descriptor, _ in self._poll.poll(timeout):
+            client = self._clients.get(descriptor)
+            if client is None:
+                with suppress(OSError):
+                    opened = self._listener.accept()[0]
+                    opened.setblocking(False)
+                    self._clients[opened.fileno()] = opened
+                    self._poll.register(opened, select.EPOLLIN)
+                continue
+            try:
+                # With MSG_TRUNC TCP drops the data without copying it, tcp(7).
+                alive = client.recv_into(self._nowhere, _SWALLOWED, socket.MSG_TRUNC) > 0
+            except BlockingIOError:
+                continue
+            except OSError:
+                alive = False
+            if not alive:
+                del self._clients[descriptor]
+                client.close()
+
+
+def _open(node: str, pod: Sequence[Any]) -> Server:
+    name, path, port = pod
+    with Namespace.open(path, name) as inside, inside.entered():
+        return Server(name, node, listen(port), listen(port, socket.SOCK_DGRAM))
+
+
+def serve(servers: Sequence[Union[Server, Sink]], lifetime: float = LIFETIME) -> None:
+    """One loop around the loops of all servers: an epoll in an epoll, epoll(7)."""
+    ends = time.monotonic() + lifetime
+    by_fd = {server.fileno(): server for server in servers}
+    poll = select.epoll()
+    for descriptor in by_fd:
+        poll.register(descriptor, select.EPOLLIN)
+    while time.monotonic() < ends:
+        ready: List[Tuple[int, int]] = poll.poll(min(1.0, max(0.0, ends - time.monotonic())))
+        for descriptor, _ in ready:
+            by_fd[descriptor].step(0)

@@ -1,0 +1,144 @@
+"""How much TCP carries on each kind of path, beside the bare underlay: ``verify.yml -e throughput=true``.
+
+One node sends, so that nothing measures against itself: from one of its pods to a pod on the same node and to one
+behind each kind of way, and from node to node. The figures are compared, not judged.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..cluster import Cluster
+from ..kernel import Namespace
+from . import expect
+from .consistency import View
+from .guarantee import Failure, Guarantee, Observations, guarantee
+from .reach import FAMILY
+
+STREAMS = (1, 4)
+#: Seconds of each measurement, after the start that TCP needs to open its window.
+DURATION = 0.8
+_START = 0.2
+_CHUNK = bytes(1 << 18)
+
+SAME, UNDERLAY = "same node", "underlay"
+
+
+def measure(
+    cluster: Cluster,
+    node: str,
+    ends: Sequence[expect.Endpoint],
+    namespaces: Mapping[str, Namespace],
+    sinks: Mapping[str, Mapping[str, int]],
+    snapshot: Mapping[str, Any],
+) -> List[Dict[str, Any]]:
+    """Rows of ``kind``, ``source``, ``target``, ``streams`` and ``bits`` a second (None: it did not come about).
+
+    ``namespaces``: of the node (by its name) and its pods; ``sinks``: node -> pod or node -> port. Empty unless
+    this is the first node that has a pod.
+    """
+    first = next((each.name for each in cluster.nodes if each.name in sinks), "")
+    own = [end for end in ends if end.node == node and end.address and not end.host_network and end.pod in namespaces]
+    if node != first or not own:
+        return []
+    source = own[0]
+    paths: Dict[Tuple[str, str], Tuple[str, str, int]] = {}
+    for end in ends:
+        port = sinks.get(end.node, {}).get(end.pod)
+        if port is None or end.pod == source.pod or end.version != source.version or not end.address:
+            continue
+        kind = SAME if end.node == node else _kind(cluster, View(snapshot["namespace"]), end)
+        if (kind, source.pod) in paths:
+            continue
+        paths[kind, source.pod] = end.pod, end.address, port
+        there = cluster.node(end.node).public_ip(end.version)
+        bare = sinks[end.node].get(end.node)
+        if kind != SAME and there is not None and bare is not None:
+            paths.setdefault((UNDERLAY, node), (end.node, str(there), bare))
+    rows = []
+    for (kind, name), (target, address, port) in paths.items():
+        for streams in STREAMS:
+            with namespaces[name].entered():
+                opened = [_connect(source.version, address, port) for _ in range(streams)]
+            bits = _send([each for each in opened if each is not None], streams)
+            rows.append({"kind": kind, "source": name, "target": target, "streams": streams, "bits": bits})
+    return rows
+
+
+def _kind(cluster: Cluster, here: View, end: expect.Endpoint) -> str:
+    """``vxlan`` or ``direct``: what the node's route to the pod's block leaves by."""
+    block = cluster.node(end.node).pod_cidr(end.version)
+    for network, route in here.routes:
+        if network == block:
+            device = here.next_hops.get(route.get("next_hop", 0), route).get("device", "")
+            return "vxlan" if "vxlan" in here.links.get(device, {}) else "direct"
+    return "direct"
+
+
+def _connect(version: int, address: str, port: int) -> Optional[socket.socket]:
+    opened = socket.socket(FAMILY[version], socket.SOCK_STREAM)
+    opened.settimeout(1.0)
+    try:
+        opened.connect((address, port))
+    except OSError:
+        opened.close()
+        return None
+    opened.setblocking(False)
+    return opened
+
+
+def _send(streams: Sequence[socket.socket], wanted: int) -> Optional[float]:
+    """Bits a second over all streams; None if not all of them are there, or one breaks."""
+    poll = select.epoll()
+    by_fd = {each.fileno(): each for each in streams}
+    try:
+        if len(streams) < wanted:
+            return None
+        for descriptor in by_fd:
+            poll.register(descriptor, select.EPOLLOUT)
+        began = time.monotonic()
+        start, sent = began + _START, 0
+        while True:
+            now = time.monotonic()
+            if now >= start + DURATION:
+                return sent * 8 / (now - start)
+            for descriptor, _ in poll.poll(0.05):
+                try:
+                    count = by_fd[descriptor].send(_CHUNK)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    return None
+                if now >= start:
+                    sent += count
+    finally:
+        poll.close()
+        for each in streams:
+            each.close()
+
+
+def judge(cluster: Cluster, seen: Mapping[str, Observations]) -> Guarantee:
+    """Every measurement came about; what it says stands in the notes, as ratio to the underlay."""
+    rows = [row for observed in seen.values() for row in observed.get("throughput", ())]
+    bare = {row["streams"]: row["bits"] for row in rows if row["kind"] == UNDERLAY}
+    notes: List[str] = []
+    failures: List[Failure] = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        told = []
+        for row in (each for each in rows if each["kind"] == kind):
+            streams = f"{row['streams']} stream{'s' if row['streams'] > 1 else ''}"
+            if row["bits"] is None:
+                failures.append(Failure(row["source"], row["target"], "", "no throughput", f"{streams}: no connection"))
+                continue
+            ratio = ""
+            if kind != UNDERLAY and bare.get(row["streams"]):
+                ratio = f" ({row['bits'] / bare[row['streams']]:.2f} of the underlay)"
+            told.append(f"{streams} {row['bits'] / 1e9:.2f} Gbit/s{ratio}")
+        if told:
+            ways = next(f"{row['source']} -> {row['target']}" for row in rows if row["kind"] == kind)
+            notes.append(f"{kind} {ways}: {', '.join(told)}")
+    title = f"throughput of {cluster.backend.type}"
+    return guarantee("throughput", title, "measurements", len(rows), failures, 0 if rows else 1, notes)

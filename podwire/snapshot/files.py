@@ -1,0 +1,110 @@
+"""A node's files: CNI configuration, libcni's cache, host-local's reservations, flannel's subnet.env."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..ipam.store import DATA_DIR, Claim
+
+CONFIG_DIR = "/etc/cni/net.d"
+RESULTS = "/var/lib/cni/results"
+SUBNET_ENV = "/run/flannel/subnet.env"
+
+
+def read() -> Dict[str, Any]:
+    """All of them; what is not there is empty, what cannot be read says so."""
+    lists = conflists()
+    return {
+        "conflists": lists,
+        "attachments": attachments(),
+        "reservations": reservations(_data_dirs(lists)),
+        "subnet_env": subnet_env(),
+    }
+
+
+def conflists() -> List[Dict[str, Any]]:
+    """Network configurations as runtimes read them (libcni ConfFiles: .conf, .conflist, .json), in their order."""
+    found: List[Dict[str, Any]] = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(CONFIG_DIR)):
+            if not name.endswith((".conf", ".conflist", ".json")):
+                continue
+            data, error = _json(os.path.join(CONFIG_DIR, name))
+            if not isinstance(data, dict):
+                found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
+                continue
+            plugins = data.get("plugins") or [data]
+            found.append({"file": name, "name": data.get("name", ""), "plugins": plugins})
+    return found
+
+
+def attachments() -> List[Dict[str, Any]]:
+    """libcni's cached ADDs (libcni/api.go, cachedInfo)."""
+    found: List[Dict[str, Any]] = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(RESULTS)):
+            data, _ = _json(os.path.join(RESULTS, name))
+            if not isinstance(data, dict) or "containerId" not in data:
+                continue
+            arguments = dict(pair for pair in data.get("cniArgs") or () if len(pair) == 2)
+            pod = arguments.get("K8S_POD_NAME", "")
+            space = arguments.get("K8S_POD_NAMESPACE", "")
+            ips = (data.get("result") or {}).get("ips") or ()
+            found.append(
+                {
+                    "network": data.get("networkName", ""),
+                    "container": data["containerId"],
+                    "ifname": data.get("ifName", ""),
+                    "netns": data.get("netns") or "",
+                    "pod": f"{space}.{pod}" if pod and space else pod,
+                    "ips": [each["address"].partition("/")[0] for each in ips if "address" in each],
+                }
+            )
+    return found
+
+
+def reservations(directories: List[str]) -> Dict[str, Dict[str, List[str]]]:
+    """Network -> address -> [container id, ifname], of all networks of host-local (and of podwire's IPAM)."""
+    found: Dict[str, Dict[str, List[str]]] = {}
+    for directory in directories:
+        with suppress(OSError):
+            for network in sorted(os.listdir(directory)):
+                if not network.startswith("."):
+                    found.setdefault(network, {}).update(_network(os.path.join(directory, network)))
+    return found
+
+
+def _network(directory: str) -> Dict[str, List[str]]:
+    held: Dict[str, List[str]] = {}
+    with suppress(OSError):
+        for name in sorted(os.listdir(directory)):
+            if name[:1] not in "0123456789abcdef:" or not ("." in name or ":" in name):
+                continue
+            with suppress(OSError), open(os.path.join(directory, name), "rb") as file:
+                held[name.replace("_", ":")] = list(Claim.parse(file.read(4096)))
+    return held
+
+
+def subnet_env() -> Dict[str, str]:
+    """What flannel leaves for its plugin: FLANNEL_SUBNET and its like."""
+    with suppress(OSError), open(SUBNET_ENV, encoding="utf-8", errors="replace") as file:
+        return {key.strip(): value.strip() for key, mark, value in (line.partition("=") for line in file) if mark}
+    return {}
+
+
+def _data_dirs(lists: List[Dict[str, Any]]) -> List[str]:
+    """Where the configured host-locals keep their reservations."""
+    configured = [plugin.get("ipam") or {} for each in lists for plugin in each["plugins"] if isinstance(plugin, dict)]
+    named = [str(ipam["dataDir"]) for ipam in configured if isinstance(ipam, dict) and ipam.get("dataDir")]
+    return list(dict.fromkeys([DATA_DIR, *named]))
+
+
+def _json(path: str) -> Tuple[Any, Optional[str]]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file), None
+    except (OSError, ValueError) as error:
+        return None, str(error)
