@@ -37,7 +37,7 @@ def conflists() -> List[Dict[str, Any]]:
                 found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
-            found.append({"file": name, "name": data.get("name", ""), "plugins": plugins})
+            found.append({"file": name, "name": data.get("name", ""), "plugins": plugins, "version": data.get("cniVersion")})
     return found
 
 
@@ -52,7 +52,8 @@ def attachments() -> List[Dict[str, Any]]:
             arguments = dict(pair for pair in data.get("cniArgs") or () if len(pair) == 2)
             pod = arguments.get("K8S_POD_NAME", "")
             space = arguments.get("K8S_POD_NAMESPACE", "")
-            ips = (data.get("result") or {}).get("ips") or ()
+            result = data.get("result") or {}
+            ips, interfaces = result.get("ips") or (), result.get("interfaces") or ()
             found.append(
                 {
                     "network": data.get("networkName", ""),
@@ -61,6 +62,7 @@ def attachments() -> List[Dict[str, Any]]:
                     "netns": data.get("netns") or "",
                     "pod": f"{space}.{pod}" if pod and space else pod,
                     "ips": [each["address"].partition("/")[0] for each in ips if "address" in each],
+                    "macs": [each["mac"] for each in interfaces if each.get("sandbox") and each.get("mac")],
                 }
             )
     return found
