@@ -1,4 +1,4 @@
-"""Run a stage on a node. podwire_attach, podwire_find and podwire_probe are symbolic links to this file.
+"""Run a stage on a node. podwire_attach, podwire_evidence, podwire_find and podwire_probe are links to this file.
 
 A netns node is entered from this very process: that costs 0.03 s a node, a module 0.4 s. Every
 other node gets the module of the same name, and the intent as a file beside it.
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options = dict(self._task.args)
         name = options["node"] = str(options.get("node") or variables["inventory_hostname"])
         cluster = load(str(options["intent"]))
-        if stage == "probe":
+        if stage in ("probe", "evidence"):
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
             if cluster.discovered or options.get("throughput"):

@@ -1,10 +1,10 @@
-"""The stages that run inside a node of whatever kind: node, attach, find, probe."""
+"""The stages that run inside a node of whatever kind: node, attach, find, probe, evidence."""
 
 from __future__ import annotations
 
 import gc
 import json
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 from ..cluster import Cluster
 from ..errors import ProofError
@@ -46,6 +46,14 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
 
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
+    from ..prove import prober
+
+    cluster, addresses, chosen = _probing(cluster, name, options)
+    return {"changed": False, "observations": prober.probe(cluster, name, addresses, chosen)}
+
+
+def _probing(cluster: Cluster, name: str, options: Options) -> Tuple[Cluster, Any, Any]:
+    """The cluster (as it was found, where pods are of others), the pods' addresses, and the prober's options."""
     from ..prove import expect, foreign, prober
 
     mode = options.get("pairs") or "auto"
@@ -59,8 +67,7 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
         netns = {pod: path for pod, path in inferred.netns.items() if pod in here}
     told = options.get("found") or {}
     sinks = {node: each["sinks"] for node, each in told.items()} if options.get("throughput") else None
-    chosen = prober.Options(mode, options.get("tell"), netns, sinks)
-    return {"changed": False, "observations": prober.probe(cluster, name, options["addresses"], chosen)}
+    return cluster, options["addresses"], prober.Options(mode, options.get("tell"), netns, sinks)
 
 
 def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -71,6 +78,14 @@ def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
         foreign.leave()
         return {"changed": False}
     return {"changed": False, "found": foreign.find(cluster, name, bool(options.get("throughput")))}
+
+
+def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """What a diagnosis needs of the node: probes, a snapshot, and how it differs from intent. Changes nothing."""
+    from ..explain.collect import collect
+
+    cluster, addresses, chosen = _probing(cluster, name, options)
+    return {"changed": False, "evidence": collect(cluster, name, addresses, chosen)}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
@@ -88,6 +103,7 @@ STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "attach": attach,
     "find": find,
     "probe": probe,
+    "evidence": evidence,
 }
 
 

@@ -1,6 +1,6 @@
 """Explain: root causes of what fails, from every node's evidence. Changes nothing.
 
-    collect (each node) ─> evidence (one world) ─> hypotheses (candidates) ─> inference (fewest that explain it)
+collect (each node) ─> evidence (one world) ─> hypotheses (candidates) ─> inference (fewest that explain it)
 """
 
 from __future__ import annotations

@@ -48,6 +48,16 @@ class Explanation(NamedTuple):
     inferred: Tuple[str, ...] = ()
     missing: Tuple[str, ...] = ()
 
+    def about(self, source: str, target: str) -> Explanation:
+        """Of all this only what hurts pairs from ``source`` to ``target``; "" is any."""
+        if not source and not target:
+            return self
+        ends = {pair: why for pair, why in self.failing.items() if source in ("", pair[0]) and target in ("", pair[1])}
+        causes = tuple(each for each in self.causes if each.pairs & ends.keys())
+        return self._replace(
+            causes=causes, failing=ends, unexplained=tuple(pair for pair in self.unexplained if pair in ends)
+        )
+
 
 def to_json(found: Explanation) -> Dict[str, Any]:
     """For reports: ``causes`` with their fields, and what they do not explain."""

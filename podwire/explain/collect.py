@@ -9,6 +9,7 @@
      "hits":      {"/ip hostfw input 4": 6},                   packets that a rule counted while probes ran
      "qdiscs":    {"eth0": "tbf"},                             root disciplines that somebody set
      "plugins":   {"bridge": "0755"},                          of configured plugins; "" where one is missing
+     "podwire":   "PYTHONPATH=...",                            how podwire's command line is called on the node
      "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
      "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
      "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on routes from pods to the peers' pods
@@ -22,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
@@ -38,13 +40,18 @@ from .commands import commands
 
 POLICIES = "/etc/podwire/networkpolicies"
 _PLUGIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni")
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
 
 
 def collect(
-    cluster: Cluster, node: str, addresses: expect.Addresses, options: prober.Options = prober.Options()  # noqa: B008
+    cluster: Cluster,
+    node: str,
+    addresses: expect.Addresses,
+    options: prober.Options = prober.Options(),  # noqa: B008
 ) -> Dict[str, Any]:
     """All of it, from the node that this process runs in. ProofError, KernelError."""
+    options = options._replace(quick=True)
     with Namespace.current(node) as here:
         before = _counters({"": _ruleset(here)})
         observations = prober.probe(cluster, node, addresses, options)
@@ -59,7 +66,9 @@ def collect(
             oracle=_routes(cluster, node, here, addresses, snapshot),
         )
     kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
-    told["plugins"] = {kind: _mode(kind, cluster.cni.plugin_dirs or _PLUGIN_DIRS) for kind in dict.fromkeys(kinds)}
+    directories = cluster.cni.plugin_dirs or (_PLUGIN_DIRS if cluster.discovered else _PLUGIN_DIRS[:1])
+    told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
+    told["podwire"] = f"PYTHONPATH={_ROOT} {sys.executable} -c 'from podwire.cli import main; main()'"
     told["policies"] = _policies()
     ports = {pod.port for pod in cluster.pods_of(node) if pod.host_network}
     told["listeners"] = _listeners(ports) if ports else {}
@@ -168,7 +177,7 @@ def _policies() -> Dict[str, Any]:
     return found
 
 
-def _listeners(ports: "set[int]") -> Dict[str, Tuple[int, str]]:
+def _listeners(ports: set[int]) -> Dict[str, Tuple[int, str]]:
     """Port -> process id and command line of who listens on it, of this network namespace."""
     inodes = {}
     for table in ("tcp", "tcp6"):
@@ -185,5 +194,8 @@ def _listeners(ports: "set[int]") -> Dict[str, Tuple[int, str]]:
                     port = inodes.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))  # type: ignore[assignment]
                     if port:
                         with open(f"/proc/{pid}/cmdline", "rb") as file:
-                            found[str(port)] = int(pid), file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+                            found[str(port)] = (
+                                int(pid),
+                                file.read().replace(b"\0", b" ").decode(errors="replace").strip(),
+                            )
     return found

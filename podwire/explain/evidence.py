@@ -57,9 +57,7 @@ class NodeView(NamedTuple):
 
     def planned(self, *kinds: str, device: str = "") -> List[Mapping[str, Any]]:
         """Rows of the plan."""
-        return [
-            row for row in self.told["plan"] if row["kind"] in kinds and (not device or row["device"] == device)
-        ]
+        return [row for row in self.told["plan"] if row["kind"] in kinds and (not device or row["device"] == device)]
 
     def key(self, row: Mapping[str, Any]) -> str:
         """The deviation that a row of the plan is."""

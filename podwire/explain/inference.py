@@ -1,4 +1,4 @@
-"""Fewest hypotheses that account for all deviations and failing pairs, and are not contradicted by pairs that pass. Pure.
+"""Fewest hypotheses that account for all deviations and failing pairs, and that no passing pair contradicts. Pure.
 
 What has to be accounted for are failing pairs and deviations alike; a cause's consequences are deviations that it
 accounts for as well, so that whoever explains more is chosen first and leaves the smaller ones nothing to explain.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Iterable
+from typing import Dict, FrozenSet, Iterable
 
 from .cause import Cause, Pair
 

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import ProofError
 from . import wire
-from .sockets import ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
+from .sockets import FRUITLESS, ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
 
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
 _STALL = 0.05
@@ -73,9 +73,9 @@ class Reach:
         self._said: Dict[Tuple[int, int], Problem] = {}
         self.unanswered: Set[int] = set()
 
-    def run(self) -> Dict[int, Problem]:
+    def run(self, most_fruitless: int = FRUITLESS) -> Dict[int, Problem]:
         """The numbers of the checks that failed, and why."""
-        return in_rounds(len(self._checks), self._once)
+        return in_rounds(len(self._checks), self._once, most_fruitless)
 
     def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
         self._round(pending)

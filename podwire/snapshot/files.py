@@ -37,7 +37,8 @@ def conflists() -> List[Dict[str, Any]]:
                 found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
-            found.append({"file": name, "name": data.get("name", ""), "plugins": plugins, "version": data.get("cniVersion")})
+            told = {"file": name, "name": data.get("name", ""), "version": data.get("cniVersion")}
+            found.append({**told, "plugins": plugins})
     return found
 
 
@@ -62,7 +63,9 @@ def attachments() -> List[Dict[str, Any]]:
                     "netns": data.get("netns") or "",
                     "pod": f"{space}.{pod}" if pod and space else pod,
                     "ips": [each["address"].partition("/")[0] for each in ips if "address" in each],
-                    "macs": [each["mac"] for each in interfaces if each.get("sandbox") and each.get("mac")],
+                    "interfaces": [
+                        {key: each.get(key, "") for key in ("name", "mac", "sandbox")} for each in interfaces
+                    ],
                 }
             )
     return found

@@ -58,7 +58,7 @@ def _entry(
     row: Row,
     surplus: List[Row],
     ids: Tuple[str, str],
-    pairs: "frozenset[Pair]",
+    pairs: frozenset[Pair],
     mine: List[Row],
 ) -> Iterator[Cause]:
     evidence = [f"expected: {row['object']}", f"found: {row['was'] or 'nothing'}"]
@@ -87,7 +87,7 @@ def _is_of(row: Row, public: Any, block: IPNetwork, node: NodeView) -> bool:
 
 
 def _made(
-    world: World, id: str, node: NodeView, row: Row, rows: List[Row], pairs: "frozenset[Pair]", evidence: List[str]
+    world: World, id: str, node: NodeView, row: Row, rows: List[Row], pairs: frozenset[Pair], evidence: List[str]
 ) -> Cause:
     object = " ".join(row["object"].split()[:2])
     if row["kind"] in ("Neighbour", "FdbEntry"):
@@ -99,7 +99,7 @@ def _made(
 
 
 def _route(
-    world: World, node: NodeView, peer: str, block: IPNetwork, row: Row, pairs: "frozenset[Pair]", mine: List[Row]
+    world: World, node: NodeView, peer: str, block: IPNetwork, row: Row, pairs: frozenset[Pair], mine: List[Row]
 ) -> Iterator[Cause]:
     """What stands in the place of the route that there should be."""
     found = [each for network, each in node.view.routes if network == block]
@@ -199,14 +199,14 @@ def _device(world: World, node: NodeView) -> Iterator[Cause]:
                 "vtep_flapped", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
                 pairs=world.far(node.name),
                 evidence=[f"expected: {len(lost)} routes and neighbours on {name}", "found: none of them",
-                          f"{name} is {'up' if link['up'] else 'down'}, and its FDB entries are there: the kernel takes "
-                          "routes and neighbours along when a device goes down, and FDB entries not"],
+                          f"{name} is {'up' if link['up'] else 'down'}, and its FDB entries are there: when a device "
+                          "goes down, the kernel takes its routes and neighbours along, and FDB entries not"],
                 fix=node.steps(lost), verb=_SITE,
             )  # fmt: skip
 
 
-def _on_devices(node: NodeView, *kinds: str) -> "dict[str, List[Row]]":
-    found: "dict[str, List[Row]]" = {}
+def _on_devices(node: NodeView, *kinds: str) -> dict[str, List[Row]]:
+    found: dict[str, List[Row]] = {}
     for row in node.planned(*kinds):
         if row["action"] == "add" and "vxlan" in node.view.links.get(row["device"], {}):
             found.setdefault(row["device"], []).append(row)
@@ -224,7 +224,7 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
     pairs = world.far(node.name)
     fix = node.steps(all_rows)
 
-    def made(id: str, quiet: bool = False, fix: str = fix, more: "frozenset[str]" = frozenset()) -> Cause:
+    def made(id: str, quiet: bool = False, fix: str = fix, more: frozenset[str] = frozenset()) -> Cause:
         return cause(
             id, f"link {name}", node.name, name, keys=keys | more, pairs=pairs, evidence=evidence, fix=fix, verb=_SITE,
             quiet=quiet,
@@ -259,7 +259,9 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
             if each is not None and each["mtu"] > world.cluster.mtu:
                 steps.append(f"ip link set dev {each['name']} mtu {world.cluster.mtu}")
         fragments = node.told["observations"]["fragments"]
-        evidence.append(f"an outer packet of {link['mtu']} bytes inside does not fit the underlay's {world.cluster.underlay_mtu}")
+        evidence.append(
+            f"an outer packet of {link['mtu']} bytes inside does not fit the underlay's {world.cluster.underlay_mtu}"
+        )
         evidence.append("outer packets may not be fragmented" if has["df"] else f"outer fragments made: {fragments}")
         more = frozenset(f"{node.name} pod {pod.name} mtu" for pod in pods) | {f"{node.name} bridge mtu"}
         yield made("vxlan_mtu_too_big_df" if has["df"] else "vxlan_mtu_too_big", True, joined(steps), more)
@@ -267,7 +269,7 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
         yield made("vxlan_mtu_too_small")
 
 
-def _others(world: World, node: NodeView, name: str, field: str) -> "set[str]":
+def _others(world: World, node: NodeView, name: str, field: str) -> set[str]:
     others = [each.view.links.get(name, {}) for each in world.nodes.values() if each.name != node.name]
     return set() if field == "local" else {str(link["vxlan"][field]) for link in others if "vxlan" in link}
 
@@ -320,7 +322,9 @@ def _rules(world: World, node: NodeView) -> Iterator[Cause]:
         for key in ("from", "to"):
             if key in rule:
                 host = 32 if rule["family"] == 4 else 128
-                words.append(f"{key} {rule[key].removesuffix(f'/{host}') if hasattr(str, 'removesuffix') else rule[key]}")
+                words.append(
+                    f"{key} {rule[key].removesuffix(f'/{host}') if hasattr(str, 'removesuffix') else rule[key]}"
+                )
         told = " ".join([*words, rule["action"]])
         yield cause(
             "policy_rule", f"rule {rule['priority']}: {told}", node.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from ipaddress import ip_address
 from typing import Any, Iterator, List, Mapping, Tuple
 
@@ -42,7 +41,9 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
     again = written(path, content)
     if mine is None:
         found = [f"found: {', '.join(each['file'] for each in lists) or 'nothing'} in {_CONF_DIR}"]
-        yield _quiet("cni_conf_missing", f"file {path}", node, "list", [f"expected: {path}", *found], again, "./run site")
+        yield _quiet(
+            "cni_conf_missing", f"file {path}", node, "list", [f"expected: {path}", *found], again, "./run site"
+        )
         return
     if "error" in mine:
         evidence = ["expected: a network configuration list", f"found: {mine['error']}"]
@@ -56,20 +57,29 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
     for each in lists:
         if each["file"] < mine["file"]:
             first = f"{_CONF_DIR}/{each['file']}"
-            evidence = [f"expected: {mine['file']} is the first list", f"found: {each['file']}, of network {each['name']!r}"]
-            yield _quiet("cni_conf_shadowed", f"file {first}", node, f"list {first}", evidence, f"rm {shlex.quote(first)}")
+            evidence = [
+                f"expected: {mine['file']} is the first list",
+                f"found: {each['file']}, of network {each['name']!r}",
+            ]
+            yield _quiet(
+                "cni_conf_shadowed", f"file {first}", node, f"list {first}", evidence, f"rm {shlex.quote(first)}"
+            )
 
 
 def _plugins(node: NodeView) -> Iterator[Cause]:
     for path, mode in node.told["plugins"].values():
         directory = path.rpartition("/")[0]
         if not mode:
-            install = f"{shlex.quote(sys.executable)} -m podwire cni-install --force {directory}"
+            install = f"{node.told['podwire']} cni-install --force {directory}"
             evidence = [f"expected: {path}, which the list names", "found: no such file"]
-            yield _quiet("cni_binary_missing", f"plugin {path}", node, f"plugin {path}", evidence, install, "podwire cni-install")
+            yield _quiet(
+                "cni_binary_missing", f"plugin {path}", node, f"plugin {path}", evidence, install, "podwire cni-install"
+            )
         elif not int(mode, 8) & 0o111:
             evidence = ["expected: mode 0755", f"found: {mode}"]
-            yield _quiet("cni_binary_not_executable", f"plugin {path}", node, f"plugin {path}", evidence, f"chmod 755 {path}")
+            yield _quiet(
+                "cni_binary_not_executable", f"plugin {path}", node, f"plugin {path}", evidence, f"chmod 755 {path}"
+            )
 
 
 def _lease(world: World, node: NodeView) -> Iterator[Cause]:
@@ -110,7 +120,10 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
             path = f"{_DATA_DIR}/{network}/{ip.replace(':', '_')}"
             who = f"container {claim[0][:12]}" if claim[0] else "nobody: the file is empty"
             gone = ", which is gone" if claim[0] and claim[0] not in containers else ""
-            evidence = ["expected: every reservation is of a pod that lives", f"found: {ip} is reserved for {who}{gone}"]
+            evidence = [
+                "expected: every reservation is of a pod that lives",
+                f"found: {ip} is reserved for {who}{gone}",
+            ]
             id = "ipam_leak" if claim[0] else "ipam_empty_lease"
             yield _quiet(id, f"file {path}", node, f"reservation {network} {ip}", evidence, f"rm {path}")
 
@@ -128,7 +141,7 @@ def _exhausted(node: NodeView, network: str, surplus: List[Tuple[str, Any]], cou
         "ipam_exhausted", f"file {directory}/{surplus[0][0]}", node.name,
         keys=frozenset(f"{node.name} reservation {network} {ip}" for ip, _ in surplus),
         evidence=["expected: free addresses for new pods",
-                  f"found: {count} reservations, the whole block, {len(surplus)} of them for no interface that is attached"],
+                  f"found: {count} reservations, the whole block, {len(surplus)} of them for no attached interface"],
         fix=f"cd {directory} && rm {names}", quiet=True,
     )  # fmt: skip
 
@@ -148,7 +161,8 @@ def _orphans(world: World, node: NodeView) -> Iterator[Cause]:
             answering = node.told["observations"]["strangers"]
             yield _quiet(
                 "orphan_namespace", f"process {name}", node, f"namespace {sandbox['inode']}",
-                ["expected: every address of the block is a pod's", f"found: {', '.join(ips)} in a namespace without a name",
+                ["expected: every address of the block is a pod's",
+                 f"found: {', '.join(ips)} in a namespace without a name",
                  f"process {pids} keeps it (net:[{sandbox['inode']}])",
                  *(f"{ip} answers ARP" for ip in ips if ip in answering)],
                 joined([f"kill {pids}"]),
@@ -174,4 +188,3 @@ def _servers(world: World, node: NodeView) -> Iterator[Cause]:
                 "server_down", f"server of pod {name} on port {port}", node, f"server {name}",
                 [*evidence, "found: nobody does"], "", "./run site",
             )  # fmt: skip
-

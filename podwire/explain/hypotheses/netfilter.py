@@ -76,13 +76,17 @@ def _rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[_Rule]:
         for part in rule["expr"]:
             if "match" in part:
                 match = part["match"]
-                matches[_left(match["left"]) + ("" if match["op"] == "==" else f" {match['op']}")] = _right(match["right"])
+                matches[_left(match["left"]) + ("" if match["op"] == "==" else f" {match['op']}")] = _right(
+                    match["right"]
+                )
             for word in (*_ENDS, "masquerade", "snat", "dnat", "mangle"):
                 if word in part:
                     verdict = word
         name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
         hits = node.told["hits"].get(name, 0)
-        yield _Rule(rule["family"], rule["table"], chain, rule["handle"], rule.get("comment", ""), matches, verdict, hits)
+        yield _Rule(
+            rule["family"], rule["table"], chain, rule["handle"], rule.get("comment", ""), matches, verdict, hits
+        )
 
 
 def _left(left: Any) -> str:
@@ -171,7 +175,8 @@ def _icmp(world: World, node: NodeView, rule: _Rule) -> Iterator[Cause]:
     rows = [row for row in node.planned("Link") if " mtu " in row["object"] and row["was"]]
     yield cause(
         "pmtu_icmp_filtered", rule.object, node.name, keys=frozenset({_key(node, rule), *map(node.key, rows)}),
-        pairs=world.far(node.name), evidence=[*rule.told(), *(f"expected: {r['object']}; found: {r['was']}" for r in rows)],
+        pairs=world.far(node.name),
+        evidence=[*rule.told(), *(f"expected: {r['object']}; found: {r['was']}" for r in rows)],
         fix=joined([rule.fix, node.steps(rows)] if rows else [rule.fix]),
     )  # fmt: skip
 
@@ -196,7 +201,10 @@ def _pods_of(world: World, node: NodeView, rule: _Rule) -> List[str]:
         if isinstance(value, str):
             network = ip_network(value, strict=False)
             for pod in world.pods_of(node.name):
-                if any(ip_address(ip).version == network.version and ip_address(ip) in network for ip in world.ips.get(pod, [])):
+                if any(
+                    ip_address(ip).version == network.version and ip_address(ip) in network
+                    for ip in world.ips.get(pod, [])
+                ):
                     found.append(pod)
     return found
 

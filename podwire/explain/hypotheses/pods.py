@@ -141,23 +141,21 @@ def _deleted(world: World, node: NodeView, pod: PodView) -> Cause:
 
 
 def _new_pair(world: World, node: NodeView, pod: PodView) -> str:
-    """The pair as the bridge plugin makes it, with the addresses that the pod was given."""
-    name, mtu = f"veth{abs(hash(pod.name)) % 16**8:08x}", world.cluster.mtu
-    name = f"veth{sum(ord(c) * 31 ** i for i, c in enumerate(pod.name)) % 16**8:08x}"
-    macs = [mac for each in node.snapshot["attachments"] if each["netns"] == pod.netns for mac in each.get("macs", [])]
-    mac = f" address {macs[0]}" if macs else ""
-    steps = [f"ip link add {name} mtu {mtu} type veth peer name podwire-new{mac} mtu {mtu}"]
-    steps += [f"ip link set dev podwire-new netns {_pid(node, pod)} name eth0"]
-    steps += [f"ip link set dev {name} master {world.cluster.cni.bridge} up"]
-    steps += [f"bridge link set dev {name} hairpin on"] if world.cluster.cni.hairpin else []
+    """The pair as it was made, as far as the runtime's cache tells, with the addresses that the pod was given."""
+    made = [it for each in node.snapshot["attachments"] if each["netns"] == pod.netns for it in each["interfaces"]]
+    inside = next((each for each in made if each["sandbox"]), {"name": "eth0", "mac": ""})
+    outside = next((each for each in made if not each["sandbox"] and each["name"] != world.cluster.cni.bridge), None)
+    port, eth0, mtu = outside["name"] if outside else f"veth{_pid(node, pod)}", inside["name"], world.cluster.mtu
+    mine, theirs = (f" address {each['mac']}" if each and each["mac"] else "" for each in (outside, inside))
+    steps = [f"ip link add {port} mtu {mtu}{mine} type veth peer name {eth0} netns {_pid(node, pod)} mtu {mtu}{theirs}"]
+    steps += [f"ip link set dev {port} master {world.cluster.cni.bridge} up"]
+    steps += [f"bridge link set dev {port} hairpin on"] if world.cluster.cni.hairpin else []
+    blocks = {block.version: block for block in world.blocks(node.name)}
     for ip in world.ips.get(pod.name, []):
-        block = next(b for b in world.blocks(node.name) if ip_address(ip).version == b.version)
-        steps += [within(pod.netns, f"ip addr add {ip}/{block.prefixlen} dev eth0")]
-    steps += [within(pod.netns, "ip link set dev eth0 up")]
-    for block in world.blocks(node.name):
-        family = "-6 " if block.version == 6 else ""
-        steps += [within(pod.netns, f"ip {family}route replace default via {block[1]} dev eth0")]
-    return joined(steps)
+        length = blocks[ip_address(ip).version].prefixlen
+        steps += [within(pod.netns, f"ip addr add {ip}/{length} dev {eth0}")]
+    steps += [within(pod.netns, f"ip link set dev {eth0} up")]
+    return joined([*steps, *(_default(pod, block, eth0) for block in blocks.values())])
 
 
 def _pid(node: NodeView, pod: PodView) -> int:
@@ -205,14 +203,14 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
         )  # fmt: skip
     mac = (pod.device or {}).get("mac")
     for entry in node.namespace["fdb"]:
-        if entry["mac"] == mac and entry.get("master") == bridge and entry["device"] not in (name, bridge):
-            if entry.get("sticky") or entry.get("permanent"):
-                yield cause(
-                    "fdb_pinned_to_wrong_port", f"fdb {mac} dev {entry['device']}", node.name, entry["device"],
-                    keys=frozenset({f"{key} fdb"}), pairs=pairs,
-                    evidence=[f"expected: {mac} on {name}", f"found: sticky on {entry['device']}"],
-                    fix=f"bridge fdb del {mac} dev {entry['device']} master",
-                )  # fmt: skip
+        elsewhere = entry.get("master") == bridge and entry["device"] not in (name, bridge)
+        if entry["mac"] == mac and elsewhere and (entry.get("sticky") or entry.get("permanent")):
+            yield cause(
+                "fdb_pinned_to_wrong_port", f"fdb {mac} dev {entry['device']}", node.name, entry["device"],
+                keys=frozenset({f"{key} fdb"}), pairs=pairs,
+                evidence=[f"expected: {mac} on {name}", f"found: sticky on {entry['device']}"],
+                fix=f"bridge fdb del {mac} dev {entry['device']} master",
+            )  # fmt: skip
 
 
 def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iterator[Cause]:
@@ -254,10 +252,11 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
     for block in blocks:
         default = [n for n, r in pod.inside.routes if not n.prefixlen and n.version == block.version]
         if not default and any(ip_address(ip).version == block.version for ip in given):
+            anywhere = "0.0.0.0/0" if block.version == 4 else "::/0"
             steps = [_connected(pod, block, name)] if world.cluster.cni.type == "bridge" else []
             yield cause(
-                "pod_routes_lost", f"route default via {block[1]} dev {name}", node.name, name, place,
-                frozenset({f"{key} route {block.version}"}), world.of(pod.name) - world.local(node.name),
+                "pod_routes_lost", f"route {anywhere} via {block[1]} dev {name}", node.name, name, place,
+                frozenset({f"{key} route {block.version}"}), world.of(pod.name),
                 [f"expected: a default route via {block[1]}", f"found: {len(pod.inside.routes)} routes, none of them"],
                 joined([*steps, _default(pod, block, name)]),
             )  # fmt: skip
@@ -309,7 +308,7 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
         for ip in world.ips.get(pod.name, []):
             steps += _forgotten(node, ip, device["mac"])
         yield cause(
-            "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}), world.of(pod.name),
+            "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}), world.of(pod.name) | world.of(twin.name),
             [f"expected: {right}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
         )  # fmt: skip
 
@@ -324,6 +323,6 @@ def _twin(node: NodeView, pod: PodView, device: Link) -> Optional[PodView]:
 def _own_mac(world: World, node: NodeView, pod: PodView) -> str:
     """What the plugin said when it made the device."""
     for each in node.snapshot["attachments"]:
-        if each["netns"] == pod.netns and each.get("macs"):
-            return str(each["macs"][0])
+        if each["netns"] == pod.netns:
+            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), "")
     return ""
