@@ -264,6 +264,7 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
         )
         evidence.append("outer packets may not be fragmented" if has["df"] else f"outer fragments made: {fragments}")
         more = frozenset(f"{node.name} pod {pod.name} mtu" for pod in pods) | {f"{node.name} bridge mtu"}
+        pairs |= world.near(node.name)  # pods whose MTU is larger find that of others smaller
         yield made("vxlan_mtu_too_big_df" if has["df"] else "vxlan_mtu_too_big", True, joined(steps), more)
     elif link["mtu"] < room:
         yield made("vxlan_mtu_too_small")

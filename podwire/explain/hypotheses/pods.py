@@ -308,7 +308,8 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
         for ip in world.ips.get(pod.name, []):
             steps += _forgotten(node, ip, device["mac"])
         yield cause(
-            "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}), world.of(pod.name) | world.of(twin.name),
+            "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}),
+            world.of(pod.name) | world.of(twin.name),
             [f"expected: {right}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
         )  # fmt: skip
 
