@@ -7,10 +7,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, DeclaredFault
 from ..errors import FaultError, LabError
-from ..faults import engine
+from ..faults import engine, undo
 from ..faults.catalogue import CATALOGUE, named
 from ..faults.fault import MACHINE, UNDERLAY
-from ..faults.ground import Ground, Places
+from ..faults.ground import Ground
+from ..faults.places import Places
 from ..kernel import Namespace
 from ..lab import enter, registry
 from ..lab.underlay import SWITCH
@@ -75,7 +76,7 @@ def mend(_cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     names = [str(options["fault"])] if options.get("fault") else None
     told: List[str] = []
     with Places(options["places"]) as places:
-        for name, done in engine.mend(places, names, check=check):
+        for name, done in undo.mend(places, names, check=check):
             told += [f"{name}: mended", *(f"  {line}" for line in done.lines)]
             told += [f"  the probe says {done.said!r}"] if done.said else []
     return {**differs(told, f"faults of {node}"), "mended": [line.split(":")[0] for line in told if line[0] != " "]}
@@ -83,11 +84,10 @@ def mend(_cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
 
 def lacking(cluster: Cluster, node: str, options: Options, _check: bool) -> Answer:
     """In a node: why each fault cannot be injected; "" where it can."""
-    found = {}
-    for name, fault in CATALOGUE.items():
-        with Places(options["places"]) as places:
-            ground = Ground(cluster, node, options["addresses"], places)
-            found[name] = engine.refuse(fault, ground, host_wide=bool(options.get("host_wide")))
+    with Places(options["places"]) as places:
+        ground = Ground(cluster, node, options["addresses"], places)
+        wide = bool(options.get("host_wide"))
+        found = {name: engine.refuse(fault, ground, host_wide=wide) for name, fault in CATALOGUE.items()}
     return {"changed": False, "lacking": found}
 
 

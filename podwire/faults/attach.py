@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from ipaddress import ip_interface, ip_network
-from typing import List, Set
+from typing import List, Sequence, Set
 
 from ..cni import invoke
 from ..cni.executed import Executed
@@ -32,7 +32,7 @@ _FLANNEL = {
 said: List[str] = []
 
 
-def attach(block: str, *, flannel: bool = False) -> str:
+def attach(block: str, directories: Sequence[str], *, flannel: bool = False) -> str:
     """``ok`` if ADD gives an address of ``block``, ``foreign address`` for another, ``failed`` for none."""
     home = Namespace.current()
     unshare(CLONE_NEWNET)
@@ -46,8 +46,10 @@ def attach(block: str, *, flannel: bool = False) -> str:
         attachment = Attachment(f"{_PROBE}{os.urandom(6).hex()}", "eth0", f"/proc/{os.getpid()}/fd/{fresh.fd}")
         said.clear()
         try:
+            if flannel:  # which not everybody has
+                directories = (*directories, PLUGIN_DIR)
             network = parse_list(json.dumps(_FLANNEL)) if flannel else first_list()
-            return "ok" if _add(network, attachment, block) else "foreign address"
+            return "ok" if _add(network, attachment, block, directories) else "foreign address"
         except CniError as error:
             said.append(str(error))
             return "failed"
@@ -92,15 +94,15 @@ def first_list() -> NetConfList:
     return load_file(os.path.join(CONF_DIR, names[0]))
 
 
-def _add(network: NetConfList, attachment: Attachment, block: str) -> bool:
+def _add(network: NetConfList, attachment: Attachment, block: str, directories: Sequence[str]) -> bool:
     result = None
     steps = []
     try:
         for conf in network.plugins:
-            path = invoke.find(conf.type, (PLUGIN_DIR,))
+            path = invoke.find(conf.type, directories)
             if path is None:
-                raise invoke.missing(conf.type, (PLUGIN_DIR,))
-            steps.append(Executed(conf, path, (PLUGIN_DIR,), timeout=_TIMEOUT))
+                raise invoke.missing(conf.type, directories)
+            steps.append(Executed(conf, path, directories, timeout=_TIMEOUT))
             result = steps[-1].add(attachment, result)
     finally:
         for step in reversed(steps):

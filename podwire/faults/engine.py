@@ -1,47 +1,32 @@
-"""Break and mend, inside a node. Nothing is touched before its undo is on the disk.
+"""Break, inside a node. Nothing is touched before its undo is on the disk.
 
-    inject   needs ─> edits ─> probe is well? ─> journal ─> edits done ─> artifact? ─> symptom? ─> journal closed
-    mend     journal ─> cells back, states back (restore.py) ─> looks as before? ─> forgotten
+    needs ─> edits ─> probe is well? ─> journal ─> edits done ─> artifact? ─> symptom? ─> journal closed
 
-Whatever goes wrong after the journal was written is mended at once; a process that dies leaves it to ``mend``.
+Whatever goes wrong after the journal was written is mended at once; a process that dies leaves it to ``undo.mend``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from ipaddress import ip_network
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence
 
 from ..cluster import Pod
-from ..errors import FaultError, KernelError, PodwireError
-from ..kernel import Namespace, execute
-from ..kernel.announce import announce
+from ..errors import FaultError
 from ..model import IPAddress, Link
-from ..plan import Operation, plan
+from ..plan import plan
 from ..state import State
-from . import attach, cells, journal, probes
-from .codec import state_from_json, state_to_json
-from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Expected, Fault, Nudge, Patch, Put, Symptom, expected, lines
-from .ground import Ground, Places, look
+from . import attach, cells, journal, probes, undo
+from .codec import state_to_json
+from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
+from .ground import Ground
 from .needs import unmet
 from .patch import missing, patched
+from .places import look
 from .probes import Aim
-from .restore import mended
+from .undo import Done
 
-_ROUNDS = 3
-#: Seconds that a probe is repeated until it says what it should: before, with and after the fault.
-_WELL_S, _SHOW_S, _HEAL_S = 1.5, 3.0, 10.0
-
-
-class Done(NamedTuple):
-    """What was done, or in check mode would be: one line an object. ``said``: what the probe answers
-    now, ``detail``: what it heard, where it heard more than that. ``expects``: what a diagnosis
-    has to name."""
-
-    lines: Tuple[str, ...]
-    said: str = ""
-    detail: str = ""
-    expects: Optional[Expected] = None
+#: Seconds that a probe is repeated until it says what it should: before and with the fault.
+_WELL_S, _SHOW_S = 1.5, 3.0
 
 
 def refuse(fault: Fault, ground: Ground, *, host_wide: bool) -> str:
@@ -82,7 +67,7 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
                 kept["after"] = state_to_json(_now(ground, place))
             journal.write(entry)
         except BaseException:
-            _mend(entry, ground.places)
+            undo.mend_one(entry, ground.places)
             raise
     detail = "; ".join(attach.said) if said == "failed" else ""
     return Done(told, said, detail, expected(fault, ground.node.name, edits))
@@ -90,38 +75,12 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
 
 def _is_well(fault: Fault, ground: Ground, aim: Aim, *, blind: bool) -> bool:
     """Whether a symptom could be told from what is broken already. FaultError if not, unless that is known."""
-    said = probes.settle(aim, _opened(ground.places, aim), aim.before, _WELL_S)
+    said = probes.settle(aim, ground.places, aim.before, _WELL_S)
     if said not in aim.before and not blind:
         cause = f"{aim.probe} from {aim.place} to {aim.address} says {said!r} already"
         hint = "mend it first, or inject all the same: -e blind=true"
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {cause}", hint)
     return said in aim.before
-
-
-def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool = False) -> List[Tuple[str, Done]]:
-    """Undo what the journal holds, the newest first; only the faults named, if any are. Safe to repeat. FaultError
-    after all others were tried."""
-    if check and not journal.entries():
-        return []
-    done: List[Tuple[str, Done]] = []
-    errors: List[str] = []
-    with journal.taken() if not check else contextlib.nullcontext():
-        if not check:
-            attach.sweep()
-            journal.sweep()
-        for entry in reversed(journal.entries()):
-            if names and entry["fault"] not in names:
-                continue
-            try:
-                done.append((entry["fault"], _mend(entry, places, check=check)))
-            except PodwireError as error:
-                errors.append(f"{entry['fault']}: {error}")
-    if errors:
-        raise FaultError("failed to mend " + "; ".join(errors))
-    return done
-
-
-# --- injecting -----------------------------------------------------------------------------------
 
 
 def _aim(symptom: Symptom, ground: Ground) -> Aim:
@@ -136,7 +95,7 @@ def _aim(symptom: Symptom, ground: Ground) -> Aim:
     addresses: Dict[str, Callable[[], IPAddress]] = {
         "vtep": lambda: ground.block(ground.peer)[0],
         "gateway": lambda: ground.block(ground.node)[1],
-        "free": lambda: ground.free()[-1],
+        "free": lambda: ground.free()[0],
     }
     return Aim(
         symptom.probe,
@@ -149,11 +108,8 @@ def _aim(symptom: Symptom, ground: Ground) -> Aim:
         pod.name if pod else "",
         str(ground.ip(ground.pod)) if symptom.source == "pod" else "",
         str(ground.block(ground.node)),
+        ground.plugin_dirs,
     )
-
-
-def _opened(places: Places, aim: Aim) -> Mapping[str, Namespace]:
-    return {NODE: places[NODE], aim.place: places[aim.place]}
 
 
 def _entry(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Aim]) -> journal.Entry:
@@ -214,7 +170,7 @@ def _break(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: the kernel does not show {missing}")
     if aim is None:
         return ""
-    said = probes.settle(aim, _opened(places, aim), aim.after, _SHOW_S)
+    said = probes.settle(aim, places, aim.after, _SHOW_S)
     if said not in aim.after:
         cause = f"{aim.probe} from {aim.place} to {aim.address} still says {said!r}, and not {' or '.join(aim.after)}"
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: it does not show: {cause}")
@@ -223,7 +179,7 @@ def _break(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
 
 def _apply(ground: Ground, patch: Patch) -> None:
     now = _now(ground, patch.place)
-    _execute(ground.places, patch.place, plan(patched(now, patch), now))
+    ground.places.execute(patch.place, plan(patched(now, patch), now))
 
 
 def _missing(ground: Ground, edits: Sequence[Edit]) -> str:
@@ -239,93 +195,3 @@ def _missing(ground: Ground, edits: Sequence[Edit]) -> str:
 def _now(ground: Ground, place: str) -> State:
     blocks = [block for node in ground.cluster.nodes for block in node.pod_cidrs]
     return look(ground.places[place], ground.watched(place), blocks, only_sysctls=place == MACHINE)
-
-
-def _execute(places: Places, place: str, operations: Sequence[Operation]) -> None:
-    for each in (operation.object for operation in operations):
-        if isinstance(each, Link) and each.peer:
-            places[each.peer.namespace]  # is opened
-    namespaces = {each.name: each for each in places.opened().values()}
-    execute([(places[place], operation) for operation in operations], namespaces)
-
-
-# --- mending -------------------------------------------------------------------------------------
-
-
-def _mend(entry: journal.Entry, places: Places, *, check: bool = False) -> Done:
-    """Cells first, backwards; then states. What was of a namespace that is gone went with it."""
-    told: List[str] = []
-    for held in reversed(entry["cells"]):
-        told += _cell_back(held, places, check=check)
-    for place, kept in _by_place(entry):
-        if _is_there(places, place, kept["identity"]):
-            told += _state_back(entry, place, kept, places, check=check)
-    if check:
-        return Done(tuple(told))
-    _announce(entry, places)
-    journal.remove(entry)
-    return Done(tuple(told), _healed(entry, places))
-
-
-def _by_place(entry: journal.Entry) -> List[Tuple[str, Dict[str, Any]]]:
-    """The node comes before its pods: their devices are made from there."""
-    return sorted(entry["places"].items(), key=lambda each: (each[0].startswith("pod:"), each[0]))
-
-
-def _is_there(places: Places, place: str, identity: str) -> bool:
-    try:
-        return places.identity(place) == identity
-    except (FaultError, KernelError):
-        return False
-
-
-def _cell_back(held: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
-    """What a cell had, unless it has that already, or somebody else gave it another value since."""
-    cell = cells.from_json(held["cell"])
-    if cells.of_kernel(cell) and not _is_there(places, held["place"], held["identity"]):
-        return []
-    namespace = places[held["place"]] if cells.of_kernel(cell) else places[NODE]
-    now = cell.read(namespace)
-    if cells.same(cell, now, held["before"]) or not cells.same(cell, now, held["after"]):
-        return []
-    if not check:
-        cell.write(namespace, held["before"])
-        if not cells.same(cell, cell.read(namespace), held["before"]):
-            raise FaultError(f"failed to mend {cell}: it does not take its value back")
-    return [f"{held['place']}: ~ {cell.told(held['before'])}"]
-
-
-def _state_back(entry: journal.Entry, place: str, kept: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
-    blocks = [ip_network(text) for text in entry["blocks"]]
-    before = state_from_json(kept["before"])
-    after = None if kept["after"] is None else state_from_json(kept["after"])
-    told: List[str] = []
-    wanted = None
-    for _ in range(_ROUNDS):  # devices that come up take objects along, or bring some
-        now = look(places[place], kept["sysctls"], blocks, only_sysctls=place == MACHINE)
-        wanted = mended(before, after, now) if wanted is None else wanted
-        operations = plan(wanted, now)
-        told += [f"{place}: {operation}" for operation in operations]
-        if check or not operations:
-            return told
-        _execute(places, place, operations)
-    raise FaultError(f"failed to mend {place}: it still differs: {told[-1]}", "something else changes it all the time")
-
-
-def _announce(entry: journal.Entry, places: Places) -> None:
-    """The neighbours of pods may have learnt otherwise."""
-    for place, kept in entry["places"].items():
-        if place.startswith("pod:") and _is_there(places, place, kept["identity"]):
-            links = state_from_json(kept["before"]).links
-            announce(places[place], [link for link in links if link.name == "eth0"])
-
-
-def _healed(entry: journal.Entry, places: Places) -> str:
-    """What the fault's probe says now; waits for ``before`` a while, because neighbours have to be learnt again."""
-    if entry["probe"] is None:
-        return ""
-    aim = Aim(**entry["probe"])
-    try:
-        return probes.settle(aim, _opened(places, aim), aim.before, _HEAL_S)
-    except PodwireError as error:
-        return f"unknown: {error.message}"

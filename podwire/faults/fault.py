@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: Places of edits: the node's root namespace, the switch below a lab, the machine's first namespace;
 #: ``pod:NAME``; and ``ghost:TOKEN``, which is there only once its process was started.
 NODE, UNDERLAY, MACHINE, GHOST = "node", "underlay", "machine", "ghost"
+_MOST_LINES = 20
 LAYERS = ("cni", "ipam", "bridge", "routing", "vxlan", "underlay", "sysctl", "netfilter", "limits")
 
 
@@ -124,7 +125,7 @@ def expected(fault: Fault, node: str, edits: Sequence[Edit]) -> Expected:
 
 
 def lines(edits: Sequence[Edit]) -> List[str]:
-    """Edits for people, one line an object, such as ``node: - fdb ...``."""
+    """Edits for people, one line an object, such as ``node: - fdb ...``; of very many only the first."""
     told: List[str] = []
     for edit in edits:
         if isinstance(edit, Patch):
@@ -133,4 +134,5 @@ def lines(edits: Sequence[Edit]) -> List[str]:
             told += [f"{edit.place}: - {each} (by the kernel)" for each in edit.lost]
         elif isinstance(edit, Put):
             told.append(f"{edit.place}: ~ {edit.cell.told(edit.value)}")
-    return told
+    more = len(told) - _MOST_LINES
+    return told if more <= 0 else [*told[:_MOST_LINES], f"and {more} more"]

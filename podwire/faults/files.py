@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ..kernel import Namespace
 
 PRESENT, MISSING, NOT_EXECUTABLE = "present", "missing", "not executable"
-#: The nodes of a lab share one installation, read-only: what one of them misses is covered by an overlay of its own.
+#: The nodes of a lab share their plugins, with each other and some with the machine: what one of them misses is
+#: covered by an overlay of its own, and the file is never touched.
 _LAYERS = "/run/podwire/faults"
 
 
@@ -33,9 +34,7 @@ class Plugin(NamedTuple):
         if self._is_covered(directory):
             umount(directory)
         shutil.rmtree(self._layers, ignore_errors=True)
-        if not os.statvfs(directory).f_flag & os.ST_RDONLY:
-            self._change(value)
-        elif value != PRESENT:
+        if value != PRESENT:
             self._cover(directory, value)
 
     def told(self, value: Any) -> str:
@@ -63,12 +62,3 @@ class Plugin(NamedTuple):
             with open(self.path, "rb") as file:
                 write_atomically(covered, file.read(), 0o644)
         mount("overlay", directory, "overlay", data=f"lowerdir={directory},upperdir={upper},workdir={work}")
-
-    def _change(self, value: str) -> None:
-        aside = f"{self.path}.podwire"
-        if value == MISSING:
-            os.rename(self.path, aside)
-            return
-        if os.path.exists(aside):
-            os.rename(aside, self.path)
-        os.chmod(self.path, 0o755 if value == PRESENT else 0o644)

@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from ipaddress import ip_address
-from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
+from itertools import islice
+from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from ..cluster import Cluster, Node, Pod, vxlan_device
 from ..errors import FaultError
 from ..ipam.store import DATA_DIR
-from ..kernel import Namespace, show
 from ..kernel.netlink import attributes
 from ..kernel.rtnl import RTM_GETLINK, index_request, link_request, read_link_name
-from ..kernel.show import devices
-from ..lab import sandbox
-from ..model import ROUTE_PROTOCOL, IPAddress, IPNetwork, Link, Sysctl
-from ..state import Scope, State
-from .fault import GHOST, MACHINE, NODE
-from .ghosts import Ghost
+from ..model import IPAddress, IPNetwork, Link, Sysctl
+from ..state import State
+from .attach import PLUGIN_DIR
+from .fault import MACHINE, NODE
+from .places import Places, look
 
-#: Sysctls that a device loses when it is made anew.
-_OF_DEVICE = (
-    "net/ipv4/conf/{}/rp_filter",
-    "net/ipv4/conf/{}/forwarding",
-    "net/ipv4/conf/{}/arp_notify",
-    "net/ipv6/conf/{}/disable_ipv6",
-    "net/ipv6/conf/{}/accept_ra",
-    "net/ipv6/conf/{}/accept_dad",
-)
 #: IFLA_LINK: of a veth, the ifindex of its other end in that end's namespace.
 _IFLA_LINK = 5
-
-
-class Places:
-    """Open namespaces of one node by the names that edits give them: ``node``, ``pod:NAME``, ``ghost:TOKEN``, and
-    those given."""
-
-    def __init__(self, given: Mapping[str, Namespace]) -> None:
-        self._given = given
-        self._open: Dict[str, Namespace] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Places:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def __getitem__(self, place: str) -> Namespace:
-        """Open, once. FaultError for a pod that does not run, and for places that are not to be reached from here."""
-        found = self._given.get(place) or self._open.get(place)
-        if found is None:
-            found = self._open[place] = self._stack.enter_context(self._new(place))
-        return found
-
-    def opened(self) -> Dict[str, Namespace]:
-        """Every namespace that was asked for, by its place."""
-        return {**self._given, **self._open}
-
-    @staticmethod
-    def _new(place: str) -> Namespace:
-        if place == NODE:
-            return Namespace.current(NODE)
-        kind, _, pod = place.partition(":")
-        if kind == GHOST:
-            return Namespace.open(f"/proc/{Ghost('orphan', pod).pid()}/ns/net", place)
-        running = sandbox.running().get(pod)
-        if running is None:
-            where = "it does not run here" if pod else "it cannot be reached from this node"
-            raise FaultError(f"failed to enter {place}: {where}")
-        return Namespace.open(running.netns, place)
-
-    def identity(self, place: str) -> str:
-        """What tells a namespace from a later one of the same name: an undo is for this one only."""
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-        running = sandbox.running().get(place.partition(":")[2]) if place.startswith("pod:") else None
-        return f"{boot}/{os.fstat(self[place].fd).st_ino}/{running.container_id if running else ''}"
-
-
-def look(
-    namespace: Namespace, sysctls: Iterable[str], blocks: Iterable[IPNetwork], *, only_sysctls: bool = False
-) -> State:
-    """All that a State can hold of a namespace, whoever made it; of ``blocks`` also routes that lead nowhere."""
-    if only_sysctls:
-        return show(namespace, Scope(sysctls=frozenset(sysctls))).state
-    names = devices(namespace)
-    keys = {pattern.format(name) for name in names for pattern in _OF_DEVICE}
-    scope = Scope(
-        links=frozenset(names), protocol=ROUTE_PROTOCOL, prefixes=frozenset(blocks), sysctls=frozenset(sysctls) | keys
-    )
-    shown = show(namespace, scope)
-    return shown.state._replace(routes=shown.state.routes | shown.foreign.routes)
 
 
 class Ground:
@@ -221,11 +148,18 @@ class Ground:
         """The directory of host-local's leases of the pods' network."""
         return os.path.join(DATA_DIR, self.cluster.cni.name)
 
-    def free(self) -> List[IPAddress]:
-        """Addresses of the node's block that nobody holds; not the network's, the gateway's and the broadcast's."""
+    @property
+    def plugin_dirs(self) -> Tuple[str, ...]:
+        """Where a runtime looks for plugins on the node."""
+        return self.cluster.cni.plugin_dirs or (PLUGIN_DIR,)
+
+    def free(self, most: int = 1) -> List[IPAddress]:
+        """Addresses of the node's block that nobody holds, from its end; not the network's, the gateway's and the
+        broadcast's. A block of IPv6 has too many to list them all."""
         held = set(os.listdir(self.leases))
-        hosts: List[IPAddress] = list(self.block(self.node).hosts())
-        return [ip for ip in hosts[1:] if str(ip) not in held]
+        block = self.block(self.node)
+        candidates = (block[number] for number in range(block.num_addresses - 2, 1, -1))
+        return list(islice((ip for ip in candidates if str(ip) not in held), most))
 
     # --- what is there ---------------------------------------------------------------------------
 

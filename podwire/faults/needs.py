@@ -74,9 +74,7 @@ def _ipv4(ground: Ground) -> bool:
 
 
 BRIDGE = _declared(
-    "bridge",
-    lambda g: g.cluster.cni.type == "bridge" and not g.cluster.cni.conflist,
-    "pods are not on a bridge of podwire's (cni.type)",
+    "bridge", lambda g: g.link(g.cluster.cni.bridge).kind == "bridge", "pods are not on a bridge (cni.type)"
 )
 VXLAN = _declared(
     "vxlan",
@@ -102,7 +100,12 @@ LAB = Need(
     "lab",
     lambda g: "" if UNDERLAY in g.places.opened() else "the underlay is not podwire's own (node_kind is not netns)",
 )
-PLUGINS = Need("plugins", lambda _: "" if os.path.isdir("/opt/cni/bin") else "there are no plugins in /opt/cni/bin")
+PLUGINS = _declared("plugins", lambda g: any(map(os.path.isdir, g.plugin_dirs)), "no directory has CNI plugins")
+#: Addresses of the largest block that can be filled, a file each.
+FULL = 4096
+SMALL_BLOCK = _declared(
+    "block", lambda g: g.block(g.node).num_addresses <= FULL, f"the block has more than {FULL} addresses"
+)
 IP = _tool("ip", "iproute2")
 BRIDGE_TOOL = _tool("bridge", "iproute2")
 NFT = _tool("nft", "nftables")

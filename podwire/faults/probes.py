@@ -11,11 +11,14 @@ import os
 import select
 import socket
 import time
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional
 
 from ..errors import FaultError
 from ..kernel import Namespace
 from ..prove import wire
+
+if TYPE_CHECKING:
+    from .places import Places
 
 #: Echoes of a probe, seconds between two, and seconds after the last one.
 _ECHOES, _PAUSE, _PATIENCE = 3, 0.05, 0.3
@@ -25,7 +28,8 @@ _BURST, _BURST_BYTES, _BURST_S = 100, 1200, 0.3
 
 class Aim(NamedTuple):
     """A probe that knows where it goes. ``pod``: who must answer, ``client``: which address it may see; ``size``: bytes
-    of the IP packet. ``before`` and ``after``: what the probe says without and with the fault."""
+    of the IP packet; ``block`` and ``plugin_dirs`` are ADD's. ``before`` and ``after``: what the probe says without and
+    with the fault."""
 
     probe: str
     place: str
@@ -37,9 +41,10 @@ class Aim(NamedTuple):
     pod: str = ""
     client: str = ""
     block: str = ""
+    plugin_dirs: tuple[str, ...] = ()
 
 
-def ask(aim: Aim, places: Mapping[str, Namespace]) -> str:
+def ask(aim: Aim, places: Places) -> str:
     """Run a probe once; its word."""
     namespace = places[aim.place]
     if aim.probe == "echo":
@@ -54,10 +59,10 @@ def ask(aim: Aim, places: Mapping[str, Namespace]) -> str:
         return burst(namespace, aim.address)
     from . import attach
 
-    return attach.attach(aim.block, flannel=aim.probe == "flannel")
+    return attach.attach(aim.block, aim.plugin_dirs, flannel=aim.probe == "flannel")
 
 
-def settle(aim: Aim, places: Mapping[str, Namespace], wanted: tuple[str, ...], seconds: float) -> str:
+def settle(aim: Aim, places: Places, wanted: tuple[str, ...], seconds: float) -> str:
     """Ask until the answer is among ``wanted``, or ``seconds`` are over: neighbours may have to be learnt again."""
     deadline = time.monotonic() + seconds
     while True:

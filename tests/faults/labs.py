@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -14,10 +15,11 @@ from podwire.doors import node as stages
 from podwire.doors.controller import plugins
 from podwire.explain import Cause, Explanation, explain
 from podwire.explain.collect import collect
-from podwire.faults import engine
+from podwire.faults import engine, undo
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.fault import UNDERLAY, Expected
-from podwire.faults.ground import Ground, Places, look
+from podwire.faults.fault import MACHINE, UNDERLAY, Expected
+from podwire.faults.ground import Ground
+from podwire.faults.places import Places, look
 from podwire.inventory import read
 from podwire.kernel import Namespace
 from podwire.lab import enter, netns, registry, sandbox, underlay
@@ -66,19 +68,22 @@ class Lab:
         return enter.call(self.pid(node), function, *arguments)
 
     def within(self, node: str, function: Any, *arguments: Any) -> Any:
-        """A function inside a node that gets the node's places first, with the switch among them."""
-        with Namespace.open(f"/proc/{self.pid(underlay.SWITCH)}/ns/net", UNDERLAY) as switch:
-            return self.call(node, _with_places, {UNDERLAY: switch}, function, *arguments)
+        """A function inside a node that gets the node's places first, with the switch and the machine among
+        them."""
+        with ExitStack() as stack:
+            paths = {UNDERLAY: f"/proc/{self.pid(underlay.SWITCH)}/ns/net", MACHINE: "/proc/self/ns/net"}
+            given = {place: stack.enter_context(Namespace.open(path, place)) for place, path in paths.items()}
+            return self.call(node, _with_places, given, function, *arguments)
 
     def inject(
         self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None, blind: bool = False
-    ) -> engine.Done:
+    ) -> undo.Done:
         """Break a node."""
         return self.within(node, _inject, self.cluster, node, self.addresses, name, peer, pod, blind)  # type: ignore[no-any-return]
 
-    def mend(self, node: str, *names: str) -> List[Tuple[str, engine.Done]]:
+    def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
         """Mend a node."""
-        return self.within(node, engine.mend, names)  # type: ignore[no-any-return]
+        return self.within(node, undo.mend, names)  # type: ignore[no-any-return]
 
     def lacking(self, name: str, node: str) -> str:
         """Why a fault cannot be injected."""
@@ -128,7 +133,7 @@ def _inject(
     peer: Optional[str],
     pod: Optional[str],
     blind: bool,
-) -> engine.Done:
+) -> undo.Done:
     return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod), blind=blind)
 
 

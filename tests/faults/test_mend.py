@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Iterator, List
 
 import pytest
 
 from podwire.errors import FaultError
-from podwire.faults import engine, journal
+from podwire.faults import engine, journal, undo
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.ground import Ground, Places
+from podwire.faults.fault import MACHINE, Patch
+from podwire.faults.ground import Ground
+from podwire.faults.places import Places
 
 from ..death import Death
 from ..kernel.labs import wait_until
@@ -77,7 +81,7 @@ def test_death_while_mending(lab: Lab, healthy: Any) -> None:
         if child == 0:
             sys.settrace(Death(at))
             try:
-                engine.mend(places)
+                undo.mend(places)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -139,7 +143,7 @@ def test_what_does_not_show_is_undone(lab: Lab, healthy: Any, monkeypatch: pytes
     """An injector that silently does nothing to the traffic is an error, and leaves nothing."""
     fault = CATALOGUE["link_slow"]
     edits = CATALOGUE["policy_not_enforced"].edits
-    monkeypatch.setitem(CATALOGUE, "link_slow", type(fault)(**{**vars(fault), "edits": edits}))
+    monkeypatch.setitem(CATALOGUE, "link_slow", replace(fault, edits=edits))
     with pytest.raises(FaultError, match="it does not show"):
         lab.inject("link_slow", NODE)
     assert differences(healthy, lab.states(NODE)) == []
@@ -174,6 +178,30 @@ def test_host_wide_is_refused(lab: Lab) -> None:
     for name in ("neighbour_table_full", "conntrack_full"):
         assert "host_wide=true" in lab.lacking(name, NODE)
         assert CATALOGUE[name].host_wide
+
+
+def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy: Any) -> None:
+    """What the entries would do is only looked at, and one neighbour less is what the machine gets."""
+    key = "net/ipv4/neigh/default/gc_thresh3"
+
+    def foresee(places: Places) -> List[str]:
+        ground = Ground(lab.cluster, NODE, lab.addresses, places)
+        return [*engine.inject(CATALOGUE["neighbour_table_full"], ground, host_wide=True, check=True).lines]
+
+    def less(ground: Ground) -> List[Any]:
+        right = ground.sysctl(key, MACHINE)
+        return [Patch(MACHINE, (right,), (right._replace(value=str(int(right.value) - 1)),))]
+
+    def inject(places: Places) -> undo.Done:
+        fault = replace(CATALOGUE["neighbour_table_full"], edits=less)
+        return engine.inject(fault, Ground(lab.cluster, NODE, lab.addresses, places), host_wide=True)
+
+    before = Path(f"/proc/sys/{key}").read_text()
+    assert f"machine: + sysctl {key} = 1" in lab.within(NODE, foresee)
+    lab.within(NODE, inject)
+    assert int(Path(f"/proc/sys/{key}").read_text()) == int(before) - 1
+    lab.mend(NODE)
+    assert Path(f"/proc/sys/{key}").read_text() == before
 
 
 def test_the_undo_is_on_the_disk_before_anything_is_touched(lab: Lab, healthy: Any) -> None:

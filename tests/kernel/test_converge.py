@@ -26,7 +26,7 @@ from podwire.model import (
     VethPeer,
     Vxlan,
 )
-from podwire.plan import plan
+from podwire.plan import link_recreation, plan
 from podwire.state import EMPTY, Scope, State, scope_of
 
 UNDERLAY = State(
@@ -248,3 +248,17 @@ def test_files_are_part_of_the_state(node: Namespace, tmp_path_factory: pytest.T
     assert [each.name for each in path.parent.iterdir()] == ["subnet.env"]
     converge([Target(node, EMPTY, Scope(files=frozenset([str(path)])))])
     assert not path.exists()
+
+
+def test_a_vxlan_device_by_itself_that_forbids_fragments(node: Namespace) -> None:
+    """Without a device below nothing bounds the MTU; that outer packets have DF is seen, and put right."""
+    wrong = overlay(12)
+    (link,) = wrong.links
+    assert link.vxlan is not None
+    alone = link._replace(mtu=1500, vxlan=link.vxlan._replace(device="", df=True))
+    bring(node, wrong._replace(links=frozenset([alone])))
+    shown = subprocess.check_output(["ip", "-d", "link", "show", "flannel.1"], text=True)
+    assert "mtu 1500" in shown and "df set" in shown and "dev eth0" not in shown
+    assert "df True instead of False" in link_recreation(link, alone)
+    assert bring(node, overlay(12)).changed
+    assert "df" not in subprocess.check_output(["ip", "-d", "link", "show", "flannel.1"], text=True)

@@ -7,10 +7,10 @@ import os
 from typing import List
 
 from ...backend.common import SUBNET_ENV
+from ...cni.invoke import find
 from ...errors import FaultError
 from ...lab.conflist import CONF_DIR
 from .. import needs
-from ..attach import PLUGIN_DIR
 from ..cells import FileText
 from ..fault import NODE, Edit, Fault, Put, Symptom
 from ..files import MISSING, NOT_EXECUTABLE, Plugin
@@ -65,9 +65,12 @@ def _shadowed(ground: Ground) -> List[Edit]:
     return [_write(f"{CONF_DIR}/00-leftover.conflist", text)]
 
 
-def _main_plugin() -> Plugin:
+def _main_plugin(ground: Ground) -> Plugin:
     kind = str(json.loads(_text(_lists()[0]))["plugins"][0]["type"])
-    return Plugin(f"{PLUGIN_DIR}/{kind}")
+    path = find(kind, ground.plugin_dirs)
+    if path is None:
+        raise FaultError(f"failed to find plugin {kind} in {', '.join(ground.plugin_dirs)}")
+    return Plugin(path)
 
 
 def _lease_missing(ground: Ground) -> List[Edit]:
@@ -95,12 +98,12 @@ FAULTS = (
     ),
     Fault(
         "cni_binary_missing", 3, "cni", "the plugin that the list names is not installed",
-        "mv /opt/cni/bin/bridge /root", lambda _: [Put(NODE, _main_plugin(), MISSING)], _add("failed"),
+        "mv /opt/cni/bin/bridge /root", lambda g: [Put(NODE, _main_plugin(g), MISSING)], _add("failed"),
         needs=_NEEDS,
     ),
     Fault(
         "cni_binary_not_executable", 4, "cni", "the plugin is there, and nobody may execute it",
-        "chmod -x /opt/cni/bin/bridge", lambda _: [Put(NODE, _main_plugin(), NOT_EXECUTABLE)],
+        "chmod -x /opt/cni/bin/bridge", lambda g: [Put(NODE, _main_plugin(g), NOT_EXECUTABLE)],
         _add("failed"), needs=_NEEDS,
     ),
     Fault(

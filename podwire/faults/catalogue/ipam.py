@@ -26,16 +26,17 @@ def _exhausted(ground: Ground) -> List[Edit]:
     """Every address is held by somebody who lives: the pods' own sandboxes, by further interfaces."""
     owners = [each.container_id for each in sandbox.running().values() if not each.host_network]
     return [
-        _lease(ground, ip, f"{owners[number % len(owners)]}\r\nnet{number}") for number, ip in enumerate(ground.free())
+        _lease(ground, ip, f"{owners[number % len(owners)]}\r\nnet{number}")
+        for number, ip in enumerate(ground.free(needs.FULL))
     ]
 
 
 def _leak(ground: Ground) -> List[Edit]:
-    return [_lease(ground, ground.free()[-1], f"{'dead' * 16}\r\neth0")]
+    return [_lease(ground, ground.free()[0], f"{'dead' * 16}\r\neth0")]
 
 
 def _empty(ground: Ground) -> List[Edit]:
-    return [_lease(ground, ground.free()[-1], "")]
+    return [_lease(ground, ground.free()[0], "")]
 
 
 def _eth0(ground: Ground, place: str) -> Address:
@@ -92,7 +93,8 @@ FAULTS = (
     Fault(
         "ipam_exhausted", 8, "ipam", "every address of the block is reserved, and all owners live",
         "touch /var/lib/cni/networks/podwire/10.244.0.{2..254}", _exhausted,
-        Symptom("add", "node", "gateway", frozenset({"failed"})), needs=(*_HOST_LOCAL, needs.PLUGINS),
+        Symptom("add", "node", "gateway", frozenset({"failed"})),
+        needs=(*_HOST_LOCAL, needs.PLUGINS, needs.SMALL_BLOCK),
     ),
     Fault(
         "ipam_leak", 9, "ipam", "an address is held for a container that is gone",

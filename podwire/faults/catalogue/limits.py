@@ -32,7 +32,7 @@ def _orphan(ground: Ground) -> List[Edit]:
     """A sandbox whose name was deleted while a process still lives in it: its address answers, and nobody knows why."""
     ghost = Ghost("orphan", ground.token)
     place, port, block = f"{GHOST}:{ground.token}", f"veth{ground.token}", ground.block(ground.node)
-    ip = ground.free()[-1]
+    ip = ground.free()[0]
     pair = Link(port, "veth", master=ground.cluster.cni.bridge, peer=VethPeer(place, "eth0"))
     inside = (Link("eth0", "veth"), Address("eth0", ip_interface(f"{ip}/{block.prefixlen}")))
     return [Put(NODE, ghost, True), Patch(NODE, new=(pair,)), Patch(place, new=inside)]

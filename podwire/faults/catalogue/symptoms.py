@@ -10,5 +10,5 @@ FAR = Symptom("echo", "pod", "peer", LOST)
 NEAR = Symptom("echo", "pod", "sibling", LOST)
 AGENT = Symptom("echo", "node", "pod", LOST)
 #: What fits into the pods' MTU and vanishes all the same.
-LARGE = Symptom("echo", "pod", "peer", frozenset({"lost"}), PODS_MTU)
+LARGE = Symptom("echo", "pod", "peer", LOST, PODS_MTU)
 SLOW = Symptom("burst", "pod", "peer", frozenset({"slow", "lost"}))

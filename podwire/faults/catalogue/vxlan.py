@@ -151,7 +151,7 @@ FAULTS = (
     Fault(
         "vxlan_local_wrong", 41, "vxlan", "the VXLAN device sends from an address that the node does not have",
         "ip link add flannel.1 type vxlan id 1 local 172.30.255.254 …", lambda g: _remade(g, local=unused(g)), FAR,
-        needs=_NEEDS, parameters=_BOTH,
+        needs=_V4, parameters=_BOTH,
     ),
     Fault(
         "vxlan_mtu_too_big", 42, "vxlan", "the overlay's MTU leaves no room for VXLAN: the underlay fragments",
