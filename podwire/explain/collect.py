@@ -36,7 +36,7 @@ from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
 from . import oracle
-from .commands import commands
+from .inferred import row
 
 POLICIES = "/etc/podwire/networkpolicies"
 _PLUGIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni")
@@ -81,20 +81,7 @@ def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:
     """Intent against the kernel: the first evidence."""
     state = desired(cluster, node)
     shown = show(here, scope(cluster, node, state))
-    rows = []
-    for operation in plan(state, shown.state):
-        each, old = operation.object, operation.previous
-        rows.append(
-            {
-                "action": operation.action,
-                "kind": type(each).__name__,
-                "object": str(each),
-                "was": "" if old is None else str(old),
-                "device": getattr(each, "device", None) or getattr(each, "name", "") or "",
-                "key": str(getattr(each, "destination", None) or getattr(each, "address", None) or ""),
-                "commands": commands(operation),
-            }
-        )
+    rows = [row(operation) for operation in plan(state, shown.state)]
     return {"plan": rows, "foreign": sorted(map(str, shown.foreign.routes))}
 
 

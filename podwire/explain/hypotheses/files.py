@@ -179,12 +179,9 @@ def _servers(world: World, node: NodeView) -> Iterator[Cause]:
         evidence = [f"expected: the server of pod {name} listens on port {port}"]
         if listener:
             evidence.append(f"found: process {listener[0]}: {listener[1]}")
-            yield _quiet(
-                "host_port_clash", f"server of pod {name} on port {port}", node, f"server {name}", evidence,
-                f"kill {listener[0]}", "./run site",
-            )  # fmt: skip
-        else:
-            yield _quiet(
-                "server_down", f"server of pod {name} on port {port}", node, f"server {name}",
-                [*evidence, "found: nobody does"], "", "./run site",
-            )  # fmt: skip
+        yield cause(
+            "host_port_clash" if listener else "server_down", f"server of pod {name} on port {port}", node.name,
+            keys=frozenset({f"{node.name} server {name}"}), pairs=world.of(name),
+            evidence=evidence if listener else [*evidence, "found: nobody does"],
+            fix=f"kill {listener[0]}" if listener else "", verb="./run site", quiet=True,
+        )  # fmt: skip
