@@ -66,7 +66,8 @@ def collect(
             oracle=_routes(cluster, node, here, addresses, snapshot),
         )
     kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
-    directories = cluster.cni.plugin_dirs or (_PLUGIN_DIRS if cluster.discovered else _PLUGIN_DIRS[:1])
+    standing = [directory for directory in _PLUGIN_DIRS if os.path.isdir(directory)]
+    directories = cluster.cni.plugin_dirs or standing[:1] or _PLUGIN_DIRS[:1]
     told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
     told["podwire"] = f"PYTHONPATH={_ROOT} {sys.executable} -c 'from podwire.cli import main; main()'"
     told["policies"] = _policies()

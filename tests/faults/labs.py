@@ -215,4 +215,7 @@ def names(cause: Cause, expects: Expected) -> bool:
     words = set(cause.object.split())
     if words & {"process"}:
         return expects.found.startswith("process ")
-    return any(words <= set(text.split()) for text in (expects.wanted, expects.found) if text)
+    told = [text for text in (expects.wanted, expects.found) if text]
+    return any(
+        words <= set(text.split()) or (cause.object[-1] == "/" and text.startswith(cause.object)) for text in told
+    )

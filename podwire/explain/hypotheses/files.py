@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections import Counter
 from ipaddress import ip_address
 from typing import Any, Iterator, List, Mapping, Tuple
 
@@ -20,7 +22,7 @@ _VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
     for node in world.nodes.values():
-        if world.pods_of(node.name) and "list" in node.told:
+        if world.pods_of(node.name):
             yield from _lists(world, node)
         yield from _plugins(node)
         yield from _lease(world, node)
@@ -35,8 +37,11 @@ def _quiet(id: str, object: str, node: NodeView, key: str, evidence: List[str], 
 
 
 def _lists(world: World, node: NodeView) -> Iterator[Cause]:
-    path, content = node.told["list"]
     lists = node.snapshot["conflists"]
+    expected = node.told.get("list") or _as_others(world, node)
+    if not expected:
+        return
+    path, content = expected
     mine = next((each for each in lists if f"{_CONF_DIR}/{each['file']}" == path), None)
     again = written(path, content)
     if mine is None:
@@ -64,6 +69,24 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
             yield _quiet(
                 "cni_conf_shadowed", f"file {first}", node, f"list {first}", evidence, f"rm {shlex.quote(first)}"
             )
+
+
+def _as_others(world: World, node: NodeView) -> List[str]:
+    """Where nobody declared a list: the one that most other nodes read first, with this node's blocks for theirs."""
+    first = {
+        other.name: other.snapshot["conflists"][0]
+        for other in world.nodes.values()
+        if other.name != node.name and other.snapshot["conflists"] and other.snapshot["conflists"][0]["plugins"]
+    }
+    if not first:
+        return []
+    file = Counter(each["file"] for each in first.values()).most_common(1)[0][0]
+    other, model = next((name, each) for name, each in first.items() if each["file"] == file)
+    data = {"cniVersion": model["version"], "name": model["name"], "plugins": model["plugins"]}
+    text = json.dumps({key: value for key, value in data.items() if value is not None}, indent=2) + "\n"
+    for theirs, own in zip(world.blocks(other), world.blocks(node.name)):
+        text = text.replace(str(theirs), str(own))
+    return [f"{_CONF_DIR}/{file}", text]
 
 
 def _plugins(node: NodeView) -> Iterator[Cause]:
@@ -138,7 +161,7 @@ def _exhausted(node: NodeView, network: str, surplus: List[Tuple[str, Any]], cou
     surplus = sorted(surplus, key=lambda each: ip_address(each[0]))
     names = " ".join(ip.replace(":", "_") for ip, _ in surplus)
     return cause(
-        "ipam_exhausted", f"file {directory}/{surplus[0][0]}", node.name,
+        "ipam_exhausted", f"file {directory}/", node.name,
         keys=frozenset(f"{node.name} reservation {network} {ip}" for ip, _ in surplus),
         evidence=["expected: free addresses for new pods",
                   f"found: {count} reservations, the whole block, {len(surplus)} of them for no attached interface"],
