@@ -8,6 +8,7 @@ from typing import Tuple
 from ..cluster import Cluster
 from ..errors import ProofError
 from ..explain import explain, to_json
+from ..explain.inferred import recorded
 from ..explain.text import render
 from ..lab.registry import write_json
 from ..prove.foreign import infer
@@ -24,7 +25,7 @@ def diagnosis(cluster: Cluster, results: str, ends: Tuple[str, str] = ("", "")) 
     addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
     notes: Tuple[str, ...] = ()
     if cluster.discovered:
-        cluster, addresses, _, notes = infer(cluster, kept("found", results, cluster))
+        cluster, addresses, _, notes = infer(cluster, recorded(kept("found", results, cluster)))
     known = {*(node.name for node in cluster.nodes), *(pod.name for pod in cluster.pods)}
     for option, name in zip(("src", "dst"), ends):
         if name and name not in known:

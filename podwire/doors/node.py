@@ -83,7 +83,10 @@ def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
 def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """What a diagnosis needs of the node: probes, a snapshot, and how it differs from intent. Changes nothing."""
     from ..explain.collect import collect
+    from ..explain.inferred import recorded
 
+    if cluster.discovered:
+        options = {**options, "found": recorded(options["found"])}
     cluster, addresses, chosen = _probing(cluster, name, options)
     return {"changed": False, "evidence": collect(cluster, name, addresses, chosen)}
 

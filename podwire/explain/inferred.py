@@ -10,8 +10,9 @@ from collections import Counter
 from ipaddress import ip_address
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
+from ..backend.common import SUBNET_ENV
 from ..cluster import Cluster, Node
-from ..model import FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
+from ..model import FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
 from ..plan import ADD, CHANGE, Operation
 from ..prove.consistency import View
 from .commands import commands
@@ -41,8 +42,44 @@ def plans(cluster: Cluster, told: Mapping[str, Told]) -> Dict[str, List[Dict[str
     found: Dict[str, List[Dict[str, Any]]] = {}
     for name, view in views.items():
         sysctls = told[name]["observations"]["snapshot"]["namespace"]["sysctls"]
-        found[name] = [row(each) for each in _node(cluster, name, view, style, sysctls)]
+        envs = {node: each["observations"]["snapshot"]["subnet_env"] for node, each in told.items()}
+        lease = _lease(cluster.node(name), envs[name], [env for node, env in envs.items() if node != name])
+        found[name] = [row(each) for each in (*_node(cluster, name, view, style, sysctls), *lease)]
     return found
+
+
+def recorded(found: Mapping[str, Told]) -> Dict[str, Dict[str, Any]]:
+    """What ``foreign.find`` found, with the addresses that runtimes recorded for pods (libcni's cache, host-local's
+    reservations) in place of those that they have now."""
+    corrected: Dict[str, Dict[str, Any]] = {}
+    for node, told in found.items():
+        snapshot = told["snapshot"]
+        by_netns = {each["netns"]: each["ips"] for each in snapshot["attachments"] if each["netns"] and each["ips"]}
+        by_owner: Dict[str, List[str]] = {}
+        for held in snapshot["reservations"].values():
+            for ip, claim in held.items():
+                by_owner.setdefault(claim[0], []).append(ip)
+        pods = dict(told["pods"])
+        names = {each["netns"]: name for name, each in pods.items()}
+        for name, sandbox in snapshot["sandboxes"].items():
+            given = by_netns.get(sandbox["netns"]) or by_owner.get(sandbox["container"] or "-")
+            if given:
+                pod = names.get(sandbox["netns"], f"{node}/{name}")
+                pods[pod] = {"port": 0, **pods.get(pod, {}), "netns": sandbox["netns"], "addresses": given}
+        corrected[node] = {**told, "pods": pods}
+    return corrected
+
+
+def _lease(node: Node, own: Mapping[str, str], others: List[Mapping[str, str]]) -> Iterator[Operation]:
+    """flannel's file, where other nodes have one: theirs with this node's block."""
+    models = [each for each in others if each.get("FLANNEL_SUBNET")]
+    block = next((each for each in node.pod_cidrs if each.version == 4), None)
+    if not models or block is None:
+        return
+    subnet = f"{block[1]}/{block.prefixlen}"
+    if own.get("FLANNEL_SUBNET") != subnet:
+        content = "".join(f"{key}={value}\n" for key, value in {**models[0], "FLANNEL_SUBNET": subnet}.items())
+        yield Operation(CHANGE if own else ADD, File(SUBNET_ENV, content), File(SUBNET_ENV, "") if own else None)
 
 
 class _Style:

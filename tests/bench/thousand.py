@@ -89,14 +89,15 @@ def prove(path: str, mode: str) -> None:
     with ThreadPoolExecutor(len(intent.nodes)) as pool:
         told = list(pool.map(lambda node: _visit(intent, node.name, addresses, mode), intent.nodes))
     probed = time.monotonic() - began
-    verdict = judge(intent, addresses, {each["node"]: each for each, _ in told})
-    sandboxes = sum(len(each["snapshot"]["sandboxes"]) for each, _ in told)
+    verdict = judge(intent, addresses, {each["node"]: each for each, *_ in told})
+    sandboxes = sum(len(each["snapshot"]["sandboxes"]) for each, *_ in told)
     found = {
         "failed": [each.key for each in verdict.guarantees if not each.ok],
         "pairs": next(each.passed for each in verdict.guarantees if each.key == "pods"),
         "probed": probed,
-        "memory": max(memory for _, memory in told),
-        "snapshot": sum(each["snapshot"]["seconds"] for each, _ in told) / sandboxes,
+        "memory": max(memory for _, memory, _ in told),
+        "snapshot": sum(each["snapshot"]["seconds"] for each, *_ in told) / sandboxes,
+        "cpu": sum(cpu for *_, cpu in told),
     }
     with open(f"{path}.{mode}", "w") as file:
         json.dump(found, file)
@@ -111,7 +112,8 @@ def _visit(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
 def _probe(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
     gc.disable()
     found = prober.probe(intent, name, addresses, prober.Options(mode))
-    return found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return found, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
 def sandboxes(path: str, number: int) -> List[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from podwire.plan import plan
 from podwire.state import EMPTY, Scope
 
 from .playbooks import COMMAND, ROOT, Playbooks, environment
+
+PODWIRE = [sys.executable, "-c", "import sys; from podwire.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture
@@ -98,6 +101,21 @@ def test_a_dead_node_is_made_anew_alone(built: Playbooks) -> None:
     assert built.run("site.yml").changed == 0
 
 
+def test_watching_tells_what_the_restart_of_a_node_costs(built: Playbooks) -> None:
+    """Pods of the other nodes never lose sight of each other."""
+    site = shlex.join([*COMMAND, "-i", str(built.inventory), str(ROOT / "site.yml")])
+    command = f"kill -9 {built.node('node-2')} && {site} >/dev/null"
+    watch = [*PODWIRE, "watch", "-i", str(built.inventory), "--longest", "0.05", "--", "sh", "-c", command]
+    done = subprocess.run(
+        watch, cwd=ROOT, env=environment(built.scratch), text=True, capture_output=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 1, "a gap longer than allowed is an error"
+    lines = done.stdout.splitlines()
+    assert all("node-2" in line for line in lines[:-1]) and "(node-1 -> node-2)" in done.stdout
+    assert "packets lost on 9 pairs, longest gap" in lines[-1]
+    assert built.run("site.yml").changed == 0
+
+
 def test_a_node_leaves_another_comes_and_the_first_comes_back_as_it_was(fresh: Playbooks) -> None:
     """Its block and address are kept for it, and what it told before is not taken for news."""
     hosts = fresh.inventory / "hosts.yml"
@@ -148,9 +166,8 @@ def test_ansible_modules_run_inside_the_node(built: Playbooks) -> None:
 
 def test_people_can_look_and_run_commands(built: Playbooks) -> None:
     def podwire(*arguments: str) -> str:
-        command = [sys.executable, "-c", "import sys; from podwire.cli import main; sys.exit(main())", *arguments]
         return subprocess.run(
-            command, env=environment(built.scratch), text=True, capture_output=True, check=True
+            [*PODWIRE, *arguments], env=environment(built.scratch), text=True, capture_output=True, check=True
         ).stdout
 
     seen = json.loads(podwire("inspect", "--json", "-i", str(built.inventory)))

@@ -26,6 +26,7 @@ from podwire.prove.prober import Options, Running, observe
 from podwire.prove.text import render
 from podwire.prove.verdict import Guarantee, Verdict, judge
 from podwire.prove.watch import text, watch
+from podwire.snapshot import files
 from podwire.state import State, scope_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,9 +163,11 @@ class Lab:
 
 
 @pytest.fixture(autouse=True)
-def one_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here needs to come up first: what fails twice fails."""
+def small_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What fails twice fails: nothing needs to come up first. And the machine's own CNI files are no node's."""
     monkeypatch.setattr(sockets, "_FRUITLESS", 1)
+    for name in ("CONFIG_DIR", "RESULTS", "SUBNET_ENV", "DATA_DIR"):
+        monkeypatch.setattr(files, name, str(tmp_path / name))
 
 
 @pytest.fixture

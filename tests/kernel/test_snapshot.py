@@ -121,6 +121,7 @@ def test_files_are_read_as_runtimes_and_host_local_write_them(tmp_path: Path, mo
     monkeypatch.setattr(files, "CONFIG_DIR", str(tmp_path / "net.d"))
     monkeypatch.setattr(files, "RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(files, "SUBNET_ENV", str(tmp_path / "subnet.env"))
+    monkeypatch.setattr(files, "DATA_DIR", str(tmp_path / "default"))
     (tmp_path / "subnet.env").write_text("FLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\n")
     ipam = {"type": "host-local", "dataDir": str(tmp_path / "networks")}
     (tmp_path / "net.d" / "10-a.conflist").write_text(

@@ -1,4 +1,4 @@
-"""The three guarantees and the path MTU, node by node, from one probe call a node."""
+"""The three guarantees, the path MTU, and what they stand on, from one probe call a node."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def test_the_node_reaches_its_pods(lab: Lab, node: str) -> None:
 
 def test_the_path_mtu_is_exactly_the_expected(lab: Lab, node: str) -> None:
     holds(lab.guarantee("mtu", node))
+
+
+@pytest.mark.parametrize("key", ["nodes", "bulk", "fragments", "ranges", "leases", "consistency"])
+def test_what_the_guarantees_stand_on(lab: Lab, key: str) -> None:
+    holds(lab.guarantee(key))
 
 
 def test_every_guarantee_was_put_to_the_test(lab: Lab) -> None:

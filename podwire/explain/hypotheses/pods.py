@@ -302,9 +302,7 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
     twin = _twin(node, pod, device)
     right = _own_mac(world, node, pod)
     if twin is not None and right and right != device["mac"]:
-        steps = [within(pod.netns, f"sysctl -q -w net/ipv4/conf/{name}/arp_notify=1"),
-                 within(pod.netns, f"ip link set dev {name} address {right}"),
-                 within(pod.netns, f"sysctl -q -w net/ipv4/conf/{name}/arp_notify=0")]  # fmt: skip
+        steps = [within(pod.netns, f"ip link set dev {name} address {right}")]
         for ip in world.ips.get(pod.name, []):
             steps += _forgotten(node, ip, device["mac"])
         yield cause(
