@@ -8,7 +8,7 @@ from typing import List
 from ...kernel.show import read_sysctl
 from ...model import Address, Link, Sysctl, VethPeer
 from .. import needs
-from ..fault import GHOST, MACHINE, NODE, Edit, Fault, Patch, Put, Symptom
+from ..fault import GHOST, MACHINE, NODE, Edit, Fault, Nudge, Patch, Put, Symptom
 from ..ghosts import Ghost
 from ..ground import Ground
 
@@ -35,7 +35,8 @@ def _orphan(ground: Ground) -> List[Edit]:
     ip = ground.free()[0]
     pair = Link(port, "veth", master=ground.cluster.cni.bridge, peer=VethPeer(place, "eth0"))
     inside = (Link("eth0", "veth"), Address("eth0", ip_interface(f"{ip}/{block.prefixlen}")))
-    return [Put(NODE, ghost, True), Patch(NODE, new=(pair,)), Patch(place, new=inside)]
+    forget = ("ip", "neigh", "flush", "dev", ground.cluster.cni.bridge, "to", str(ip))
+    return [Put(NODE, ghost, True), Patch(NODE, new=(pair,)), Patch(place, new=inside), Nudge(NODE, forget)]
 
 
 _ANSWERS = Symptom("echo", "node", "free", frozenset({"ok"}), before=frozenset({"lost", "unreachable"}))
@@ -57,6 +58,6 @@ FAULTS = (
     Fault(
         "orphan_namespace", 67, "limits", "a network namespace outlived its name: its address still answers",
         "ip netns del pod-a    # while a process lives in it", _orphan, _ANSWERS,
-        needs=(needs.BRIDGE, needs.IPV4, needs.POD),
+        needs=(needs.BRIDGE, needs.IPV4, needs.POD, needs.IP),
     ),
 )  # fmt: skip

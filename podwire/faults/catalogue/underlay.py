@@ -98,7 +98,8 @@ FAULTS = (
     ),
     Fault(
         "duplicate_node_ip", 49, "underlay", "the node has the peer's address, too",
-        "ip addr add 172.30.0.12/16 dev eth0", _duplicate, FAR, needs=(*_NEEDS, needs.IPV4, needs.SAME_SEGMENT),
+        "ip addr add 172.30.0.12/16 dev eth0", _duplicate, FAR,
+        needs=(*_NEEDS, needs.IPV4, needs.VXLAN, needs.SAME_SEGMENT),
         parameters=_BOTH,
     ),
     Fault(
