@@ -152,7 +152,7 @@ def _node(world: World, node: NodeView, rules: List[_Rule]) -> Iterator[Cause]:
                     if node.sysctl(key) != "1":
                         continue
                     id, pairs, object = "bridge_netfilter_drop", world.near(node.name), f"sysctl {key}"
-                    fix, more = f"sysctl -q -w {key}=0", [f"{key} is 1: bridged frames go through this chain"]
+                    more = [f"{key} is 1: bridged frames go through this chain"]
                 else:
                     pods = _pods_of(world, node, rule)
                     id = "policy_stale" if pods else "packets_dropped"
