@@ -29,7 +29,8 @@ def diagnosis(cluster: Cluster, results: str, ends: Tuple[str, str] = ("", "")) 
     known = {*(node.name for node in cluster.nodes), *(pod.name for pod in cluster.pods)}
     for option, name in zip(("src", "dst"), ends):
         if name and name not in known:
-            raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory")
+            hint = f"name one of {', '.join(sorted(known)[:5])}: -e {option}=…"
+            raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory", hint)
     told = kept("evidence", results, cluster)
     found = explain(cluster, addresses, told, notes).about(*ends)
     path = os.path.join(results, "causes.json")
