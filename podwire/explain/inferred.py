@@ -66,6 +66,8 @@ def recorded(found: Mapping[str, Told]) -> Dict[str, Dict[str, Any]]:
             if given:
                 pod = names.get(sandbox["netns"], f"{node}/{name}")
                 pods[pod] = {"port": 0, **pods.get(pod, {}), "netns": sandbox["netns"], "addresses": given}
+            elif sandbox["known_by"] == "process" and (by_netns or by_owner):
+                pods.pop(names.get(sandbox["netns"], ""), None)  # no runtime of this node knows it: no pod
         corrected[node] = {**told, "pods": pods}
     return corrected
 

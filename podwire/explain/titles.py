@@ -62,6 +62,7 @@ TITLES: Dict[str, str] = {
     "vxlan_port_blocked": "a firewall drops what peers send by VXLAN",
     "underlay_mtu_low": "the network below takes smaller packets than the nodes believe",
     "pmtu_icmp_filtered": "the way is narrower than declared, and the ICMP that says so is filtered",
+    "pod_mtu_wrong": "a pod's device has another MTU than the pods",
     "veth_mtu_mismatch": "the two ends of a pod's veth pair have different MTUs",
     "duplicate_node_ip": "a node has the address of another one",
     "underlay_neighbour_wrong": "the node has a wrong MAC address for a peer",

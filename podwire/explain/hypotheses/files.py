@@ -72,16 +72,17 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
 
 
 def _as_others(world: World, node: NodeView) -> List[str]:
-    """Where nobody declared a list: the one that most other nodes read first, with this node's blocks for theirs."""
+    """Where nobody declared a list: the one that most nodes read first, with this node's blocks for theirs."""
     first = {
-        other.name: other.snapshot["conflists"][0]
-        for other in world.nodes.values()
-        if other.name != node.name and other.snapshot["conflists"] and other.snapshot["conflists"][0]["plugins"]
+        each.name: each.snapshot["conflists"][0]
+        for each in world.nodes.values()
+        if each.snapshot["conflists"] and each.snapshot["conflists"][0]["plugins"]
     }
-    if not first:
+    if not first.keys() - {node.name}:
         return []
     file = Counter(each["file"] for each in first.values()).most_common(1)[0][0]
-    other, model = next((name, each) for name, each in first.items() if each["file"] == file)
+    other = next((name for name, each in first.items() if each["file"] == file and name != node.name), node.name)
+    model = first[other]
     data = {"cniVersion": model["version"], "name": model["name"], "plugins": model["plugins"]}
     text = json.dumps({key: value for key, value in data.items() if value is not None}, indent=2) + "\n"
     for theirs, own in zip(world.blocks(other), world.blocks(node.name)):

@@ -245,4 +245,4 @@ def _denied(world: World, policy: Any) -> Optional[str]:
     spec = policy.get("spec", {})
     name = spec.get("podSelector", {}).get("matchLabels", {}).get("name", "")
     denies = "Ingress" in spec.get("policyTypes", []) and not spec.get("ingress")
-    return name if denies and name in world.home else None
+    return next((pod for pod in world.home if denies and pod.rpartition("/")[2] == name), None)

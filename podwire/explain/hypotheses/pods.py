@@ -127,6 +127,13 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
                       f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"],
             fix=joined(steps), quiet=False,
         )  # fmt: skip
+    elif device["mtu"] != world.cluster.mtu:
+        steps = [f"ip link set dev {port['name']} mtu {world.cluster.mtu}"] if port is not None else []
+        steps.append(within(pod.netns, f"ip link set dev {device['name']} mtu {world.cluster.mtu}"))
+        yield cause(
+            "pod_mtu_wrong", f"link {device['name']}", node.name, device["name"], place, frozenset({f"{key} mtu"}),
+            pairs, [f"expected: MTU {world.cluster.mtu}", f"found: {device['mtu']}"], joined(steps),
+        )  # fmt: skip
     yield from _addresses(world, node, pod, device)
     yield from _neighbours(world, node, pod, device, bridge)
 
