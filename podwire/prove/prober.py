@@ -20,7 +20,7 @@ from .guarantee import really_has
 from .owners import second_owners, strangers
 from .pathmtu import PathMtu
 from .reach import Progress, Reach
-from .sockets import ALL, FRUITLESS, ICMP, Check, Problem, Sockets, Source
+from .sockets import ALL, ICMP, Check, Problem, Sockets, Source
 
 #: Failing pairs listed one by one, per node and kind of check; the rest is counted.
 LISTED = 1000
@@ -189,7 +189,7 @@ class _Probing:
         nodes = [(end, ip) for end, ip in expect.node_targets(self.cluster, self.node, self.ends) if self._here(end)]
         checks += [Check(self.index[end.pod], end.version, ip, 0, self.node, None, ICMP) for end, ip in nodes]
         reach = Reach(sockets, checks, self.options.tell)
-        problems = reach.run(1 if self.options.quick else FRUITLESS)
+        problems = reach.run(self.options.quick)
         first, second = len(pairs), len(pairs) + len(agents)
         self.silent = {(checks[number].source, checks[number].address) for number in reach.unanswered if number < first}
         failed = [pairs[number] for number in problems if number < first]

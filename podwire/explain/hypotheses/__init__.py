@@ -6,9 +6,9 @@ from typing import Iterator
 
 from ..cause import Cause
 from ..evidence import World
-from . import backend, files, netfilter, pods, underlay
+from . import bridge, files, forwarding, netfilter, pods, routes, underlay, vxlan
 
-_FILES = (pods, backend, netfilter, underlay, files)
+_FILES = (bridge, pods, routes, vxlan, forwarding, netfilter, underlay, files)
 
 
 def candidates(world: World) -> Iterator[Cause]:

@@ -88,13 +88,10 @@ def _rates(world: World, node: NodeView) -> Iterator[Cause]:
 
 def _narrow(world: World) -> Iterator[Cause]:
     """Large packets are lost on the way to and from one node, and no device of any node says why."""
-    lost = set(world.failures["path_mtu"])
-    passing = lost & set(world.failures["pairs"])
-    lost -= passing
-    if not lost:
-        return
+    silent = world.failures["pairs"].keys()
+    lost = world.failures["path_mtu"].keys() - silent
     for node in world.nodes.values():
-        far = {pair for pair in world.far(node.name) if not set(pair) & world.host_pods}
+        far = {pair for pair in world.far(node.name) - silent if not set(pair) & world.host_pods}
         if not far or not far <= lost or any(row for row in node.planned("Link") if " mtu " in row["object"]):
             continue
         lab = node.node.kind == "netns"
@@ -103,7 +100,7 @@ def _narrow(world: World) -> Iterator[Cause]:
         reason = next(why for (a, b), why in world.failures["path_mtu"].items() if (a, b) in far)
         yield cause(
             "underlay_mtu_low", f"link {port}" if port else f"underlay of {node.name}", node.name, node.node.interface,
-            "underlay" if port else "node", frozenset({f"{node.name} underlay mtu"}), frozenset(far),
+            "underlay" if port else "node", frozenset({f"underlay mtu of {sorted(far)}"}), frozenset(far),
             [f"expected: packets of {world.cluster.mtu} bytes pass", f"found: {reason}",
              "both ends' own devices have the declared MTU, and small packets pass"],
             f"ip link set dev {port} mtu {node.node.mtu}" if port else "",
