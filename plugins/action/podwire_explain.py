@@ -18,10 +18,11 @@ from podwire.doors.node import load
 class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         super().run(tmp, task_vars)
-        arguments = self._task.args
+        variables, arguments = task_vars or {}, self._task.args
         cluster = load(str(arguments["intent"]))
         ends = str(arguments.get("src") or ""), str(arguments.get("dst") or "")
-        result = answer(diagnosis.diagnosis, cluster, str(arguments["results"]), ends)
+        hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
+        result = answer(diagnosis.diagnosis, cluster, hosts, str(arguments["results"]), ends)
         if "text" in result:
             Display().display(result.pop("text"))
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Tuple
+from typing import Collection, Tuple
 
 from ..cluster import Cluster
 from ..errors import ProofError
@@ -16,8 +16,9 @@ from . import Answer
 from .controller import kept
 
 
-def diagnosis(cluster: Cluster, results: str, ends: Tuple[str, str] = ("", "")) -> Answer:
-    """Explain what was kept in ``results``, or of that only what ``ends`` (source, target; "" is any) suffers from.
+def diagnosis(cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str] = ("", "")) -> Answer:
+    """Explain what ``hosts`` told, as kept in ``results``, or of that only what ``ends`` (source, target; "" is any)
+    suffers from.
 
     Returns ``text`` to show, ``causes``, and ``explained``: where they are written. ProofError for ends that are
     not declared.
@@ -31,7 +32,7 @@ def diagnosis(cluster: Cluster, results: str, ends: Tuple[str, str] = ("", "")) 
         if name and name not in known:
             hint = f"name one of {', '.join(sorted(known)[:5])}: -e {option}=…"
             raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory", hint)
-    told = kept("evidence", results, cluster)
+    told = {node: each for node, each in kept("evidence", results, cluster).items() if node in hosts}
     found = explain(cluster, addresses, told, notes).about(*ends)
     path = os.path.join(results, "causes.json")
     document = to_json(found)

@@ -146,8 +146,12 @@ class World:
         return next((node for node in self.cluster.nodes for block in node.pod_cidrs if base in block), None)
 
     def owner(self, ip: str) -> str:
-        """The node that has an address on a device; "" for none."""
-        return next((name for name, node in self.nodes.items() if ip in node.view.devices), "")
+        """The node that has an address on a device, or was declared with it and did not tell; "" for none."""
+        for name, node in self.nodes.items():
+            if ip in node.view.devices:
+                return name
+        silent = (node for node in self.cluster.nodes if node.name not in self.nodes)
+        return next((node.name for node in silent if ip in {str(each.ip) for each in node.addresses}), "")
 
     def pod_with(self, ip: str) -> str:
         """The pod that an address was given to."""

@@ -25,7 +25,8 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", "")) -> str:
         lines += ["  ruled out: every object of the plan, veth pairs, bridges, rules and reservations were compared"]
         lines += [f"    {each}" for each in found.ruled_out]
     if not found.causes and not found.unexplained:
-        lines += ["", "nothing fails, and nothing differs from what is declared"]
+        words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
+        lines += ["", words]
     if found.missing:
         lines += ["", f"not asked: {', '.join(found.missing)}"]
     return "\n".join([*lines, ""])

@@ -32,11 +32,8 @@ def _addresses(world: World, node: NodeView) -> Iterator[Cause]:
         for peer in world.peers(node.name):
             pairs = world.between(node.name, peer.name)
             if any(str(ip.ip) == each["address"] for ip in peer.addresses):
-                theirs = next(
-                    view.view.links[interface]["mac"]
-                    for view in [world.nodes[peer.name]]
-                    if interface in view.view.links
-                )
+                view = world.nodes.get(peer.name)
+                theirs = view.view.links.get(interface, {}).get("mac", "") if view else "an unknown place"
                 mine = node.view.links[interface]["mac"]
                 fix = [f"ip addr del {text} dev {interface}"]
                 yield cause(
