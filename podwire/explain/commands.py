@@ -116,13 +116,13 @@ def _file(each: File, removed: bool) -> str:
     return f"rm {shlex.quote(each.path)}" if removed else written(each.path, each.content, each.mode)
 
 
-_MAKERS: Dict[type, Callable[[Any, bool], str]] = {
-    Link: _removed_link,
-    Sysctl: _sysctl,
-    Address: _address,
-    Neighbour: _neighbour,
-    FdbEntry: _fdb,
-    NextHop: _next_hop,
-    Route: _route,
-    File: _file,
+_MAKERS: Dict[str, Callable[[Any, bool], str]] = {
+    "Link": _removed_link,
+    "Sysctl": _sysctl,
+    "Address": _address,
+    "Neighbour": _neighbour,
+    "FdbEntry": _fdb,
+    "NextHop": _next_hop,
+    "Route": _route,
+    "File": _file,
 }
