@@ -42,12 +42,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage in OWN and not gone:
             return {"changed": False} if is_netns else self._by_module(options, variables)
         together = options.pop("together", False) and is_netns
-        if is_netns or gone or stage == "probe":
+        if is_netns or gone or stage in ("probe", "evidence"):
             cluster = load(str(options["intent"]))
         if together:
             return self._together(cluster, name, options, variables)
         options["node"] = name
-        if stage == "probe":
+        if stage in ("probe", "evidence"):
             told = controller.kept("pods", str(options["results"]), cluster)
             options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
             if cluster.discovered or options.get("throughput"):

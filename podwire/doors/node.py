@@ -1,5 +1,5 @@
-"""The stages that run inside a node of whatever kind: node, attach, find, probe; and those that a lab's nodes have no
-need of: facts, library, cni, reset."""
+"""The stages that run inside a node of whatever kind: node, attach, find, probe, evidence; and those that a lab's nodes
+have no need of: facts, library, cni, reset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 import json
 import os
 from contextlib import nullcontext
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 from ..cluster import Cluster
 from ..errors import ProofError
@@ -54,8 +54,20 @@ def pods(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
 
 def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
-    from ..prove import expect, foreign, prober
+    from ..prove import prober
     from ..report import seen
+
+    declared = cluster
+    cluster, addresses, chosen = _probing(cluster, name, options)
+    observed = prober.probe(cluster, name, addresses, chosen)
+    if not declared.discovered:  # of what somebody else set up no desired State is known
+        observed["network"] = seen.describe(declared, name)
+    return {"changed": False, "observations": observed}
+
+
+def _probing(cluster: Cluster, name: str, options: Options) -> Tuple[Cluster, Any, Any]:
+    """The cluster (as it was found, where pods are of others), the pods' addresses, and the prober's options."""
+    from ..prove import expect, foreign, prober
 
     mode = options.get("pairs") or "auto"
     if mode not in expect.MODES:
@@ -68,11 +80,7 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
         netns = {pod: path for pod, path in inferred.netns.items() if pod in here}
     told = options.get("found") or {}
     sinks = {node: each["sinks"] for node, each in told.items()} if options.get("throughput") else None
-    chosen = prober.Options(mode, options.get("tell"), netns, sinks)
-    observed = prober.probe(cluster, name, options["addresses"], chosen)
-    if not cluster.discovered:  # of what somebody else set up no desired State is known
-        observed["network"] = seen.describe(cluster, name)
-    return {"changed": False, "observations": observed}
+    return cluster, options["addresses"], prober.Options(mode, options.get("tell"), netns, sinks)
 
 
 def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -83,6 +91,17 @@ def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
         foreign.leave()
         return {"changed": False}
     return {"changed": False, "found": foreign.find(cluster, name, bool(options.get("throughput")))}
+
+
+def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """What a diagnosis needs of the node: probes, a snapshot, and how it differs from intent. Changes nothing."""
+    from ..explain.collect import collect
+    from ..explain.inferred import recorded
+
+    if cluster.discovered:
+        options = {**options, "found": recorded(options["found"])}
+    cluster, addresses, chosen = _probing(cluster, name, options)
+    return {"changed": False, "evidence": collect(cluster, name, addresses, chosen)}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
@@ -136,6 +155,7 @@ STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "find": find,
     "pods": pods,
     "probe": probe,
+    "evidence": evidence,
     "preflight": _preflight,
 }
 #: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire

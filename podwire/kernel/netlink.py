@@ -150,6 +150,19 @@ class NetlinkSocket:
             if number == self._sequence:
                 return None if answer == NLMSG_ERROR else data[16:length]
 
+    def ask(self, kind: int, payload: bytes) -> bytes:
+        """The answer to a request whose refusal says something as well: KernelError with its errno."""
+        self._sequence += 1
+        self._socket.send(HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST, self._sequence, 0) + payload)
+        while True:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            length, answer, _, number, _ = HEADER.unpack_from(data)
+            if number == self._sequence and answer == NLMSG_ERROR:
+                errno = -struct.unpack_from("=i", data, 16)[0]
+                raise KernelError(f"the kernel refuses: {os.strerror(errno)}", errno)
+            if number == self._sequence:
+                return data[16:length]
+
     def batch(self, messages: Sequence[Message]) -> list[Refusal]:
         """Send all messages in as few system calls as possible; what the kernel refused, in order.
 

@@ -37,12 +37,13 @@ class Running(NamedTuple):
 class Options(NamedTuple):
     """``mode``: see ``expect.MODES``; ``tell`` is called with how far the pairs are. ``netns`` are the paths of
     the pods' network namespaces where somebody else made them; ``sinks`` swallow what is sent to measure
-    throughput: node -> pod or node -> port."""
+    throughput: node -> pod or node -> port. ``quick``: a diagnosis need not try as long as a proof."""
 
     mode: str = "auto"
     tell: Optional[Progress] = None
     netns: Optional[Mapping[str, str]] = None
     sinks: Optional[Mapping[str, Mapping[str, int]]] = None
+    quick: bool = False
 
 
 def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Options = Options()) -> Dict[str, Any]:  # noqa: B008
@@ -188,7 +189,7 @@ class _Probing:
         nodes = [(end, ip) for end, ip in expect.node_targets(self.cluster, self.node, self.ends) if self._here(end)]
         checks += [Check(self.index[end.pod], end.version, ip, 0, self.node, None, ICMP) for end, ip in nodes]
         reach = Reach(sockets, checks, self.options.tell)
-        problems = reach.run()
+        problems = reach.run(self.options.quick)
         first, second = len(pairs), len(pairs) + len(agents)
         self.silent = {(checks[number].source, checks[number].address) for number in reach.unanswered if number < first}
         failed = [pairs[number] for number in problems if number < first]
@@ -233,6 +234,8 @@ class _Probing:
     def _bulk(self, sockets: Sockets) -> Dict[str, Any]:
         """One transfer for each pair of nodes and family."""
         pairs = [pair for pair in expect.bulk_pairs_from(self.node, self.ends) if self._possible(pair)]
+        if self.options.quick:  # what does not answer will not take data either, and has failed already
+            pairs = [p for p in pairs if (self.index[p.source.pod], p.target.address) not in self.silent]
         problems = bulk(sockets, [self._check(pair) for pair in pairs])
         return _summary([(pair.source.pod, pair.target) for pair in pairs], problems)
 

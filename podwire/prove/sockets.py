@@ -22,7 +22,7 @@ WINDOW = 256
 PATIENCE = 1.3
 #: Rounds after the first are for failures only, which so share one timeout. They end after so many that
 #: mended nothing: a network that is only slow to come up, or a machine that is crowded, gets its time.
-_FRUITLESS = 2
+FRUITLESS = 2
 _MOST_ROUNDS = 12
 
 
@@ -58,12 +58,14 @@ class Problem(NamedTuple):
     reason: str
 
 
-def in_rounds(count: int, once: Callable[[Sequence[int]], Dict[int, Problem]]) -> Dict[int, Problem]:
+def in_rounds(
+    count: int, once: Callable[[Sequence[int]], Dict[int, Problem]], most_fruitless: int = FRUITLESS
+) -> Dict[int, Problem]:
     """Call ``once`` with the numbers of all checks, then with those that failed; the problems that stay."""
     problems = once(range(count))
     fruitless = 0
     for _ in range(_MOST_ROUNDS - 1):
-        if not problems or fruitless == _FRUITLESS:
+        if not problems or fruitless == most_fruitless:
             break
         before = len(problems)
         problems = once(list(problems))

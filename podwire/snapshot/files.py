@@ -37,7 +37,8 @@ def conflists() -> List[Dict[str, Any]]:
                 found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
-            found.append({"file": name, "name": data.get("name", ""), "plugins": plugins})
+            told = {"file": name, "name": data.get("name", ""), "version": data.get("cniVersion")}
+            found.append({**told, "plugins": plugins})
     return found
 
 
@@ -52,7 +53,8 @@ def attachments() -> List[Dict[str, Any]]:
             arguments = dict(pair for pair in data.get("cniArgs") or () if len(pair) == 2)
             pod = arguments.get("K8S_POD_NAME", "")
             space = arguments.get("K8S_POD_NAMESPACE", "")
-            ips = (data.get("result") or {}).get("ips") or ()
+            result = data.get("result") or {}
+            ips, interfaces = result.get("ips") or (), result.get("interfaces") or ()
             found.append(
                 {
                     "network": data.get("networkName", ""),
@@ -61,6 +63,9 @@ def attachments() -> List[Dict[str, Any]]:
                     "netns": data.get("netns") or "",
                     "pod": f"{space}.{pod}" if pod and space else pod,
                     "ips": [each["address"].partition("/")[0] for each in ips if "address" in each],
+                    "interfaces": [
+                        {key: each.get(key, "") for key in ("name", "mac", "sandbox")} for each in interfaces
+                    ],
                 }
             )
     return found

@@ -167,6 +167,7 @@ def _vxlan(data: Mapping[int, bytes]) -> Row:
         "local": _ip(local) if local else "",
         "device": _u32(data[3]) if 3 in data else 0,
         "learning": bool(data.get(7, b"\0")[0]),
+        "df": data.get(29, b"\0")[0] == 1,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Iterator
 import pytest
 
 from podwire.lab import enter, netns
+from podwire.lab.registry import state_dir
 from podwire.prove.responders import RECORD
 
 from .playbooks import Playbooks, link, processes
@@ -92,6 +93,9 @@ def test_pods_wired_by_hand(lab: Playbooks) -> None:
         broken = lab.run("playbooks/verify.yml", "-e", "pods=discover", status=2)
         assert "to and from node-2/hand-3: 10" in broken.output
         assert "the path takes 1400" in broken.output
+        inside(lab, "node-1", "bridge fdb | sed -n 's/ dst 172.30.0.13 self permanent//p' | xargs -L 1 bridge fdb del")
+        assert explained(lab) == {"vxlan_fdb_missing": "node-1", "pod_mtu_wrong": "node-2"}
+        assert explained(lab) == {}, "the fixes were executed as printed"
         assert left_behind(lab) == [], "after a failure too"
     finally:
         for node in NODES:
@@ -112,10 +116,25 @@ def test_pods_wired_by_gos_plugins(lab: Playbooks) -> None:
     assert "30 of 30 pairs" in run.output and "\nFAILED" not in run.output
     assert "12 of 12 checks" in run.output, "reservations of both nodes' pods"
     assert "inferred: pod CIDRs from CNI configuration" in run.output
+    inside(lab, "node-1", "ip route flush 10.244.2.0/24; ip -n cni-b route del default")
+    assert explained(lab) == {"route_missing": "node-1", "pod_routes_lost": "node-1"}
+    assert explained(lab) == {}, "the fixes were executed as printed"
     inside(lab, "node-3", "ip netns delete cni-a")
     broken = lab.run("playbooks/verify.yml", "-e", "pods=discover", status=2)
     assert "is reserved for container id-cni-a, which is gone" in broken.output
     assert left_behind(lab) == []
+
+
+def explained(lab: Playbooks) -> dict[str, str]:
+    """The causes that explain.yml names, and their nodes; each fix is executed as it is printed."""
+    output = lab.run("playbooks/explain.yml", "-e", "pods=discover").output
+    assert "inferred: what nodes should have of each other from what most of them have" in output
+    found = json.loads(Path(state_dir(lab.id), "results", "causes.json").read_text())
+    assert found["unexplained"] == []
+    for cause in found["causes"]:
+        assert cause["fix"] in output
+        inside(lab, cause["node"], cause["fix"])
+    return {cause["id"]: cause["node"] for cause in found["causes"]}
 
 
 def left_behind(lab: Playbooks) -> list[str]:

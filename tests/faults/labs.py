@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
@@ -11,9 +13,11 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from podwire.cluster import Cluster
 from podwire.doors import node as stages
 from podwire.doors.controller import plugins
+from podwire.explain import Cause, Explanation, explain
+from podwire.explain.collect import collect
 from podwire.faults import engine, undo
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.fault import MACHINE, UNDERLAY
+from podwire.faults.fault import MACHINE, UNDERLAY, Expected
 from podwire.faults.ground import Ground
 from podwire.faults.places import Places, look
 from podwire.inventory import read
@@ -71,9 +75,11 @@ class Lab:
             given = {place: stack.enter_context(Namespace.open(path, place)) for place, path in paths.items()}
             return self.call(node, _with_places, given, function, *arguments)
 
-    def inject(self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None) -> undo.Done:
+    def inject(
+        self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None, blind: bool = False
+    ) -> undo.Done:
         """Break a node."""
-        return self.within(node, _inject, self.cluster, node, self.addresses, name, peer, pod)  # type: ignore[no-any-return]
+        return self.within(node, _inject, self.cluster, node, self.addresses, name, peer, pod, blind)  # type: ignore[no-any-return]
 
     def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
         """Mend a node."""
@@ -86,6 +92,21 @@ class Lab:
     def states(self, node: str) -> Dict[str, Any]:
         """All there is of a node, its pods and the switch: objects, rules, files, flags of ports."""
         return self.within(node, _states, self.cluster)  # type: ignore[no-any-return]
+
+    def explain(self) -> Explanation:
+        """What explain.yml does: every node's evidence at once, and one diagnosis."""
+        names = [node.name for node in self.cluster.nodes]
+        with ThreadPoolExecutor(len(names)) as pool:
+            told = list(pool.map(lambda name: self.call(name, collect, self.cluster, name, self.addresses), names))
+        return explain(self.cluster, self.addresses, dict(zip(names, told)))
+
+    def execute(self, cause: Cause) -> str:
+        """A cause's fix as it was printed, on the node or on the switch; what it says where it fails."""
+        where = underlay.SWITCH if cause.place == UNDERLAY else cause.node
+        said = self.call(where, _shell, cause.fix) if cause.fix else ""
+        if cause.id == "host_port_clash":  # the port is free; the server itself only podwire can start again
+            self.converge(cause.node)
+        return str(said)
 
     def close(self) -> None:
         """Remove it."""
@@ -104,9 +125,16 @@ def _with_places(given: Mapping[str, Namespace], function: Any, *arguments: Any)
 
 
 def _inject(
-    places: Places, cluster: Cluster, node: str, addresses: Any, name: str, peer: Optional[str], pod: Optional[str]
+    places: Places,
+    cluster: Cluster,
+    node: str,
+    addresses: Any,
+    name: str,
+    peer: Optional[str],
+    pod: Optional[str],
+    blind: bool,
 ) -> undo.Done:
-    return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod))
+    return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod), blind=blind)
 
 
 def _lacking(places: Places, cluster: Cluster, node: str, addresses: Any, name: str) -> str:
@@ -173,3 +201,21 @@ def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
         elif a != b:
             found.append(f"{name}: {a!r} became {b!r}")
     return found
+
+
+def _shell(command: str) -> str:
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    return done.stderr.strip() or f"status {done.returncode}" if done.returncode else ""
+
+
+def names(cause: Cause, expects: Expected) -> bool:
+    """Whether a cause is the one that was injected, and names the object that was."""
+    if (cause.id, cause.node) != (expects.cause, expects.node):
+        return False
+    words = set(cause.object.split())
+    if words & {"process"}:
+        return expects.found.startswith("process ")
+    told = [text for text in (expects.wanted, expects.found) if text]
+    return any(
+        words <= set(text.split()) or (cause.object[-1] == "/" and text.startswith(cause.object)) for text in told
+    )

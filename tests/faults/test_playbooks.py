@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
@@ -67,7 +68,8 @@ def test_what_cannot_be_is_refused_with_the_reason(
 
 
 def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> None:
-    """Check mode touches nothing; each node gets its own faults; mend undoes them, and then has nothing to do."""
+    """Check mode touches nothing; each node gets its own faults; explain names them; mend undoes them, and then has
+    nothing to do."""
     playbooks, lab = drill
     healthy = {name: lab.states(name) for name in ("node-1", "node-2")}
     dry = playbooks.run("playbooks/break.yml", "--check", "--diff")
@@ -76,6 +78,20 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
     wet = playbooks.run("playbooks/break.yml")
     assert wet.changed == 2 and "node-1:   the probe says 'unreachable'" in wet.output
     assert "node-2: agent_blocked: the node cannot reach its own pods" in wet.output
+    broken = {name: lab.states(name) for name in healthy}
+    explained = playbooks.run("playbooks/explain.yml")
+    assert explained.changed == 0 and {name: lab.states(name) for name in healthy} == broken
+    assert "route_missing: the node has no route to a peer's block" in explained.output
+    assert "fix         ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in explained.output
+    document = json.loads(Path(state_dir(lab.cluster.id), "results", "causes.json").read_text())
+    assert {each["id"]: each["node"] for each in document["causes"]} == {
+        "route_missing": "node-1",
+        "agent_blocked": "node-2",
+    }
+    assert document["unexplained"] == []
+    src, dst = (next(pod.name for pod in lab.cluster.pods_of(node)) for node in healthy)
+    one = playbooks.run("playbooks/explain.yml", "--check", "-e", f"src={src}", "-e", f"dst={dst}").output
+    assert "1. route_missing" in one and "agent_blocked" not in one
     mended = playbooks.run("playbooks/mend.yml")
     assert mended.changed == 2 and mended.output.count("the probe says 'ok'") == 2
     assert {name: lab.states(name) for name in healthy} == healthy

@@ -1,0 +1,28 @@
+"""Name the root causes of what fails, in a form for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Dict, Optional
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+
+from podwire.doors import answer, diagnosis
+from podwire.doors.node import load
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        super().run(tmp, task_vars)
+        variables, arguments = task_vars or {}, self._task.args
+        cluster = load(str(arguments["intent"]))
+        ends = str(arguments.get("src") or ""), str(arguments.get("dst") or "")
+        hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
+        result = answer(diagnosis.diagnosis, cluster, hosts, str(arguments["results"]), ends)
+        if "text" in result:
+            Display().display(result.pop("text"))
+        return result

@@ -1,0 +1,189 @@
+"""What one process on a node finds out for a diagnosis: a snapshot, probes, and what neither of them says.
+
+::
+
+    {"observations": {...},                 podwire/prove/prober.py; its snapshot is in it
+     "plan":      [{"action", "kind", "object", "was", "device", "key", "commands"}],   intent against the kernel
+     "foreign":   ["route blackhole 10.244.1.0/24 proto 3"],   routes of others on wanted prefixes
+     "nft":       {"": [...], "pod-a": [...]},                 rulesets as nft -j tells them, of the node and pods
+     "hits":      {"/ip hostfw input 4": 6},                   packets that a rule counted while probes ran
+     "qdiscs":    {"eth0": "tbf"},                             root disciplines that somebody set
+     "plugins":   {"bridge": "0755"},                          of configured plugins; "" where one is missing
+     "podwire":   "PYTHONPATH=...",                            how podwire's command line is called on the node
+     "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
+     "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
+     "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on routes from pods to the peers' pods
+     "list":      [path, content]}                             the network configuration list that there should be
+
+Reads only; probes are all that it sends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from ..backend import desired, scope
+from ..cluster import Cluster
+from ..errors import KernelError, PodwireError
+from ..kernel import Namespace, show
+from ..kernel.nfnetlink import NfTablesSocket
+from ..lab import conflist
+from ..plan import plan
+from ..prove import expect, prober
+from . import oracle
+from .inferred import row
+
+POLICIES = "/etc/podwire/networkpolicies"
+_PLUGIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni")
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
+
+
+def collect(
+    cluster: Cluster,
+    node: str,
+    addresses: expect.Addresses,
+    options: prober.Options = prober.Options(),  # noqa: B008
+) -> Dict[str, Any]:
+    """All of it, from the node that this process runs in. ProofError, KernelError."""
+    options = options._replace(quick=True)
+    with Namespace.current(node) as here:
+        before = _counters({"": _ruleset(here)})
+        observations = prober.probe(cluster, node, addresses, options)
+        snapshot = observations["snapshot"]
+        rulesets = _rulesets(here, snapshot)
+        told: Dict[str, Any] = {"plan": [], "foreign": []} if cluster.discovered else _plan(cluster, node, here)
+        told.update(
+            observations=observations,
+            nft=rulesets,
+            hits={rule: count - before.get(rule, 0) for rule, count in _counters(rulesets).items()},
+            qdiscs=oracle.disciplines(here),
+            oracle=_routes(cluster, node, here, addresses, snapshot),
+        )
+    kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
+    standing = [directory for directory in _PLUGIN_DIRS if os.path.isdir(directory)]
+    directories = cluster.cni.plugin_dirs or standing[:1] or _PLUGIN_DIRS[:1]
+    told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
+    told["podwire"] = f"PYTHONPATH={_ROOT} {sys.executable} -c 'from podwire.cli import main; main()'"
+    told["policies"] = _policies()
+    ports = {pod.port for pod in cluster.pods_of(node) if pod.host_network}
+    told["listeners"] = _listeners(ports) if ports else {}
+    if not cluster.discovered:
+        told["list"] = [conflist.path_of(cluster.cni.name), conflist.declared(cluster, node).source]
+    return told
+
+
+def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:
+    """Intent against the kernel: the first evidence."""
+    state = desired(cluster, node)
+    shown = show(here, scope(cluster, node, state))
+    rows = [row(operation) for operation in plan(state, shown.state)]
+    return {"plan": rows, "foreign": sorted(map(str, shown.foreign.routes))}
+
+
+def _rulesets(here: Namespace, snapshot: Mapping[str, Any]) -> Dict[str, Any]:
+    found = {"": _ruleset(here)}
+    for name, sandbox in snapshot["sandboxes"].items():
+        with suppress(KernelError), Namespace.open(sandbox["netns"], name) as inside:
+            found[name] = _ruleset(inside)
+    return {name: ruleset for name, ruleset in found.items() if ruleset}
+
+
+def _ruleset(namespace: Namespace) -> List[Any]:
+    """nft's JSON; where there is no table, which most pods have not, nobody needs to ask nft."""
+    try:
+        with NfTablesSocket(namespace, 0) as socket:
+            if not socket.read(_GETTABLE):
+                return []
+        with namespace.entered():
+            done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
+        found: List[Any] = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
+        return found
+    except (PodwireError, OSError, ValueError):
+        return []
+
+
+def _counters(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:
+    """``place/family table chain handle`` -> packets."""
+    found = {}
+    for place, ruleset in rulesets.items():
+        for rule in (each["rule"] for each in ruleset if "rule" in each):
+            for part in rule["expr"]:
+                if isinstance(part.get("counter"), dict):
+                    name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
+                    found[name] = int(part["counter"]["packets"])
+    return found
+
+
+def _routes(
+    cluster: Cluster, node: str, here: Namespace, addresses: expect.Addresses, snapshot: Mapping[str, Any]
+) -> Dict[str, str]:
+    """How the kernel would route a packet of the node's first pod to each pod of a peer."""
+    own = [ip for pod in cluster.pods_of(node) for ip in addresses.get(pod.name, ())]
+    links = {link["name"]: link["ifindex"] for link in snapshot["namespace"]["links"]}
+    if not own or cluster.cni.bridge not in links:
+        return {}
+    source = own[0].partition("/")[0]
+    found = {}
+    for pod in cluster.pods:
+        for text in addresses.get(pod.name, ()) if pod.node != node else ():
+            ip = text.partition("/")[0]
+            if (":" in ip) == (":" in source):
+                found[ip] = oracle.route(here, ip, source, links[cluster.cni.bridge])
+    return found
+
+
+def _types(each: Mapping[str, Any]) -> List[str]:
+    kinds = []
+    for plugin in each["plugins"]:
+        if isinstance(plugin, dict) and plugin.get("type"):
+            kinds.append(str(plugin["type"]))
+            ipam = plugin.get("ipam")
+            kinds += [str(ipam["type"])] if isinstance(ipam, dict) and ipam.get("type") else []
+    return kinds
+
+
+def _mode(kind: str, directories: Sequence[str]) -> List[str]:
+    """[path, mode in octal], the mode empty where there is no such plugin."""
+    for directory in directories:
+        with suppress(OSError):
+            return [f"{directory}/{kind}", f"{os.stat(f'{directory}/{kind}').st_mode & 0o777:04o}"]
+    return [f"{directories[0]}/{kind}", ""]
+
+
+def _policies() -> Dict[str, Any]:
+    found = {}
+    with suppress(OSError):
+        for name in sorted(os.listdir(POLICIES)):
+            with suppress(OSError, ValueError), open(f"{POLICIES}/{name}", encoding="utf-8") as file:
+                found[f"{POLICIES}/{name}"] = json.load(file)
+    return found
+
+
+def _listeners(ports: set[int]) -> Dict[str, Tuple[int, str]]:
+    """Port -> process id and command line of who listens on it, of this network namespace."""
+    inodes = {}
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError), open(f"/proc/self/net/{table}", encoding="ascii") as file:
+            for words in (line.split() for line in list(file)[1:]):
+                port = int(words[1].rpartition(":")[2], 16)
+                if words[3] == "0A" and port in ports:
+                    inodes[f"socket:[{words[9]}]"] = port
+    found: Dict[str, Tuple[int, str]] = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
+        with suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    port = inodes.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))  # type: ignore[assignment]
+                    if port:
+                        with open(f"/proc/{pid}/cmdline", "rb") as file:
+                            found[str(port)] = (
+                                int(pid),
+                                file.read().replace(b"\0", b" ").decode(errors="replace").strip(),
+                            )
+    return found

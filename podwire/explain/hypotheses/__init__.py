@@ -1,0 +1,17 @@
+"""Hypotheses: from evidence to candidate causes, one file a layer."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ..cause import Cause
+from ..evidence import World
+from . import bridge, files, forwarding, netfilter, pods, routes, underlay, vxlan
+
+_FILES = (bridge, pods, routes, vxlan, forwarding, netfilter, underlay, files)
+
+
+def candidates(world: World) -> Iterator[Cause]:
+    """Everything that might be a cause, the layers in order."""
+    for each in _FILES:
+        yield from each.hypotheses(world)

@@ -1,0 +1,202 @@
+"""What pods have inside: devices, addresses, routes and neighbours."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any, Iterator, List, Mapping, Optional
+
+from ..cause import Cause
+from ..commands import joined, within
+from ..evidence import NodeView, PodView, World
+from ..titles import cause
+
+Link = Mapping[str, Any]
+
+
+def hypotheses(world: World) -> Iterator[Cause]:
+    """Candidates of all pods."""
+    for node in world.nodes.values():
+        for name in world.pods_of(node.name):
+            if name in node.pods:
+                yield from _pod(world, node, node.pods[name])
+
+
+def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
+    device, port, bridge = pod.device, pod.port, world.cluster.cni.bridge
+    key, pairs = f"{node.name} pod {pod.name}", world.of(pod.name)
+    place = f"pod:{pod.name}"
+    if device is None:
+        yield _deleted(world, node, pod)
+        return
+    if not device["up"]:
+        yield cause(
+            "pod_device_down", f"link {device['name']}", node.name, device["name"], place,
+            frozenset({f"{key} device"}), pairs, ["expected: up", "found: down"],
+            within(pod.netns, f"ip link set dev {device['name']} up"),
+        )  # fmt: skip
+    if port is not None and port["mtu"] != device["mtu"]:
+        mtu = world.cluster.mtu
+        steps = [f"ip link set dev {port['name']} mtu {mtu}"] if port["mtu"] != mtu else []
+        steps += [within(pod.netns, f"ip link set dev {device['name']} mtu {mtu}")] if device["mtu"] != mtu else []
+        wrong = port["name"] if port["mtu"] != mtu else device["name"]
+        yield cause(
+            "veth_mtu_mismatch", f"link {wrong}", node.name, wrong, keys=frozenset({f"{key} mtu"}), pairs=pairs,
+            evidence=[f"expected: MTU {mtu} on both ends",
+                      f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"],
+            fix=joined(steps), quiet=False,
+        )  # fmt: skip
+    elif device["mtu"] != world.cluster.mtu:
+        steps = [f"ip link set dev {port['name']} mtu {world.cluster.mtu}"] if port is not None else []
+        steps.append(within(pod.netns, f"ip link set dev {device['name']} mtu {world.cluster.mtu}"))
+        yield cause(
+            "pod_mtu_wrong", f"link {device['name']}", node.name, device["name"], place, frozenset({f"{key} mtu"}),
+            pairs, [f"expected: MTU {world.cluster.mtu}", f"found: {device['mtu']}"], joined(steps),
+        )  # fmt: skip
+    yield from _addresses(world, node, pod, device)
+    yield from _neighbours(world, node, pod, device, bridge)
+
+
+def _deleted(world: World, node: NodeView, pod: PodView) -> Cause:
+    return cause(
+        "veth_deleted", "link eth0", node.name, "eth0", f"pod:{pod.name}",
+        frozenset({f"{node.name} pod {pod.name} device"}), world.of(pod.name),
+        ["expected: a veth pair into the pod", "found: no device but loopback"],
+        _new_pair(world, node, pod), "./run site",
+    )  # fmt: skip
+
+
+def _new_pair(world: World, node: NodeView, pod: PodView) -> str:
+    """The pair as it was made, as far as the runtime's cache tells, with the addresses that the pod was given."""
+    made = [it for each in node.snapshot["attachments"] if each["netns"] == pod.netns for it in each["interfaces"]]
+    inside = next((each for each in made if each["sandbox"]), {"name": "eth0", "mac": ""})
+    outside = next((each for each in made if not each["sandbox"] and each["name"] != world.cluster.cni.bridge), None)
+    port, eth0, mtu = outside["name"] if outside else f"veth{_pid(node, pod)}", inside["name"], world.cluster.mtu
+    mine, theirs = (f" address {each['mac']}" if each and each["mac"] else "" for each in (outside, inside))
+    steps = [f"ip link add {port} mtu {mtu}{mine} type veth peer name {eth0} netns {_pid(node, pod)} mtu {mtu}{theirs}"]
+    steps += [f"ip link set dev {port} master {world.cluster.cni.bridge} up"]
+    steps += [f"bridge link set dev {port} hairpin on"] if world.cluster.cni.hairpin else []
+    blocks = {block.version: block for block in world.blocks(node.name)}
+    for ip in world.ips.get(pod.name, []):
+        length = blocks[ip_address(ip).version].prefixlen
+        steps += [within(pod.netns, f"ip addr add {ip}/{length} dev {eth0}")]
+    steps += [within(pod.netns, f"ip link set dev {eth0} up")]
+    return joined([*steps, *(_default(pod, block, eth0) for block in blocks.values())])
+
+
+def _pid(node: NodeView, pod: PodView) -> int:
+    pids = node.snapshot["sandboxes"][pod.name]["pids"]
+    return int(pids[0]) if pids else 0
+
+
+def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iterator[Cause]:
+    key, name, place = f"{node.name} pod {pod.name}", device["name"], f"pod:{pod.name}"
+    has = {
+        each["address"]: each for each in pod.namespace["addresses"]
+        if each["device"] != "lo" and not ip_address(each["address"]).is_link_local
+    }  # fmt: skip
+    given = world.ips.get(pod.name, [])
+    blocks = world.blocks(node.name)
+    strange = []
+    for ip, each in has.items():
+        other = world.pod_with(ip)
+        if other and other != pod.name:
+            flush = _forgotten(node, ip, device["mac"])
+            yield cause(
+                "duplicate_ip", f"address {ip}/{each['prefix']} dev {name}", node.name, name, place,
+                frozenset({f"{key} extra {ip}"}), world.of(other),
+                [f"expected: {ip} is {other}'s", f"found: {pod.name} has it, too, at {device['mac']}",
+                 *_answered(node, ip)],
+                joined([within(pod.netns, f"ip addr del {ip}/{each['prefix']} dev {name}"), *flush]),
+            )  # fmt: skip
+        elif ip not in given and not any(ip_address(ip) in block for block in blocks):
+            strange.append(each)
+    for ip in given:
+        block = next((b for b in blocks if ip_address(ip) in b), None)
+        if ip in has or block is None:
+            continue
+        steps = [within(pod.netns, f"ip addr del {each['address']}/{each['prefix']} dev {name}") for each in strange]
+        length = world.lengths.get(ip, ip).partition("/")[2] or block.prefixlen
+        steps += [within(pod.netns, f"ip addr replace {ip}/{length} dev {name}"), _default(pod, block, name)]
+        yield cause(
+            "foreign_range", f"address {ip}/{length} dev {name}", node.name, name, place,
+            frozenset({f"{key} address", f"{key} route {block.version}"}), world.of(pod.name),
+            [f"expected: {ip} of the block {block}",
+             f"found: {', '.join(each['address'] for each in strange) or 'no address'}"],
+            joined(steps),
+        )  # fmt: skip
+    for block in blocks:
+        default = [n for n, r in pod.inside.routes if not n.prefixlen and n.version == block.version]
+        if not default and any(ip_address(ip).version == block.version for ip in given):
+            anywhere = "0.0.0.0/0" if block.version == 4 else "::/0"
+            steps = [_connected(pod, block, name)] if world.cluster.cni.type == "bridge" else []
+            yield cause(
+                "pod_routes_lost", f"route {anywhere} via {block[1]} dev {name}", node.name, name, place,
+                frozenset({f"{key} route {block.version}"}), world.of(pod.name),
+                [f"expected: a default route via {block[1]}", f"found: {len(pod.inside.routes)} routes, none of them"],
+                joined([*steps, _default(pod, block, name)]),
+            )  # fmt: skip
+
+
+def _connected(pod: PodView, block: Any, name: str) -> str:
+    own = next((each["address"] for each in pod.namespace["addresses"] if ip_address(each["address"]) in block), "")
+    source = f" src {own}" if own else ""
+    return within(pod.netns, f"ip route replace {block} dev {name} proto kernel scope link{source}")
+
+
+def _default(pod: PodView, block: Any, name: str) -> str:
+    family = "-6 " if block.version == 6 else ""
+    return within(pod.netns, f"ip {family}route replace default via {block[1]} dev {name}")
+
+
+def _answered(node: NodeView, ip: str) -> List[str]:
+    macs = node.told["observations"]["second_owners"].get(ip)
+    return [f"who answers ARP for it: {', '.join(macs)}"] if macs else []
+
+
+def _forgotten(node: NodeView, ip: str, mac: str) -> List[str]:
+    """Those of the node who have learnt an address at a MAC have to forget it."""
+    steps = []
+    for pod in node.pods.values():
+        if any(each["address"] == ip and each.get("mac") == mac for each in pod.namespace["neighbours"]):
+            steps.append(within(pod.netns, f"ip neigh flush to {ip}"))
+    return [f"ip neigh flush to {ip}", *steps]
+
+
+def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge: str) -> Iterator[Cause]:
+    key, name, place = f"{node.name} pod {pod.name}", device["name"], f"pod:{pod.name}"
+    owner = node.view.links.get(bridge) or pod.port
+    for block in world.blocks(node.name):
+        entry = pod.inside.neighbours.get((name, str(block[1])))
+        if entry and owner and entry["state"] == "permanent" and entry.get("mac") != owner["mac"]:
+            yield cause(
+                "gateway_mac_wrong", f"neighbour {block[1]} dev {name}", node.name, name, place,
+                frozenset({f"{key} gateway"}), world.of(pod.name),
+                [f"expected: {owner['mac']}, which is {owner['name']}'s", f"found: {entry.get('mac')} permanent"],
+                within(pod.netns, f"ip neigh del {block[1]} dev {name}"),
+            )  # fmt: skip
+    twin = _twin(node, pod, device)
+    right = _own_mac(world, node, pod)
+    if twin is not None and right and right != device["mac"]:
+        steps = [within(pod.netns, f"ip link set dev {name} address {right}")]
+        for ip in world.ips.get(pod.name, []):
+            steps += _forgotten(node, ip, device["mac"])
+        yield cause(
+            "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}),
+            world.of(pod.name) | world.of(twin.name),
+            [f"expected: {right}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
+        )  # fmt: skip
+
+
+def _twin(node: NodeView, pod: PodView, device: Link) -> Optional[PodView]:
+    for other in node.pods.values():
+        if other.name != pod.name and (other.device or {}).get("mac") == device["mac"]:
+            return other
+    return None
+
+
+def _own_mac(world: World, node: NodeView, pod: PodView) -> str:
+    """What the plugin said when it made the device."""
+    for each in node.snapshot["attachments"]:
+        if each["netns"] == pod.netns:
+            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), "")
+    return ""

@@ -1,0 +1,43 @@
+"""Fewest hypotheses that account for all deviations and failing pairs, and that no passing pair contradicts. Pure.
+
+What has to be accounted for are failing pairs and deviations alike; a cause's consequences are deviations that it
+accounts for as well, so that whoever explains more is chosen first and leaves the smaller ones nothing to explain.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, List, Set, Tuple
+
+from .cause import Cause, Pair
+
+
+def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause], List[str]]:
+    """(causes, the one that explains most first; what was ruled out and why)."""
+    left: List[Cause] = []
+    ruled_out: List[str] = []
+    for each in candidates:
+        if each.quiet or each.pairs & failing:
+            left.append(each)
+        else:
+            ruled_out.append(f"{each.id} ({each.object} on {each.node}): everything that it would break passes")
+    chosen: List[Cause] = []
+    open_keys = {key for each in left for key in each.keys}
+    open_pairs = set(failing)
+    while left and open_keys:
+        best = max(left, key=lambda each: (len(each.keys & open_keys), len(each.pairs & open_pairs), each.id))
+        if not best.keys & open_keys:
+            break
+        left.remove(best)
+        open_keys -= best.keys
+        open_pairs -= best.pairs
+        chosen.append(best._replace(confidence=_confidence(best, failing)))
+    ruled_out += [f"{each.id} ({each.object} on {each.node}): follows from what was found" for each in left]
+    chosen.sort(key=lambda each: (-len(each.pairs & failing) / max(1, len(failing)) * each.confidence, each.quiet))
+    return chosen, ruled_out
+
+
+def _confidence(each: Cause, failing: Set[Pair]) -> float:
+    """How much of what it would break is broken; what does not show in pairs rests on the deviation alone."""
+    if not each.pairs & failing:
+        return 0.8
+    return 0.6 + 0.4 * len(each.pairs & failing) / len(each.pairs)

@@ -1,0 +1,53 @@
+"""An explanation as plain text for a terminal."""
+
+from __future__ import annotations
+
+from typing import List, Sequence, Tuple
+
+from .cause import Cause, Explanation, Pair
+
+#: Pairs listed one by one.
+SHOWN = 6
+
+
+def render(found: Explanation, ends: Tuple[str, str] = ("", "")) -> str:
+    """Each cause with how it is known, whom it hurts and what mends it; then what is left unexplained."""
+    lines = [""]
+    lines += [f"inferred: {each}" for each in found.inferred]
+    if any(ends):
+        lines.append(f"about {ends[0] or 'all'} -> {ends[1] or 'all'}")
+    for number, each in enumerate(found.causes, 1):
+        lines += ["", *_cause(number, each, found)]
+    if found.unexplained:
+        lines += ["", f"unexplained: {_pairs(found.unexplained)}"]
+        lines += [f"    {source} -> {target}: {found.failing[source, target]}"
+                  for source, target in sorted(found.unexplained)[:SHOWN]]  # fmt: skip
+        lines += ["  ruled out: every object of the plan, veth pairs, bridges, rules and reservations were compared"]
+        lines += [f"    {each}" for each in found.ruled_out]
+    if not found.causes and not found.unexplained:
+        words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
+        lines += ["", words]
+    if found.missing:
+        lines += ["", f"not asked: {', '.join(found.missing)}"]
+    return "\n".join([*lines, ""])
+
+
+def _cause(number: int, each: Cause, found: Explanation) -> List[str]:
+    hurt = sorted(each.pairs & found.failing.keys())
+    lines = [f"{number}. {each.id}: {each.title}", f"   object      {each.object} ({_where(each)})"]
+    lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(each.evidence)]
+    lines.append(f"   suffering   {_pairs(hurt) if hurt else 'no pair yet'}")
+    lines.append(f"   fix         {each.fix or each.verb}")
+    if each.verb and each.fix:
+        lines.append(f"   or          {each.verb}")
+    return [*lines, f"   confidence  {each.confidence:.0%}"]
+
+
+def _where(each: Cause) -> str:
+    return f"on {each.node}" if each.place == "node" else f"on {each.node}, {each.place.replace(':', ' ')}"
+
+
+def _pairs(pairs: Sequence[Pair]) -> str:
+    shown = [f"{source} -> {target}" for source, target in pairs[:SHOWN]]
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    return f"{len(pairs)} pairs: {', '.join(shown)}{more}" if len(pairs) > 1 else ", ".join(shown)

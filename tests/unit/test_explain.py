@@ -1,0 +1,142 @@
+"""Explain's pure parts: commands, inference, and that every fault has a cause of its name."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import FrozenSet, List, Set
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwire.explain.cause import Cause, Explanation, to_json
+from podwire.explain.commands import commands
+from podwire.explain.inference import infer
+from podwire.explain.text import render
+from podwire.explain.titles import TITLES, cause
+from podwire.faults.catalogue import CATALOGUE
+from podwire.model import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
+from podwire.plan import ADD, CHANGE, REMOVE, Operation
+
+#: Faults that reach the whole machine: a node's own namespace does not show them.
+HOST_WIDE = {name for name, fault in CATALOGUE.items() if fault.host_wide}
+MAC = MacAddress.parse("66:00:00:00:00:01")
+
+
+def test_every_fault_is_a_cause_that_can_be_named() -> None:
+    assert {fault.cause or name for name, fault in CATALOGUE.items()} - HOST_WIDE - {"link_delayed"} <= TITLES.keys()
+
+
+@pytest.mark.parametrize(
+    "operation, wanted",
+    [
+        (
+            Operation(ADD, FdbEntry("flannel.1", MAC, ip_address("172.30.0.12"))),
+            ["bridge fdb replace 66:00:00:00:00:01 dev flannel.1 dst 172.30.0.12 self permanent"],
+        ),
+        (
+            Operation(ADD, Neighbour("flannel.1", ip_address("10.244.1.0"), MAC)),
+            ["ip neigh replace 10.244.1.0 lladdr 66:00:00:00:00:01 dev flannel.1 nud permanent"],
+        ),
+        (
+            Operation(ADD, Route(ip_network("10.244.1.0/24"), ip_address("10.244.1.0"), "flannel.1", True)),
+            ["ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink proto 112"],
+        ),
+        (
+            Operation(REMOVE, Address("cni0", ip_interface("10.99.1.1/24"))),
+            ["ip addr del 10.99.1.1/24 dev cni0"],
+        ),
+        (
+            Operation(CHANGE, Sysctl("net/ipv4/conf/flannel.1/rp_filter", "2")),
+            ["sysctl -q -w net/ipv4/conf/flannel.1/rp_filter=2"],
+        ),
+        (
+            Operation(CHANGE, Link("flannel.1", "vxlan", mtu=1450), Link("flannel.1", "vxlan", mtu=1500, up=False)),
+            ["ip link set dev flannel.1 mtu 1450 up"],
+        ),
+        (
+            Operation(
+                ADD, Link("flannel.1", "vxlan", 1450, MAC, vxlan=Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0"))
+            ),
+            [
+                "ip link add flannel.1 address 66:00:00:00:00:01 mtu 1450 type vxlan id 1 dstport 8472 "
+                "local 172.30.0.11 dev eth0 nolearning",
+                "ip link set dev flannel.1 up",
+            ],
+        ),
+        (
+            Operation(ADD, File("/run/flannel/subnet.env", "A=1\nB=it's\n")),
+            [
+                "printf '%s\\n' A=1 'B=it'\"'\"'s' > /run/flannel/subnet.env && chmod 644 /run/flannel/subnet.env",
+            ],
+        ),
+    ],
+)
+def test_commands_are_what_a_person_would_type(operation: Operation, wanted: List[str]) -> None:
+    assert commands(operation) == wanted
+
+
+def candidate(id: str, keys: str, *pairs: str, quiet: bool = False) -> Cause:
+    return cause(
+        id, id, "node-1", keys=frozenset(keys.split()), pairs=frozenset((p[0], p[1]) for p in pairs), quiet=quiet
+    )
+
+
+def test_a_flapped_device_explains_what_went_with_it() -> None:
+    flapped = candidate("vtep_flapped", "route-1 route-2 neighbour-1 neighbour-2", "ab", "ac")
+    lost = [candidate("route_missing", "route-1", "ab"), candidate("route_missing", "route-2", "ac")]
+    chosen, ruled_out = infer([*lost, flapped], {("a", "b"), ("a", "c")})
+    assert [each.id for each in chosen] == ["vtep_flapped"]
+    assert len(ruled_out) == 2
+
+
+def test_two_faults_of_the_same_pairs_are_both_named() -> None:
+    both = [candidate("vni_mismatch", "link", "ab"), candidate("vxlan_port_blocked", "rule", "ab")]
+    assert {each.id for each in infer(both, {("a", "b")})[0]} == {"vni_mismatch", "vxlan_port_blocked"}
+
+
+def test_what_would_break_only_what_passes_is_ruled_out() -> None:
+    chosen, ruled_out = infer([candidate("forward_dropped", "rule", "ab")], {("c", "d")})
+    assert not chosen
+    assert ruled_out == ["forward_dropped (forward_dropped on node-1): everything that it would break passes"]
+
+
+def test_what_shows_in_no_pair_needs_none() -> None:
+    assert infer([candidate("ipam_leak", "file", quiet=True)], set())[0][0].confidence == 0.8
+
+
+CANDIDATES = st.lists(
+    st.builds(
+        lambda keys, pairs, quiet: Cause(
+            "route_missing", "", "o", "n", keys=frozenset(keys), pairs=frozenset(pairs), quiet=quiet
+        ),
+        st.sets(st.sampled_from("abcdef"), min_size=1),
+        st.sets(st.tuples(st.sampled_from("xyz"), st.sampled_from("xyz"))),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+
+
+@given(CANDIDATES, st.sets(st.tuples(st.sampled_from("xyz"), st.sampled_from("xyz"))))
+def test_all_that_can_be_accounted_for_is_and_nothing_twice(
+    candidates: List[Cause], failing: Set[tuple[str, str]]
+) -> None:
+    chosen, _ = infer(candidates, failing)
+    possible: Set[str] = set()
+    for each in candidates:
+        if each.quiet or each.pairs & failing:
+            possible |= each.keys
+    covered: FrozenSet[str] = frozenset().union(*(each.keys for each in chosen))
+    assert covered == possible
+    for index, each in enumerate(chosen):
+        assert each not in chosen[:index] or candidates.count(each) > 1
+
+
+def test_what_is_unexplained_is_said_with_what_was_ruled_out() -> None:
+    found = Explanation((), {("pod-a", "pod-b"): "timeout: no answer"}, (("pod-a", "pod-b"),), ("vtep_down: no",))
+    text = render(found)
+    assert "unexplained: pod-a -> pod-b" in text
+    assert "vtep_down: no" in text
+    assert to_json(found)["unexplained"] == [["pod-a", "pod-b"]]
+    assert found.about("pod-b", "").unexplained == ()
