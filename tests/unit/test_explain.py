@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.explain.cause import Cause, Explanation, to_json
+from podwire.explain.cause import Cause, Explanation, Pair, to_json
 from podwire.explain.commands import commands
 from podwire.explain.inference import infer
 from podwire.explain.text import render
@@ -119,9 +119,7 @@ CANDIDATES = st.lists(
 
 
 @given(CANDIDATES, st.sets(st.tuples(st.sampled_from("xyz"), st.sampled_from("xyz"))))
-def test_all_that_can_be_accounted_for_is_and_nothing_twice(
-    candidates: List[Cause], failing: Set[tuple[str, str]]
-) -> None:
+def test_all_that_can_be_accounted_for_is_and_nothing_twice(candidates: List[Cause], failing: Set[Pair]) -> None:
     chosen, _ = infer(candidates, failing)
     possible: Set[str] = set()
     for each in candidates:

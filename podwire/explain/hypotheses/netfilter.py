@@ -111,6 +111,8 @@ def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Caus
         if chain["table"] in _OURS:
             continue
         far = world.far(node.name)
+        if node.sysctl("net/bridge/bridge-nf-call-iptables") == "1":
+            far |= world.near(node.name)  # bridged frames go through the chain as well, once br_netfilter has hooks
         where = f"{chain['family']} {chain['table']} {chain['name']}"
         pairs = far if chain["hook"] == "forward" else far | world.local(node.name)
         hits = sum(n for name, n in node.told["hits"].items() if name.startswith(f"/{where} "))
