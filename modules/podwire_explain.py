@@ -28,6 +28,10 @@ options:
     description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
     type: path
     required: true
+  began:
+    description: When the run began, as M(podwire_declare) returns it.
+    type: float
+    required: true
   src:
     description: Explain only what a pod or node does not reach. Default is everything that fails.
     type: str
@@ -41,6 +45,7 @@ EXAMPLES = r"""
   podwire_explain:
     intent: "{{ declare_result.intent }}"
     results: "{{ declare_result.results }}"
+    began: "{{ declare_result.began }}"
     src: pod-a
     dst: pod-b
   run_once: true
@@ -56,6 +61,10 @@ causes:
     verb: ./run site, confidence: 0.93}]
 explained:
   description: Path on the controller of the same as JSON, with what they do not explain.
+  returned: success
+  type: str
+report:
+  description: Directory on the controller of the report, which shows them.
   returned: success
   type: str
 """

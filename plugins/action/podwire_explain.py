@@ -11,7 +11,8 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, diagnosis
+from podwire.cluster_id import inventory_source
+from podwire.doors import answer, controller, diagnosis
 from podwire.doors.node import load
 
 
@@ -22,7 +23,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         cluster = load(str(arguments["intent"]))
         ends = str(arguments.get("src") or ""), str(arguments.get("dst") or "")
         hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
-        result = answer(diagnosis.diagnosis, cluster, hosts, str(arguments["results"]), ends)
+        source = inventory_source(variables["ansible_inventory_sources"])
+        origins = controller.origins(str(arguments["intent"]), source, cluster)
+        results, began = str(arguments["results"]), float(arguments["began"])
+        result = answer(diagnosis.diagnosis, cluster, hosts, results, source, began, ends, origins)
         if "text" in result:
             Display().display(result.pop("text"))
         return result

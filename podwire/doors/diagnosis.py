@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Collection, Tuple
+from typing import Collection, Optional, Tuple
 
 from ..cluster import Cluster
 from ..errors import ProofError
@@ -12,16 +12,28 @@ from ..explain.inferred import recorded
 from ..explain.text import render
 from ..lab.registry import write_json
 from ..prove.foreign import infer
+from ..prove.verdict import judge
+from ..report.origins import Origins
 from . import Answer
 from .controller import kept
+from .summary import leave_report
 
 
-def diagnosis(cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str] = ("", "")) -> Answer:
+def diagnosis(
+    cluster: Cluster,
+    hosts: Collection[str],
+    results: str,
+    source: str,
+    began: float,
+    ends: Tuple[str, str] = ("", ""),
+    origins: Optional[Origins] = None,
+) -> Answer:
     """Explain what ``hosts`` told, as kept in ``results``, or of that only what ``ends`` (source, target; "" is any)
-    suffers from.
+    suffers from; and leave the report of what was seen, with the causes in it.
 
-    Returns ``text`` to show, ``causes``, and ``explained``: where they are written. ProofError for ends that are
-    not declared.
+    ``source``, ``began`` and ``origins`` are as for ``summary.verdict``.
+    Returns ``text`` to show, ``causes``, ``explained``: where they are written, and ``report``. ProofError for ends
+    that are not declared.
     """
     addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
     notes: Tuple[str, ...] = ()
@@ -37,4 +49,10 @@ def diagnosis(cluster: Cluster, hosts: Collection[str], results: str, ends: Tupl
     path = os.path.join(results, "causes.json")
     document = to_json(found)
     write_json(path, document)
-    return {"changed": False, "text": render(found, ends), "causes": document["causes"], "explained": path}
+    observations = {node: each["observations"] for node, each in told.items()}
+    judged = judge(cluster, addresses, observations, set(hosts) & set(cluster.by_name))
+    judged = judged._replace(inferred=tuple(notes))
+    causes = document["causes"]
+    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, causes)
+    text = f"{render(found, ends)}\nreport   {os.path.join(report, 'index.html')}\n"
+    return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}

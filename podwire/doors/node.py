@@ -97,11 +97,16 @@ def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answ
     """What a diagnosis needs of the node: probes, a snapshot, and how it differs from intent. Changes nothing."""
     from ..explain.collect import collect
     from ..explain.inferred import recorded
+    from ..report import seen
 
     if cluster.discovered:
         options = {**options, "found": recorded(options["found"])}
+    declared = cluster
     cluster, addresses, chosen = _probing(cluster, name, options)
-    return {"changed": False, "evidence": collect(cluster, name, addresses, chosen)}
+    told = collect(cluster, name, addresses, chosen)
+    if not declared.discovered:
+        told["observations"]["network"] = seen.describe(declared, name)
+    return {"changed": False, "evidence": told}
 
 
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:

@@ -7,14 +7,15 @@ import platform
 import subprocess
 import sys
 import time
-from typing import List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from .. import __version__
 from ..cluster import Cluster
 from ..lab.registry import write_json
 from ..prove.foreign import infer
+from ..prove.guarantee import Observations
 from ..prove.text import render, table
-from ..prove.verdict import judge, to_json
+from ..prove.verdict import Verdict, judge, to_json
 from ..report.document import Run, build
 from ..report.files import write
 from ..report.origins import Origins
@@ -59,10 +60,7 @@ def verdict(
     why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
     tests = _test(source, results) if whole and not cluster.discovered else Tests(True, f"not run {why}")
     near = os.path.relpath(source) if os.path.exists(source) else source
-    limit = None if whole else tuple(sorted(only))
-    run = Run(near, began, time.time(), __version__, platform.release(), limit)
-    report = os.path.join(results, "report")
-    write(build(cluster, judged, addresses, observations, run, origins or Origins()), report)
+    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins)
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
     lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
     lines += [f"results  {results}", f"report   {os.path.join(report, 'index.html')}"]
@@ -77,6 +75,26 @@ def verdict(
     causes += [str(failure) for each in broken for failure in each.failures]
     causes += [line for line in tests.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     return {**answered, "failed": True, "msg": "\n".join(causes or [tests.text])}
+
+
+def leave_report(
+    cluster: Cluster,
+    judged: Verdict,
+    addresses: Mapping[str, Sequence[str]],
+    observations: Mapping[str, Observations],
+    results: str,
+    source: str,
+    began: float,
+    origins: Optional[Origins],
+    causes: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Write the report of a run into its results; the directory. ReportError."""
+    near = os.path.relpath(source) if os.path.exists(source) else source
+    limit = None if len(judged.nodes) == len(cluster.nodes) else tuple(sorted(judged.nodes))
+    run = Run(near, began, time.time(), __version__, platform.release(), limit)
+    directory = os.path.join(results, "report")
+    write(build(cluster, judged, addresses, observations, run, origins or Origins(), causes), directory)
+    return directory
 
 
 def _lost(cluster: Cluster, hosts: Sequence[str], lost: Sequence[str]) -> List[str]:
