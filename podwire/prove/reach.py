@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import ProofError
 from . import wire
-from .sockets import FRUITLESS, ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
+from .sockets import ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
 
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
 _STALL = 0.05
@@ -80,7 +80,7 @@ class Reach:
         """The numbers of the checks that failed, and why. ``quick``: fewer rounds, and none that goes on for as long
         as errors trickle in: whoever sends into a closed tunnel hears of each packet by itself."""
         self._longest = _QUICK if quick else float("inf")
-        return in_rounds(len(self._checks), self._once, 1 if quick else FRUITLESS)
+        return in_rounds(len(self._checks), self._once, 1 if quick else None)
 
     def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
         self._round(pending)

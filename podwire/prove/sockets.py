@@ -22,7 +22,7 @@ WINDOW = 256
 PATIENCE = 1.3
 #: Rounds after the first are for failures only, which so share one timeout. They end after so many that
 #: mended nothing: a network that is only slow to come up, or a machine that is crowded, gets its time.
-FRUITLESS = 2
+_FRUITLESS = 2
 _MOST_ROUNDS = 12
 
 
@@ -59,13 +59,13 @@ class Problem(NamedTuple):
 
 
 def in_rounds(
-    count: int, once: Callable[[Sequence[int]], Dict[int, Problem]], most_fruitless: int = FRUITLESS
+    count: int, once: Callable[[Sequence[int]], Dict[int, Problem]], most_fruitless: Optional[int] = None
 ) -> Dict[int, Problem]:
     """Call ``once`` with the numbers of all checks, then with those that failed; the problems that stay."""
     problems = once(range(count))
     fruitless = 0
     for _ in range(_MOST_ROUNDS - 1):
-        if not problems or fruitless == most_fruitless:
+        if not problems or fruitless == (_FRUITLESS if most_fruitless is None else most_fruitless):
             break
         before = len(problems)
         problems = once(list(problems))

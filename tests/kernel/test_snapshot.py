@@ -54,7 +54,7 @@ def test_every_table_says_what_iproute2_says(node: Namespace) -> None:
         there = links[each["name"]]
         assert (each["mtu"], each["mac"], each["up"]) == (there["mtu"], there["address"], "UP" in there["flags"])
     vxlan = next(each["vxlan"] for each in found["links"] if each["name"] == "vx0")
-    assert vxlan == {"vni": 7, "port": 4789, "local": "10.1.0.1", "device": "br0", "learning": False}
+    assert vxlan == {"vni": 7, "port": 4789, "local": "10.1.0.1", "device": "br0", "learning": False, "df": False}
     addresses = {
         (e["ifname"], a["local"], a["prefixlen"]) for e in asked("ip", "-j", "address") for a in e["addr_info"]
     }
