@@ -53,6 +53,7 @@ def diagnosis(
     judged = judge(cluster, addresses, observations, set(hosts) & set(cluster.by_name))
     judged = judged._replace(inferred=tuple(notes))
     causes = document["causes"]
-    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, causes)
+    shown = [{**each, "fix": [text for text in (each["fix"], each["verb"]) if text]} for each in causes]
+    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, shown)
     text = f"{render(found, ends)}\nreport   {os.path.join(report, 'index.html')}\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}

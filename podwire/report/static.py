@@ -133,12 +133,12 @@ def _causes(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"<li><h3>{text(cause.get('title') or cause['id'])}</h3>"
         where = " ".join(filter(None, (cause["node"], cause["device"])))
         count = len(cause["pairs"])
-        yield f"<p><code>{text(cause['object'])}</code> on {text(where)}"
-        yield f", behind {count} failing pair{'' if count == 1 else 's'}</p>" if count else "</p>"
+        behind = f", behind {count} failing pair{'' if count == 1 else 's'}" if count else ""
+        yield f"<p><code>{text(cause['object'])}</code> on {text(where)}{behind}</p>"
         yield "<ul>" + "".join(f"<li>{text(line)}</li>" for line in cause["evidence"]) + "</ul>"
         if cause["fix"]:
-            fixes = "\n".join(text(line) for line in cause["fix"])
-            yield f'<p class="label">Fix</p><pre>{fixes}</pre>'
+            fixes = "".join(f"<pre>{text(line)}</pre>" for line in cause["fix"])
+            yield f'<p class="label">Fix: {"any of these" if len(cause["fix"]) > 1 else "run"}</p>{fixes}'
         yield "</li>"
     yield "</ol></section>"
 

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
+import jsonschema
 import pytest
 import yaml
 
 from podwire.doors.controller import keep
 from podwire.inventory import read, record_of
 from podwire.lab.registry import state_dir, write_json
+from podwire.report import files
 
 from ..e2e.playbooks import Playbooks
 from .labs import Lab
@@ -89,6 +91,9 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
         "agent_blocked": "node-2",
     }
     assert document["unexplained"] == []
+    report = json.loads(Path(state_dir(lab.cluster.id), "results/report/results.json").read_text())
+    jsonschema.validate(report, json.loads(Path(files.SCHEMA).read_text()))
+    assert [each["id"] for each in report["causes"]] == [each["id"] for each in document["causes"]]
     src, dst = (next(pod.name for pod in lab.cluster.pods_of(node)) for node in healthy)
     one = playbooks.run("playbooks/explain.yml", "--check", "-e", f"src={src}", "-e", f"dst={dst}").output
     assert "1. route_missing" in one and "agent_blocked" not in one
