@@ -97,6 +97,10 @@ def test_the_smallest_inventory_and_a_machine_that_sends_elsewhere(there: Machin
     variables = {**there.variables, "ansible_user": "root", "node_kind": "ssh"}
     smallest = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible")
     assert "external interface of metal-1: eth0 192.0.2.11/24 mtu 1500" in smallest.run(*LOOK_ONLY).output
+    hosts["metal-3"] = {"ansible_host": there.by_name["metal-3"].address, "ansible_port": 1}
+    lost = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible").run(*LOOK_ONLY, status=4)
+    assert "metal-3  10.244.2.0/24" in lost.output, "nobody has reached it ever, and it stops nobody"
+    assert "external interface of metal-3" not in lost.output
     hosts["metal-3"] = {"ansible_host": there.by_name["metal-3"].management}
     split = there.playbooks(write(tmp_path, hosts, variables), tmp_path / "ansible")
     assert "the node sends to 192.0.2.12 by eth0 and to 198.51.100.13 by eth1" in split.run(*LOOK_ONLY, status=2).output
