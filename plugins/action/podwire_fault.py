@@ -68,7 +68,8 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
             "addresses": options["addresses"],
             "faults": [vars(each) for each in options.get("faults", ())],
         }
-        return self._by_module(arguments, self._variables)
+        result: Dict[str, Any] = self._by_module(arguments, self._variables)
+        return result
 
     def _tell(self, host: str, result: Dict[str, Any]) -> Dict[str, Any]:
         """Say in any case what was done: a diff is shown only to whoever asks for it."""

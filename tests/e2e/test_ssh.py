@@ -179,7 +179,7 @@ def test_a_run_that_reaches_one_machine_knows_the_others(site: Playbooks) -> Non
     assert run.changed == 0
 
 
-def test_break_and_mend_by_the_podwire_of_the_controller(there: Machines, site: Playbooks) -> None:
+def test_break_mend_and_find_by_the_podwire_of_the_controller(there: Machines, site: Playbooks) -> None:
     """Whatever library the machine has."""
     machine = there.by_name["metal-2"]
     had = machine.run("readlink /opt/podwire/lib").strip()
@@ -190,6 +190,7 @@ def test_break_and_mend_by_the_podwire_of_the_controller(there: Machines, site: 
     mended = site.run("playbooks/mend.yml")
     assert "route_missing: mended" in mended.output
     assert len(machine.run("ip route show proto 112").splitlines()) == 2
+    assert "30 of 30 pairs" in site.run("playbooks/verify.yml", "-e", "pods=discover", "-e", "throughput=true").output
     machine.run(f"ln -sfn {had} /opt/podwire/lib")
 
 
