@@ -61,6 +61,12 @@ options:
   addresses:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
     type: dict
+  library:
+    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
+    type: str
+  archive:
+    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -97,9 +103,8 @@ lacking:
   type: dict
 """
 
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.podwire_stage import run
 
 ARGUMENTS = {
     "intent": {"type": "path", "required": True},
@@ -113,19 +118,13 @@ ARGUMENTS = {
     "blind": {"type": "bool", "default": False},
     "faults": {"type": "list", "elements": "dict"},
     "addresses": {"type": "dict"},
+    "library": {"type": "str"},
+    "archive": {"type": "path"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    sys.path.insert(0, "/opt/podwire/lib")
-    try:
-        from podwire.doors.faults import at_home
-    except ImportError as error:
-        module.fail_json(msg=f"failed to import podwire on the node: {error}; it belongs in /opt/podwire/lib")
-
-    result = at_home(module.params, module.check_mode)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    run("fault", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ ROUTE_PROTOCOL = 112
 PROTOCOL_BOOT = 3
 #: IFLA_IFALIAS that marks devices made by a backend, so that one left by an old VNI is still ours.
 BACKEND_ALIAS = "podwire backend"
+#: What was broken on purpose, on the node's disk, a file a fault (podwire.faults.journal).
+FAULT_JOURNAL = "/var/lib/podwire/faults"
 MAIN_TABLE = 254
 
 

@@ -37,6 +37,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for host, values in hosts.items()
         }
         lists: Set[str] = set()
+        left = set(variables.get("ansible_play_hosts") or names)
+        lost = [str(name) for name in variables.get("ansible_play_hosts_all") or names if name not in left]
         told = {host: (values.get("ansible_facts") or {}).get("podwire") for host, values in hosts.items()}
         return answer(
             controller.declare,
@@ -47,6 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             C.DEFAULT_LOCAL_TMP,
             bool(self._task.check_mode),
             [str(name) for name in self._task.args.get("leaving") or ()],
+            lost,
         )
 
 

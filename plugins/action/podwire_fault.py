@@ -7,17 +7,21 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import action_loader
 from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.doors import answer, controller, faults
 from podwire.doors.node import load
+from podwire.lab.registry import node_pid
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type: ignore[misc]
+    """As other stages where a module brings it to the node."""
+
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        super().run(tmp, task_vars)
+        ActionBase.run(self, tmp, task_vars)
         self._variables = task_vars or {}
         return answer(self._act, dict(self._task.args), str(self._variables["inventory_hostname"]))
 
@@ -52,20 +56,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _call(self, function: Any, cluster: Any, host: str, options: Dict[str, Any]) -> Dict[str, Any]:
         if cluster.node(host).kind == "netns":
             return answer(faults.visit, function, cluster, host, options, bool(self._task.check_mode))
-        self._make_tmp_path()
-        there = self._connection._shell.join_path(self._connection._shell.tmpdir, "intent.json")
-        state = {faults.inject: "present", faults.mend: "absent", faults.lacking: "listed"}[function]
+        if cluster.node(host).kind == "docker" and node_pid(cluster.id, host) is None:
+            return answer(faults.not_running, function, host, bool(self._task.check_mode))
         arguments = {
-            "intent": self._transfer_file(str(options["intent"]), there),
+            "intent": options["intent"],
             "node": host,
-            "state": state,
+            "state": {faults.inject: "present", faults.mend: "absent", faults.lacking: "listed"}[function],
             "fault": options.get("fault"),
             "host_wide": options.get("host_wide", False),
             "blind": options.get("blind", False),
             "addresses": options["addresses"],
             "faults": [vars(each) for each in options.get("faults", ())],
         }
-        result: Dict[str, Any] = self._execute_module(module_args=arguments, task_vars=self._variables)
+        result: Dict[str, Any] = self._by_module(arguments, self._variables)
         return result
 
     def _tell(self, host: str, result: Dict[str, Any]) -> Dict[str, Any]:

@@ -25,6 +25,7 @@ from ..kernel.namespace import (
 from ..lab import registry, sandbox
 from ..lab.enter import fork_into
 from ..lab.process import Process
+from ..upkeep import unit
 from .intent import default_source
 
 
@@ -100,6 +101,9 @@ def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
             _step_into(found)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and children would too
         signal.signal(number, signal.SIG_DFL)
+    # ``podwire apply`` is for nodes, and no distribution's PATH has it: this one's where its files are seen, else the
+    # node's own.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{os.path.dirname(sys.executable)}:{unit.HOME}"
     try:
         os.execvp(command[0], list(command))
     except OSError as error:

@@ -31,9 +31,11 @@ def declare(
     scratch: str,
     check: bool,
     leaving: Sequence[str] = (),
+    lost: Sequence[str] = (),
 ) -> Answer:
     """Read the intent and remember what it gave each node.
 
+    Hosts that are ``lost`` were not reached, and what the intent says of their interfaces is not remembered.
     Nodes that are ``leaving`` are not in the intent that this gives, nor are their pods; their leases stay theirs.
 
     Returns ``intent`` (a path in ``scratch``, which Ansible removes at its end), ``results`` (the
@@ -45,10 +47,13 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts, faults=_fault_names(hosts))
+    known = _fault_names(hosts)
+    cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts, faults=known, lost=lost)
     if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
     record = record_of(cluster, earlier)
+    guessed = set(lost).difference(earlier.external if earlier else ())
+    record = replace(record, external={name: each for name, each in record.external.items() if name not in guessed})
     if not check and record.to_json() != stored:
         os.makedirs(directory, exist_ok=True)
         write_json(os.path.join(directory, "record.json"), record.to_json())

@@ -109,9 +109,7 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
     lab = registry.read(cluster.id)
     running = lab.running() if lab else {}
     if node not in running:
-        if check or function is not inject:
-            return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
-        raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+        return not_running(function, node, check)
     with ExitStack() as stack:
         places = {
             place: stack.enter_context(Namespace.open(path, place))
@@ -120,20 +118,23 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
         return enter.call(running[node].pid, function, cluster, node, {**options, "places": places}, check)
 
 
+def not_running(function: Any, node: str, check: bool) -> Answer:
+    """What there is to say of a lab's node that does not run. LabError where it has to be broken."""
+    if check or function is not inject:
+        return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
+    raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+
+
 def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:
     found = [(MACHINE, "/proc/self/ns/net")]
     return found + [(UNDERLAY, f"/proc/{pids[SWITCH]}/ns/net")] if SWITCH in pids else found
 
 
-def at_home(parameters: Mapping[str, Any], check: bool) -> Answer:
+def on_node(cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     """The same in a module's own process, on a node that is a machine of its own."""
-    from . import answer
-    from .node import load
-
     functions = {"present": inject, "absent": mend, "listed": lacking}
-    faults = [DeclaredFault(**each) for each in parameters.get("faults") or ()]
+    faults = [DeclaredFault(**each) for each in options.get("faults") or ()]
     with Namespace.current(MACHINE) as machine:
-        addresses = parameters.get("addresses") or {}
-        options = {**parameters, "addresses": addresses, "faults": faults, "places": {MACHINE: machine}}
-        cluster = load(parameters["intent"])
-        return answer(functions[parameters["state"]], cluster, parameters["node"], options, check)
+        addresses = options.get("addresses") or {}
+        given = {**options, "addresses": addresses, "faults": faults, "places": {MACHINE: machine}}
+        return functions[str(options["state"])](cluster, node, given, check)

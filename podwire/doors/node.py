@@ -41,8 +41,9 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
         if not check:
             kept.keep_override(*given)
         outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)
+    lasting = [] if cluster.node(name).kind == "netns" else unit.install(check=check)  # /opt/podwire is the machine's
     told = {} if check else {"pods": outcome.results}
-    return {**differs([*outcome.lines, *unit.install(check=check)], f"pods of {name}"), **told}
+    return {**differs([*outcome.lines, *lasting], f"pods of {name}"), **told}
 
 
 def pods(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -153,6 +154,12 @@ def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> An
     return on_node(cluster, name, options, check)
 
 
+def _fault(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    from .faults import on_node
+
+    return on_node(cluster, name, options, check)
+
+
 #: The part of a module's name after ``podwire_``, and what it runs.
 STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "node": node,
@@ -162,6 +169,7 @@ STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "probe": probe,
     "evidence": evidence,
     "preflight": _preflight,
+    "fault": _fault,
 }
 #: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
 #: and one installation of plugins, and go as a whole.

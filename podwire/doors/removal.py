@@ -1,4 +1,5 @@
-"""Remove from a node what podwire made there, known by what the node itself remembers and by podwire's marks.
+"""Remove from a node what podwire made there, known by what the node itself remembers and by podwire's marks; what was
+broken is mended before.
 
 Order makes a kill harmless: what tells of podwire's objects goes after them, and podwire itself last. Directories that
 others look at (/etc/cni/net.d, /opt/cni/bin) stay, and so does forwarding: nobody knows who else wants it by now.
@@ -18,6 +19,10 @@ from ..cni.cache import CACHE_DIR
 from ..cni.install import NAMES
 from ..cni.invoke import is_ours
 from ..converge import Target, converge
+from ..errors import FaultError
+from ..faults import journal, undo
+from ..faults.fault import MACHINE
+from ..faults.places import Places
 from ..ipam.store import DATA_DIR
 from ..kernel import Namespace
 from ..lab import pods, sandbox
@@ -36,13 +41,22 @@ _SHARED = (
     os.path.dirname(sandbox.RECORDS),
     os.path.dirname(SUBNET_ENV),
     os.path.dirname(kept.INTENT),
+    journal.DIRECTORY,
+    os.path.dirname(journal.DIRECTORY),
 )
 
 
 def remove(plugins: str, *, check: bool = False) -> Answer:
-    """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire; nothing there is success."""
+    """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire; nothing there is success.
+
+    FaultError, when all else is gone, for what could not be mended."""
     known = kept.remembered()
     lines: List[str] = unit.remove(check=check)
+    failure = None
+    try:
+        lines += _mend(check)
+    except FaultError as error:
+        failure = error
     detached = pods.detach_recorded(check=check) if known is None else pods.detach_all(*known, check=check)
     lines += detached.lines
     lines += _backend(None if known is None else known[0], check)
@@ -54,7 +68,18 @@ def remove(plugins: str, *, check: bool = False) -> Answer:
         for directory in _SHARED:
             with suppress(OSError):
                 os.rmdir(directory)
+    if failure is not None:
+        raise failure
     return differs(lines, "podwire on the node")
+
+
+def _mend(check: bool) -> List[str]:
+    """Undo the journal: faults also change what is not podwire's."""
+    if not os.path.isdir(journal.DIRECTORY):
+        return []
+    with Namespace.current(MACHINE) as machine, Places({MACHINE: machine}) as places:
+        mended = undo.mend(places, check=check)
+    return [f"{name}: {line}" for name, done in mended for line in done.lines]
 
 
 def _backend(cluster: Optional[Cluster], check: bool) -> List[str]:
@@ -78,7 +103,7 @@ def _plugins(directory: str) -> Iterator[str]:
 
 def _files(cluster: Optional[Cluster]) -> Iterator[str]:
     """What is left when devices and rules are gone; podwire itself is the last."""
-    paths = [os.path.join(CACHE_DIR, "podwire.lock"), sandbox.RECORDS]
+    paths = [os.path.join(CACHE_DIR, "podwire.lock"), sandbox.RECORDS, os.path.join(journal.DIRECTORY, "lock")]
     for network in _emptied() if cluster is None else [cluster.cni.name]:
         paths += [os.path.join(DATA_DIR, network), os.path.join(DATA_DIR, ".podwire", network)]
     yield from (path for path in (*paths, kept.OVERRIDE, kept.LOCK, kept.INTENT, HOME) if os.path.lexists(path))

@@ -13,8 +13,9 @@ from typing import Any, Dict, List
 from ..errors import FaultError
 from ..files import replace_file
 from ..kernel.lock import locked
+from ..model import FAULT_JOURNAL
 
-DIRECTORY = "/var/lib/podwire/faults"
+DIRECTORY = FAULT_JOURNAL
 VERSION = 1
 
 Entry = Dict[str, Any]

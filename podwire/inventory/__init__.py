@@ -34,6 +34,7 @@ def read(
     origins: Optional[Mapping[Tuple[str, str], str]] = None,
     facts: Optional[Mapping[str, Mapping[str, Any]]] = None,
     faults: Optional[Collection[str]] = None,
+    lost: Collection[str] = (),
 ) -> Cluster:
     """Make a Cluster out of the hosts' variables.
 
@@ -43,6 +44,7 @@ def read(
     origins: where a host's variable is written, for messages: (host, variable) -> "file:line".
     facts:   what SSH nodes said of themselves (doors/facts.py), by host; others keep what was found before.
     faults:  the names that there are (podwire.faults stands above); None: any.
+    lost:    hosts that this run tried in vain to reach.
 
     Raises IntentError with all problems.
     """
@@ -52,7 +54,7 @@ def read(
     problems = Problems(hosts, origins or {})
     fields = shared(hosts, problems)
     settings = read_settings(fields, problems, source)
-    known = {name: Known((facts or {}).get(name), record.external.get(name)) for name in hosts}
+    known = {name: Known((facts or {}).get(name), record.external.get(name), lost=name in lost) for name in hosts}
     intents = [read_node(name, variables, settings, problems, known[name]) for name, variables in hosts.items()]
     ports, routers = place(intents, settings.segments, settings.routers, record, problems)
     reserved = {**{router.name: "router" for router in routers}, **{intent.name: "node" for intent in intents}}

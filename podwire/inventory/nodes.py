@@ -41,11 +41,13 @@ class NodeIntent:
 
 
 class Known(NamedTuple):
-    """What is known of a node that exists: what it said now, what an earlier run found, and ansible_host."""
+    """What is known of a node that exists: what it said now, what an earlier run found, ansible_host, and whether this
+    run tried in vain to reach it."""
 
     facts: Optional[Mapping[str, Any]] = None
     earlier: Optional[External] = None
     host: object = None
+    lost: bool = False
 
 
 _UNKNOWN = Known()
@@ -149,8 +151,9 @@ def _read_ssh(node: NodeIntent, fields: Dict[str, Field], settings: Settings, pr
 
 
 def _without_facts(node: NodeIntent, fields: Mapping[str, Field], known: Known, problems: Problems) -> None:
-    """Nobody has seen the node yet: the inventory has to say it all."""
-    if "node_interface" not in fields:
+    """Nobody has seen the node yet: the inventory has to say it all. One that this run lost is not kept from the others
+    for that, as long as they have an address to send to."""
+    if "node_interface" not in fields and not known.lost:
         right = "write the external interface's name, e.g. eth0"
         problems.add(node.name, "node_interface", None, "not set, and the node has not been reached yet", right)
     if "node_address" in fields or "node_addresses" in fields:

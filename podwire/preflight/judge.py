@@ -63,10 +63,10 @@ def _clock(told: Told) -> Iterator[Finding]:
 
 
 def _identities(cluster: Cluster, told: Mapping[str, Told]) -> Iterator[Tuple[str, Finding]]:
-    """Namespaces of one machine share its identity, and may."""
+    """Nodes of one machine have its identity, and containers that of their image: they may."""
     owners: Dict[str, List[str]] = {}
     for node, each in told.items():
-        if each["machine_id"] and cluster.node(node).kind != "netns":
+        if each["machine_id"] and cluster.node(node).kind == "ssh":
             owners.setdefault(each["machine_id"], []).append(node)
     for identity, nodes in owners.items():
         if len(nodes) > 1:

@@ -127,8 +127,9 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
             )
         else:
             yield Finding(OK, "forwarding", f"{keys[version]} = {value}" + ("" if value == "1" else ", will be 1"))
-    strict = [each for each in ("all", node.interface) if _sysctl(f"net/ipv4/conf/{each}/rp_filter") == "1"]
-    if strict and 4 in cluster.versions:
+    filters = {each: _sysctl(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", node.interface)}
+    strict = [each for each, value in filters.items() if value == "1"]
+    if strict and "2" not in filters.values() and 4 in cluster.versions:  # the larger one counts (IN_DEV_RPFILTER)
         yield Finding(
             WARNING,
             "reverse path filter",

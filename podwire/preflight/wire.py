@@ -53,7 +53,8 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE, _IPV6_DONTFRAG, _SO_RCVBUFFORCE = 10, 23, 3, 62, 33
 
 _TOLD_BY_RECEIVER = (
-    errno.EMSGSIZE, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM, errno.ENOBUFS
+    errno.EMSGSIZE, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EPERM,
+    errno.ENOBUFS, errno.EACCES, errno.EINVAL, errno.EADDRNOTAVAIL  # of prohibit, of blackhole, no source address
 )  # fmt: skip
 
 #: What was heard: IP version to sender to bytes of its largest packet, IP header included.

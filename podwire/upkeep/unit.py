@@ -1,6 +1,7 @@
-"""The systemd unit that applies at boot and watches, on nodes that run systemd; nothing elsewhere.
+"""The command ``podwire`` on a node, and on nodes that run systemd the unit that applies at boot and watches.
 
-It is installed when all else stands, by the stage that attaches pods, so that its first apply has nothing to do.
+They are installed when all else stands, by the stage that attaches pods, so that the unit's first apply has nothing to
+do.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ WantedBy=multi-user.target
 
 
 def install(*, check: bool = False) -> List[str]:
-    """Install, enable and start; restarted where it changed, as with another podwire. One line a change."""
-    if not _wanted():
+    """Install, enable and start; restarted where it changed, as with another podwire. One line a change; nothing
+    where podwire is not installed."""
+    if not os.path.isdir(LIBRARY):
         return []
     lines = []
     for path, text in _files().items():
@@ -68,7 +70,7 @@ def install(*, check: bool = False) -> List[str]:
             if not check:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 replace_file(path, text.encode(), 0o755 if path == COMMAND else 0o644)
-    if lines and not check:
+    if lines and not check and _has_systemd():
         _systemctl("daemon-reload")
         _systemctl("enable", NAME)
         _systemctl("restart", "--no-block", NAME)
@@ -93,10 +95,6 @@ def root(own: str) -> str:
     return LIBRARY if os.path.realpath(LIBRARY) == os.path.realpath(own) else own
 
 
-def _wanted() -> bool:
-    return _has_systemd() and os.path.isdir(LIBRARY)
-
-
 def _has_systemd() -> bool:
     """sd_booted(3)."""
     return os.path.isdir("/run/systemd/system") and shutil.which("systemctl") is not None
@@ -105,10 +103,8 @@ def _has_systemd() -> bool:
 def _files() -> Dict[str, str]:
     version = os.path.basename(os.path.realpath(LIBRARY))
     python = str(getattr(sys, "_base_executable", None) or sys.executable)
-    return {
-        COMMAND: _LAUNCHER.format(python=python, library=LIBRARY),
-        PATH: _UNIT.format(version=version, command=COMMAND),
-    }
+    found = {COMMAND: _LAUNCHER.format(python=python, library=LIBRARY)}
+    return {**found, PATH: _UNIT.format(version=version, command=COMMAND)} if _has_systemd() else found
 
 
 def _systemctl(*words: str) -> None:

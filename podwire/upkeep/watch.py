@@ -6,7 +6,8 @@
 
 The watching process holds no more than sockets: what it starts has all of podwire, and gives its memory back.
 Notifications of podwire's own changes cannot be told from others' (devices carry no sender), so an apply that
-changed something is followed by one that looks; when that has nothing to do, all is quiet.
+changed something is followed by one that looks; when that has nothing to do, all is quiet. What was broken on purpose
+is not mended from behind: as long as there is a fault of this boot in the journal, the watch rests.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..kernel import rtnl
 from ..kernel.netlink import NETLINK_ROUTE, NetlinkSocket
 from ..kernel.watch import Watch
 from ..lean import TYPE_CHECKING
-from ..model import BACKEND_ALIAS
+from ..model import BACKEND_ALIAS, FAULT_JOURNAL
 
 if TYPE_CHECKING:
     from typing import Callable, FrozenSet, List, NoReturn, Optional
@@ -37,6 +38,8 @@ REST = 9
 RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Exit status of a child that changed something.
 CHANGED = 10
+#: Exit status of one that failed.
+TRY_AGAIN = 1
 
 
 def start() -> NoReturn:
@@ -55,7 +58,7 @@ def once() -> int:
         lines = apply()
     except PodwireError as error:
         print(f"podwire: {error}", file=sys.stderr)
-        return 1
+        return TRY_AGAIN
     for line in lines:
         print(line)
     return CHANGED if lines else 0
@@ -73,7 +76,7 @@ def watch() -> int:
         poll.register(each, select.POLLIN)
     pace = Pace(time.monotonic)
     devices = _devices()
-    told = False
+    told = resting = False
     while True:
         ready = {fd for fd, _ in poll.poll(pace.wait())}
         if wake in ready:
@@ -82,6 +85,13 @@ def watch() -> int:
             pace.heard()
         if pace.due():
             pace.begin()
+            if told and _is_broken():
+                if not resting:
+                    print("podwire: resting: faults were injected here; mend.yml undoes them", flush=True)
+                resting = True
+                pace.end(TRY_AGAIN)
+                continue
+            resting = False
             status = os.waitstatus_to_exitcode(os.waitpid(_spawn(), 0)[1])
             pace.end(status)
             devices = _devices()
@@ -153,6 +163,21 @@ def _devices() -> FrozenSet[int]:
     finally:
         socket.close()
     return frozenset(rtnl.read_link_name(each)[0] for each in links if rtnl.read_alias(each) == BACKEND_ALIAS)
+
+
+def _is_broken() -> bool:
+    """Whether the journal of faults has one that a boot since has not undone already."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    try:
+        names = [name for name in os.listdir(FAULT_JOURNAL) if name.endswith(".json")]
+        for name in names:
+            with open(os.path.join(FAULT_JOURNAL, name), encoding="utf-8", errors="replace") as file:
+                if boot in file.read():
+                    return True
+    except FileNotFoundError:  # never broken, or mended at this moment
+        pass
+    return False
 
 
 def _tell_systemd() -> None:

@@ -72,6 +72,10 @@ def test_one_node_of_a_lab_that_is_not_there_yet(fresh: Playbooks) -> None:
     assert fresh.run("site.yml").recap["node-1"].failed == 0
 
 
+def test_an_inventory_that_is_not_there_is_no_success(tmp_path: Path) -> None:
+    assert "No inventory was parsed" in Playbooks(tmp_path / "nowhere", tmp_path).run("site.yml", status=1).output
+
+
 def test_a_list_of_hosts_is_an_inventory_and_its_lab_goes_as_a_whole(tmp_path: Path) -> None:
     lab = Playbooks(Path("list-1,list-2,list-3,"), tmp_path)
     try:

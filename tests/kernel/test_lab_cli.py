@@ -68,6 +68,11 @@ def test_exec_leaves_the_commands_own_dashes_alone(lab: Cluster, inventory: str)
     assert done.stdout == "-i -- --json\n"
 
 
+def test_exec_knows_podwire_itself(lab: Cluster) -> None:
+    done = podwire("exec", "cli-node-1", "--", "podwire", "apply", "--help")
+    assert "--check" in done.stdout, done
+
+
 def test_exec_of_a_command_that_a_signal_ends(lab: Cluster) -> None:
     assert podwire("exec", "cli-node-1", "--", "sh", "-c", "kill -TERM $$").returncode == 128 + signal.SIGTERM
 

@@ -146,6 +146,25 @@ def test_all_that_is_in_the_way_is_told_at_once(lab: Cluster) -> None:
     assert PROBLEM not in preflight(lab), "the damage is undone, and was all that was told of"
 
 
+@pytest.mark.parametrize("kind", ["prohibit", "blackhole"])
+def test_a_way_that_the_node_itself_refuses_is_a_finding_like_others(lab: Cluster, kind: str) -> None:
+    route = f"{kind} 172.30.0.13/32"
+    with damaged(lab, "node-1", f"ip route add {route}", f"ip route delete {route}"):
+        found = preflight(lab)
+    assert (("node-1",), "ways", "no route to node-3 (172.30.0.13)") in found[PROBLEM]
+
+
+def test_a_loose_filter_for_all_devices_makes_a_strict_one_loose(lab: Cluster) -> None:
+    conf = "/proc/sys/net/ipv4/conf"
+    with damaged(
+        lab,
+        "node-1",
+        f"echo 1 >{conf}/eth0/rp_filter; echo 2 >{conf}/all/rp_filter",
+        f"echo 0 >{conf}/eth0/rp_filter; echo 0 >{conf}/all/rp_filter",
+    ):
+        assert all(check != "reverse path filter" for _, check, _ in preflight(lab).get(WARNING, ()))
+
+
 @contextmanager
 def holding_the_port(lab: Cluster, node: str) -> Iterator[None]:
     """A program with the backend's port, which no VXLAN device has."""

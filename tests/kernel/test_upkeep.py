@@ -24,6 +24,7 @@ from podwire.errors import PodwireError
 from podwire.intent_json import cluster_to_json
 from podwire.kernel.namespace import MNT_DETACH, umount
 from podwire.lab import conflist, enter, netns, sandbox
+from podwire.model import FAULT_JOURNAL
 from podwire.upkeep import kept
 from podwire.upkeep.apply import apply
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
@@ -221,6 +222,25 @@ def test_the_watch_brings_it_back_by_itself(lab: Cluster, watching: tuple[int, i
     line_with(reader, word)
     assert differs(lab) == []
     assert reaches(lab)
+
+
+def test_the_watch_lets_alone_what_was_broken_on_purpose(lab: Cluster, watching: tuple[int, int]) -> None:
+    """It rests while the journal has a fault of this boot, and looks by itself when that is mended."""
+    _, reader = watching
+    entry = Path(FAULT_JOURNAL, "route_missing.json")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def write() -> None:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.write_text(json.dumps({"places": {"node": {"identity": f"{boot}/1/"}}}))
+
+    inside(lab, write)
+    run(lab, NODE, "ip route flush proto 112")
+    line_with(reader, "resting")
+    assert differs(lab) != []
+    inside(lab, entry.unlink)
+    line_with(reader, "+ route 10.244.12.0/24")
+    assert differs(lab) == []
 
 
 def test_a_conflict_is_told_and_healed_when_it_goes(lab: Cluster, watching: tuple[int, int]) -> None:

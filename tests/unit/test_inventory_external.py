@@ -7,6 +7,7 @@ from typing import Any, Dict, Tuple
 import pytest
 
 from podwire.cluster import Cluster, Node
+from podwire.errors import IntentError
 from podwire.inventory import read, record_of
 from podwire.lease import Record
 
@@ -63,6 +64,14 @@ def test_the_only_interface_of_the_only_node() -> None:
 def test_a_node_behind_nat_is_sent_to_elsewhere() -> None:
     found = node({"node_public_ip": "203.0.113.7"})
     assert (str(found.addresses[0]), str(found.public_ips[0])) == ("192.0.2.1/24", "203.0.113.7")
+
+
+def test_a_node_that_was_not_reached_keeps_nobody_from_the_others() -> None:
+    hosts = {name: {"node_kind": "ssh", "ansible_host": f"192.0.2.{n}"} for n, name in ((1, "node-1"), (2, "node-2"))}
+    with pytest.raises(IntentError, match="node-2: node_interface: not set, and the node has not been reached yet"):
+        read(hosts, source="hosts.yml", facts={"node-1": FACTS})
+    found = read(hosts, source="hosts.yml", facts={"node-1": FACTS}, lost=["node-2"]).node("node-2")
+    assert [str(each) for each in found.public_ips] == ["192.0.2.2"]
 
 
 def test_what_was_found_is_remembered_for_runs_that_do_not_reach_the_node() -> None:

@@ -66,6 +66,9 @@ def test_clones_are_named_to_each_other() -> None:
     ((nodes, check, text),) = rows(judged(given, heard), PROBLEM)
     assert nodes == ("node0", "node2")
     assert check == "machine-id"
+    intent = cluster(3)
+    containers = replace(intent, nodes=tuple(replace(each, kind="docker") for each in intent.nodes))
+    assert rows(judged(given, heard, containers), PROBLEM) == [], "of one image, and that is all right"
 
 
 @pytest.mark.parametrize(("clock", "word"), [(5.0, "5 s behind"), (20.1, "10 s ahead of")])

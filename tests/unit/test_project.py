@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,3 +148,24 @@ def test_library_never_imports_ansible() -> None:
 def test_library_compiles_on_the_oldest_python() -> None:
     for path in [*(ROOT / "podwire").rglob("*.py"), *MODULES]:
         ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_the_tests_of_a_lab_run_without_the_packages_of_the_others() -> None:
+    """``./run site`` installs no more than podwire's own dependencies, and ends with tests/lab."""
+    with open(ROOT / "pyproject.toml", encoding="utf-8") as file:
+        text = file.read()
+    listed = text.partition("\ntest = [\n")[2].partition("]")[0]
+    extra = [name.replace("-", "_") for name in re.findall(r'"([\w-]+)', listed)]
+    assert "hypothesis" in extra
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({extra!r})); import pytest; "
+    command = "sys.exit(pytest.main(['--collect-only', '-q', 'tests/lab', '--podwire-inventory', 'inventories/lab']))"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + command],
+        cwd=ROOT,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "testinfra.plugin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
