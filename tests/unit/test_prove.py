@@ -284,6 +284,10 @@ def test_a_verdict_survives_json() -> None:
     assert from_json(json.loads(json.dumps(to_json(verdict)))) == verdict
 
 
+def test_a_failure_without_a_target_ends_with_no_arrow() -> None:
+    assert str(Failure("node-3", "", "", "fragments", "made 4 fragments")) == "node-3: made 4 fragments"
+
+
 def test_the_text_of_a_verdict(golden: Callable[[Path, str], None]) -> None:
     intent = cluster([2, 2, 2], 1)
     golden(GOLDEN / "healthy.txt", f"{table(intent)}\n\n{render(judged(intent))}\n")
