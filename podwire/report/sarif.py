@@ -84,7 +84,8 @@ def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Gr
     if guarantee["not_run"]:
         found.append(Group("not run", guarantee["not_run"], (), _silent(document)))
     fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
-    return [each._replace(where=tuple(filter(None, (*each.where, fallback)))) for each in found]
+    own = cluster["origins"].get("checks") if guarantee["key"] == "checks" else ""
+    return [each._replace(where=tuple(filter(None, (own, *each.where, fallback)))) for each in found]
 
 
 def _silent(document: Mapping[str, Any]) -> Tuple[str, ...]:

@@ -164,6 +164,16 @@ def test_sarif_points_at_the_pod_that_was_not_there(healthy: Document) -> None:
     assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 77
 
 
+def test_sarif_points_at_the_inventorys_own_checks(healthy: Document) -> None:
+    told = deepcopy(healthy)
+    told["cluster"]["origins"]["checks"] = "group_vars/all.yml:50"
+    failure = {"source": "node-1-pod-1", "target": "node-2", "address": "", "cause": "refused", "reason": "is refused"}
+    row = {"key": "checks", "failed": 1, "state": "failed", "failures": [failure], "classes": []}
+    told["guarantees"] = [{**told["guarantees"][0], **row}]
+    (result,) = json.loads(sarif.render(told))["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 50
+
+
 def test_sarif_stays_small_where_everything_fails() -> None:
     names = [f"node-{n}" for n in range(1, 13)]
     told = documents.document(documents.cluster(12, 1), broken={(a, b) for a in names for b in names})
