@@ -253,4 +253,5 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         elif row["mtu"]:
             failures.append(Failure(check.source, check.target, "", "mtu", f"{check.name}: {row['mtu']}"))
     title = "the inventory's own checks hold"
-    return guarantee("checks", title, "checks", ran, failures, not_run, notes)
+    took = max((float(each.get("took", {}).get("checks", 0)) for each in seen.values()), default=0.0)
+    return guarantee("checks", title, "checks", ran, failures, not_run, notes)._replace(seconds=took)

@@ -393,6 +393,7 @@ def test_checks_of_the_inventorys_own(lab: Lab) -> None:
         Check("dropped", "pod-a", "pod-c", "tcp", 8080, "reachable", within=0),
     )
     assert (found.passed, found.failed, found.not_run) == (6, 3, 0), found
+    assert found.seconds > 0
     reasons = [each.reason for each in found.failures]
     assert reasons[0].startswith("too large: 1500 bytes refused by the sender's own device")
     assert reasons[1].startswith("not denied: expected denied, is reachable after 1 tries")
