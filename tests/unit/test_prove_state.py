@@ -204,6 +204,16 @@ def test_intent_is_inferred_from_what_nodes_have() -> None:
     assert [str(node.pod_cidrs[0]) for node in cluster.nodes] == ["10.244.1.2/31", "10.244.2.2/31"]
 
 
+def test_a_stray_address_does_not_widen_what_is_inferred() -> None:
+    """It is the fault (a foreign range), and neither the block nor the pods' range."""
+    found = {node: found_pods(each, node) for node, each in taken().items()}
+    found["node-1"]["pods"]["node-1/pod-1-1"]["addresses"] = ["172.31.5.5"]
+    cluster, addresses, *_ = infer(INTENT, found)
+    assert [str(node.pod_cidrs[0]) for node in cluster.nodes] == ["10.244.1.0/24", "10.244.2.0/24"]
+    assert [str(each) for each in cluster.cluster_cidrs] == ["10.244.0.0/16"]
+    assert addresses["node-1/pod-1-1"] == ["172.31.5.5"]
+
+
 def test_throughput_is_told_as_ratio_and_a_missing_measurement_is_no_success() -> None:
     rows = [
         {"kind": "vxlan", "source": "a", "target": "b", "streams": 1, "bits": 3e9},
