@@ -284,6 +284,19 @@ def test_a_verdict_survives_json() -> None:
     assert from_json(json.loads(json.dumps(to_json(verdict)))) == verdict
 
 
+def test_each_address_of_a_pod_has_to_be_its_own() -> None:
+    """Pods that others made may have several of a family."""
+    intent = cluster([1, 1])
+    one, other = (pod.name for pod in intent.pods)
+    addresses = {**addresses_of(intent)}
+    addresses[one] = [*addresses[one], addresses[other][0]]
+    seen = observed(intent)
+    seen["node-1"]["pods"][one]["addresses"] += [addresses[other][0].partition("/")[0]]
+    unique = judge(intent, addresses, seen).guarantees[0]
+    assert (unique.passed, unique.failed) == (1, 2)
+    assert {each.target for each in unique.failures} == {one, other}
+
+
 def test_a_failure_without_a_target_ends_with_no_arrow() -> None:
     assert str(Failure("node-3", "", "", "fragments", "made 4 fragments")) == "node-3: made 4 fragments"
 
