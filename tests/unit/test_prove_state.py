@@ -116,6 +116,19 @@ def test_what_a_node_holds_wrong_about_a_pod_is_named(broken: Callable[[Snapshot
     assert told(consistency(INTENT, seen(found), NODES)) == [f"node-1 -> pod-1-1: {reason}"]
 
 
+def test_isolated_ports_are_told_by_their_flag() -> None:
+    """Where classes of pairs are probed, two isolated pods of many may never be one of the pairs."""
+    found = taken()
+    link(found, "node-1", "veth0")["port"]["isolated"] = True
+    assert consistency(INTENT, seen(found), NODES).ok, "one port alone keeps nobody apart"
+    link(found, "node-1", "veth1")["port"]["isolated"] = True
+    reason = "is isolated on cni0, and so are others that it cannot reach"
+    assert told(consistency(INTENT, seen(found), NODES)) == [
+        f"node-1 -> pod-1-1: veth0 {reason}",
+        f"node-1 -> pod-1-2: veth1 {reason}",
+    ]
+
+
 def leaked(found: Snapshots) -> None:
     found["node-1"]["reservations"]["podwire"]["10.244.1.9"] = ["gone", "eth0"]
 
