@@ -108,6 +108,12 @@ def test_what_did_not_run_is_never_passed(broken: Document) -> None:
     assert "node-3 to node-1" in skipped
 
 
+def test_junit_calls_nothing_that_was_checked_no_success(healthy: Document) -> None:
+    nothing = {**healthy["guarantees"][0], "passed": 0, "classes": []}
+    (test,) = ElementTree.fromstring(junit.render({**healthy, "guarantees": [nothing]})).iter("testcase")
+    assert test.find("skipped") is not None
+
+
 def test_junit_counts_its_own_tests(broken: Document, healthy: Document, large: Document) -> None:
     for told in (broken, healthy, large):
         for suite in ElementTree.fromstring(junit.render(told)):
