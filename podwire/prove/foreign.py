@@ -145,9 +145,7 @@ def _least(ips: Sequence[IPAddress]) -> IPNetwork:
     return least
 
 
-def _cluster_cidr(
-    cluster: Cluster, found: Mapping[str, _Found], nodes: Sequence[Node], version: int
-) -> IPNetwork:
+def _cluster_cidr(cluster: Cluster, found: Mapping[str, _Found], nodes: Sequence[Node], version: int) -> IPNetwork:
     """The network that holds the nodes' blocks: as it is written, else the least."""
     blocks = [cidr for node in nodes for cidr in node.pod_cidrs if cidr.version == version]
     ends = [ip for block in blocks for ip in (block[0], block[-1])]

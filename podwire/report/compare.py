@@ -32,7 +32,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
     node_of.update({pod["name"]: pod["node"] for pod in new["cluster"]["pods"]})
     gone = {each["name"] for kind in ("nodes", "pods") for each in old["cluster"][kind]} - set(node_of)
     for guarantee in new["guarantees"]:
-        changes += _guarantee(before.pop(guarantee["key"], None), guarantee, _Ran(guarantee, node_of, gone, new["run"]["limit"]))
+        changes += _guarantee(
+            before.pop(guarantee["key"], None), guarantee, _Ran(guarantee, node_of, gone, new["run"]["limit"])
+        )
     changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
     for kind in ("nodes", "pods"):
         was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))

@@ -95,7 +95,9 @@ def _silent(document: Mapping[str, Any]) -> Tuple[str, ...]:
     told -= set(run["missing"])
     places = [each["origin"] for each in cluster["nodes"] if each["name"] in run["missing"]]
     places += [
-        pod["origin"] for pod in cluster["pods"] if pod["mtu"] is None and not pod["host_network"] and pod["node"] in told
+        pod["origin"]
+        for pod in cluster["pods"]
+        if pod["mtu"] is None and not pod["host_network"] and pod["node"] in told
     ]
     return tuple(places)
 

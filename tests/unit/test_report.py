@@ -241,10 +241,8 @@ def test_what_a_limit_left_out_was_not_mended(healthy: Document, broken: Documen
 
 def test_a_second_check_between_the_same_ends_that_fails_broke(healthy: Document) -> None:
     def told(*ports: int) -> Document:
-        failures = [
-            {"source": "a", "target": "b", "address": "10.0.0.2", "cause": "x", "reason": f"a to b:{port} by tcp: is not"}
-            for port in ports
-        ]
+        ends = {"source": "a", "target": "b", "address": "10.0.0.2", "cause": "refused"}
+        failures = [{**ends, "reason": f"a to b:{port} by tcp: is not"} for port in ports]
         row = {"key": "checks", "title": "own", "failures": failures, "failed": len(failures), "classes": []}
         return {**healthy, "guarantees": [{**healthy["guarantees"][0], **row}]}
 
