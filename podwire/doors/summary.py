@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import List, Mapping, NamedTuple, Optional, Sequence
 
 from .. import __version__
@@ -60,7 +61,7 @@ def verdict(
     whole = len(only) == len(cluster.nodes)
     why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
     complete = whole and not lost
-    tests = _test(source, results) if complete and not cluster.discovered else Tests(True, f"not run {why}")
+    tests = _test(source, results) if complete and not cluster.discovered else _untested(results, why)
     near = os.path.relpath(source) if os.path.exists(source) else source
     limit = None if whole else tuple(sorted(only))
     run = Run(near, began, time.time(), __version__, platform.release(), limit)
@@ -113,6 +114,14 @@ def _test(source: str, results: str) -> Tests:
     with open(os.path.join(results, "tests.txt"), "w", encoding="utf-8") as file:
         file.write(done.stdout)
     return Tests(done.returncode == 0, done.stdout.strip() or f"pytest ended with status {done.returncode}")
+
+
+def _untested(results: str, why: str) -> Tests:
+    """No tests, and no earlier run's either where a CI would take them for this one's."""
+    for name in ("junit.xml", "tests.txt"):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(results, name))
+    return Tests(True, f"not run {why}")
 
 
 def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: str) -> List[str]:
