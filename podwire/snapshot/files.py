@@ -37,7 +37,10 @@ def conflists() -> List[Dict[str, Any]]:
                 found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
-            found.append({"file": name, "name": data.get("name", ""), "plugins": plugins})
+            row = {"file": name, "name": data.get("name", ""), "plugins": plugins}
+            if not isinstance(plugins, list):
+                row.update(plugins=[], error="plugins is not a list")
+            found.append(row)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -13,6 +14,7 @@ from podwire.prove.foreign import infer
 from podwire.prove.guarantee import Guarantee
 from podwire.prove.leases import leases, ranges
 from podwire.prove.verdict import judge
+from podwire.snapshot import files
 
 from . import snapshots
 from .test_prove import addresses_of, cluster, observed
@@ -225,6 +227,21 @@ def test_a_stray_address_does_not_widen_what_is_inferred() -> None:
     assert [str(node.pod_cidrs[0]) for node in cluster.nodes] == ["10.244.1.0/24", "10.244.2.0/24"]
     assert [str(each) for each in cluster.cluster_cidrs] == ["10.244.0.0/16"]
     assert addresses["node-1/pod-1-1"] == ["172.31.5.5"]
+
+
+def test_a_configuration_of_others_may_be_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("1.conflist", '{"plugins": 5}'), ("2.conf", '{"type": "bridge"}'), ("3.json", "[]")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(files, "CONFIG_DIR", str(tmp_path))
+    read = files.conflists()
+    assert [(each["plugins"], each.get("error", "")) for each in read] == [
+        ([], "plugins is not a list"),
+        ([{"type": "bridge"}], ""),
+        ([], "not a JSON object"),
+    ]
+    found = taken()
+    found["node-1"]["conflists"] = read
+    assert ranges(INTENT, seen(found), NODES).ok
 
 
 def test_throughput_is_told_as_ratio_and_a_missing_measurement_is_no_success() -> None:
