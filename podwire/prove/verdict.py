@@ -298,10 +298,23 @@ def _from_cells(
             failing[node, target] = bad + worse
     for observed in seen.values():
         failures += [Failure(*each) for each in observed.get(field, _NOTHING)["failures"]]
-    shared = [*describe(probed, failing, failures, ends), *by_cause(failures, failed)] if failed else ()
+    shared: List[str] = []
+    if failed:
+        shared = [
+            *describe(probed, failing, failures, ends),
+            *_family(failures, failed, ends),
+            *by_cause(failures, failed),
+        ]
     seconds = max((float(each.get("took", {}).get(key, 0)) for each in seen.values()), default=0.0)
     listed = tuple(failures[:LISTED])
     return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, seconds, tuple(classes))
+
+
+def _family(failures: Sequence[Failure], total: int, ends: Sequence[expect.Endpoint]) -> Iterator[str]:
+    """The family that all failures have in common, of pods that have both."""
+    families = {ip_address(each.address).version for each in failures if each.address}
+    if len(failures) == total > 1 and len(families) == 1 and len({end.version for end in ends}) > 1:
+        yield f"over IPv{families.pop()}: {total}"
 
 
 _NOTHING: Observations = {"towards": {}, "failures": ()}
