@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from .. import __version__
@@ -52,13 +53,16 @@ def verdict(
     notes: Sequence[str] = ()
     if cluster.discovered:
         cluster, addresses, _, notes = infer(cluster, kept("found", results, cluster))
-    only = set(hosts) & {node.name for node in cluster.nodes}
-    observations = kept("observations", results, cluster)
+    only = {*hosts, *lost} & {node.name for node in cluster.nodes}
+    # Of nodes that were lost an earlier run's may still lie there.
+    told = kept("observations", results, cluster)
+    observations = {name: each for name, each in told.items() if name not in lost}
     judged = judge(cluster, addresses, observations, only)._replace(inferred=tuple(notes))
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
     why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
-    tests = _test(source, results) if whole and not cluster.discovered else Tests(True, f"not run {why}")
+    complete = whole and not lost
+    tests = _test(source, results) if complete and not cluster.discovered else _untested(results, why)
     near = os.path.relpath(source) if os.path.exists(source) else source
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins)
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
@@ -67,8 +71,9 @@ def verdict(
     lines += _examples(cluster, addresses, near)
     paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
     answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
-    # Under --limit the other nodes may not be there yet: what could not be tried is shown, and is no failure.
-    broken = [each for each in judged.guarantees if each.failed or (whole and not each.ok)]
+    # Under --limit the other nodes may not be there yet, and a lost one has failed on its own: what could not be tried
+    # is shown, and is no failure.
+    broken = [each for each in judged.guarantees if each.failed or (complete and not each.ok)]
     if not broken and tests.ok:
         return answered
     causes = [f"{each.title}: {each.failed} failed, {each.not_run} not run" for each in broken]
@@ -127,6 +132,14 @@ def _test(source: str, results: str) -> Tests:
     with open(os.path.join(results, "tests.txt"), "w", encoding="utf-8") as file:
         file.write(done.stdout)
     return Tests(done.returncode == 0, done.stdout.strip() or f"pytest ended with status {done.returncode}")
+
+
+def _untested(results: str, why: str) -> Tests:
+    """No tests, and no earlier run's either where a CI would take them for this one's."""
+    for name in ("junit.xml", "tests.txt"):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(results, name))
+    return Tests(True, f"not run {why}")
 
 
 def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: str) -> List[str]:

@@ -32,6 +32,11 @@ class View:
         self.fdb: Dict[Tuple[str, str], List[Mapping[str, Any]]] = {}
         for each in namespace["fdb"]:
             self.fdb.setdefault((each["device"], each["mac"]), []).append(each)
+        #: Bridge -> its ports that pass nothing to each other (br_skb_isolated).
+        self.isolated: Dict[str, List[str]] = {}
+        for link in namespace["links"]:
+            if link.get("port", {}).get("isolated"):
+                self.isolated.setdefault(link.get("master", ""), []).append(link["name"])
         self.routes: List[Tuple[IPNetwork, Mapping[str, Any]]] = [
             (ip_network(each["destination"]), each) for each in namespace["routes"] if each["table"] == MAIN_TABLE
         ]
@@ -233,6 +238,9 @@ def _veth(here: View, inside: View, link: Mapping[str, Any], outside: Mapping[st
         state = outside.get("port", {}).get("state", "forwarding")
         if state != "forwarding":
             return "port not forwarding", f"{end} is {state} on {bridge}"
+        apart = here.isolated.get(bridge, ())
+        if end in apart and len(apart) > 1:
+            return "port isolated", f"{end} is isolated on {bridge}, and so are others that it cannot reach"
         for (port, mac), entries in here.fdb.items():
             if mac == link["mac"] and port != end and any(each.get("master") == bridge for each in entries):
                 return "wrong port", f"{bridge} has its MAC {mac} on {port}, it hangs on {end}"

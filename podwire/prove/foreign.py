@@ -89,7 +89,7 @@ def infer(cluster: Cluster, found: Mapping[str, _Found]) -> Inferred:
     notes.append(f"MTU {mtu} from {source}")
     inferred = replace(
         cluster,
-        cluster_cidrs=tuple(_cluster_cidr(cluster, found, nodes, ips, version) for version in versions),
+        cluster_cidrs=tuple(_cluster_cidr(cluster, found, nodes, version) for version in versions),
         service_cidrs=tuple(cidr for cidr in cluster.service_cidrs if cidr.version in versions),
         nodes=tuple(nodes),
         pods=tuple(pods),
@@ -121,15 +121,20 @@ def _nodes(
 
 
 def _block(taken: Mapping[str, Any], own: Sequence[IPAddress]) -> Tuple[IPNetwork, str]:
-    """The block that holds a node's pods: as it is written, else as the node's devices have it, else the least."""
+    """The block that holds a node's pods, or half of them at least, so that a stray one is seen to be outside: as it is
+    written, else as the node's devices have it, else the least."""
     for network, place in blocks_of(taken):
-        if all(ip in network for ip in own):
+        if _holds(network, own):
             return network, "subnet.env" if place == "subnet.env" else "CNI configuration"
     for each in taken["namespace"]["addresses"]:
         network = ip_interface((each["address"], each["prefix"])).network
-        if network.prefixlen < network.max_prefixlen and all(ip in network for ip in own):
+        if network.prefixlen < network.max_prefixlen and _holds(network, own):
             return network, "the nodes' devices"
     return _least(own), "the pods' addresses"
+
+
+def _holds(network: IPNetwork, own: Sequence[IPAddress]) -> bool:
+    return 2 * sum(ip in network for ip in own) >= len(own)
 
 
 def _least(ips: Sequence[IPAddress]) -> IPNetwork:
@@ -140,19 +145,14 @@ def _least(ips: Sequence[IPAddress]) -> IPNetwork:
     return least
 
 
-def _cluster_cidr(
-    cluster: Cluster,
-    found: Mapping[str, _Found],
-    nodes: Sequence[Node],
-    ips: Mapping[str, List[IPAddress]],
-    version: int,
-) -> IPNetwork:
-    everyone = [ip for each in ips.values() for ip in each if ip.version == version]
-    for network in (*_flannel_networks(found), *cluster.cluster_cidrs):
-        if network.version == version and all(ip in network for ip in everyone):
-            return network
+def _cluster_cidr(cluster: Cluster, found: Mapping[str, _Found], nodes: Sequence[Node], version: int) -> IPNetwork:
+    """The network that holds the nodes' blocks: as it is written, else the least."""
     blocks = [cidr for node in nodes for cidr in node.pod_cidrs if cidr.version == version]
-    return _least([*everyone, *(block[0] for block in blocks), *(block[-1] for block in blocks)])
+    ends = [ip for block in blocks for ip in (block[0], block[-1])]
+    for network in (*_flannel_networks(found), *cluster.cluster_cidrs):
+        if network.version == version and all(ip in network for ip in ends):
+            return network
+    return _least(ends)
 
 
 def _flannel_networks(found: Mapping[str, _Found]) -> Iterator[IPNetwork]:

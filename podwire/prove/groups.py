@@ -85,6 +85,9 @@ def _pods(failures: Sequence[Sequence[str]], covered: Set[Cell], ends: Sequence[
         (pod, count), *others = counts.most_common(2)
         if count < 2 or (others and others[0][1] == count and count < len(rest)):
             break
+        if others and others[0][1] == count:  # the same two pods: neither has more to do with it
+            said.append(f"between {' and '.join(sorted((pod, others[0][0])))}: {count}")
+            break
         said.append(f"{words} {pod}: {count}")
         rest = [each for each in rest if pod not in _ends(each, words)]
     return said

@@ -21,7 +21,7 @@ class Failure(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        arrow = f"{self.source} -> {self.target}" if self.source else self.target
+        arrow = " -> ".join(filter(None, (self.source, self.target)))
         return f"{arrow} ({self.address}): {self.reason}" if self.address else f"{arrow}: {self.reason}"
 
 

@@ -41,9 +41,9 @@ class Trial(NamedTuple):
 
 def run(
     cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sockets: Sockets
-) -> Tuple[Dict[str, Any], Dict[str, bool]]:
-    """(what came of the checks that start on ``node``, by number; whether services on ``node`` that others try in
-    vain answer here). Keys are text, as JSON wants them."""
+) -> Tuple[Dict[str, Any], Dict[str, Dict[str, bool]]]:
+    """(what came of the checks that start on ``node``, by number; by number and address, whether services on ``node``
+    that others try in vain answer here). Keys are text, as JSON wants them."""
     index = {source.name: number for number, source in enumerate(sockets.sources)}
     trials: List[Trial] = []
     controls: List[Trial] = []
@@ -74,10 +74,11 @@ def run(
     for key, row in told.items():
         row["source_alive"] = any(lively[trial] == REACHABLE for trial in alive if trial.number == int(key))
     _measure(cluster, [trial for trial in trials if found[trial][0] == REACHABLE], sockets, told)
-    return told, {
-        str(number): any(answering[each] == REACHABLE for each in controls if each.number == number)
-        for number in {each.number for each in controls}
-    }
+    answered: Dict[str, Dict[str, bool]] = {}
+    for trial in controls:
+        row = answered.setdefault(str(trial.number), {})
+        row[trial.address] = row.get(trial.address, False) or answering[trial] == REACHABLE
+    return told, answered
 
 
 def node_of(cluster: Cluster, name: str) -> str:
@@ -222,10 +223,13 @@ def _measure(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets, told: 
 
 def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
     """The verdict on the checks that start on ``nodes``."""
-    controls: Dict[str, bool] = {}
-    for observed in seen.values():
-        for number, answered in observed.get("controls", {}).items():
-            controls[number] = controls.get(number, False) or answered
+    controls = {
+        (number, address)
+        for observed in seen.values()
+        for number, row in observed.get("controls", {}).items()
+        for address, answered in row.items()
+        if answered
+    }
     ran = not_run = 0
     failures: List[Failure] = []
     notes: List[str] = []
@@ -239,9 +243,11 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
             notes.append(f"not run: {check.name}: {check.source} or {check.target} is not there")
             continue
         wrong = {to: outcome for to, outcome in row["outcomes"].items() if not fits(check.expect, outcome)}
-        if check.expect == "denied" and not wrong and not (controls.get(str(number)) and row["source_alive"]):
+        mute = [address for address in row["outcomes"] if (str(number), address) not in controls]
+        if check.expect == "denied" and not wrong and (mute or not row["source_alive"]):
             not_run += 1
-            why = f"nobody reaches {check.target} there" if row["source_alive"] else f"{check.source} reaches nothing"
+            there = check.target if len(mute) == len(row["outcomes"]) else mute[0] if mute else ""
+            why = f"nobody reaches {there} there" if row["source_alive"] else f"{check.source} reaches nothing"
             notes.append(f"not run: {check.name}: {why}, so that silence proves nothing")
             continue
         ran += 1
@@ -253,4 +259,5 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         elif row["mtu"]:
             failures.append(Failure(check.source, check.target, "", "mtu", f"{check.name}: {row['mtu']}"))
     title = "the inventory's own checks hold"
-    return guarantee("checks", title, "checks", ran, failures, not_run, notes)
+    took = max((float(each.get("took", {}).get("checks", 0)) for each in seen.values()), default=0.0)
+    return guarantee("checks", title, "checks", ran, failures, not_run, notes)._replace(seconds=took)

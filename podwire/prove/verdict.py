@@ -98,19 +98,19 @@ def _unique(
     for pod in cluster.pods:
         if pod.host_network or pod.node not in nodes:
             continue
-        given = {ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())}
+        given = [ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())]
         for version in cluster.versions:
-            address = next((str(ip) for ip in given if ip.version == version), "")
-            if address and (pod.node not in seen or pod.name not in seen[pod.node]["pods"]):
-                not_run += 1
+            own = [str(ip) for ip in dict.fromkeys(given) if ip.version == version]
+            if own and (pod.node not in seen or pod.name not in seen[pod.node]["pods"]):
+                not_run += len(own)
                 continue
-            ran += 1
-            if not address:
+            ran += max(1, len(own))
+            if not own:
                 failures.append(Failure("", pod.name, "", "no address", f"has no IPv{version} address"))
-                continue
-            wrong = _wrong_address(cluster, pod.node, pod.name, address, seen[pod.node], holders)
-            if wrong:
-                failures.append(Failure("", pod.name, address, *wrong))
+            for address in own:
+                wrong = _wrong_address(cluster, pod.node, pod.name, address, seen[pod.node], holders)
+                if wrong:
+                    failures.append(Failure("", pod.name, address, *wrong))
     others = list(_strangers(cluster, addresses, seen))
     if cluster.discovered and not cluster.pods:
         not_run += 1  # where nothing was found nothing is proven
@@ -298,10 +298,23 @@ def _from_cells(
             failing[node, target] = bad + worse
     for observed in seen.values():
         failures += [Failure(*each) for each in observed.get(field, _NOTHING)["failures"]]
-    shared = [*describe(probed, failing, failures, ends), *by_cause(failures, failed)] if failed else ()
+    shared: List[str] = []
+    if failed:
+        shared = [
+            *describe(probed, failing, failures, ends),
+            *_family(failures, failed, ends),
+            *by_cause(failures, failed),
+        ]
     seconds = max((float(each.get("took", {}).get(key, 0)) for each in seen.values()), default=0.0)
     listed = tuple(failures[:LISTED])
     return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, seconds, tuple(classes))
+
+
+def _family(failures: Sequence[Failure], total: int, ends: Sequence[expect.Endpoint]) -> Iterator[str]:
+    """The family that all failures have in common, of pods that have both."""
+    families = {ip_address(each.address).version for each in failures if each.address}
+    if len(failures) == total > 1 and len(families) == 1 and len({end.version for end in ends}) > 1:
+        yield f"over IPv{families.pop()}: {total}"
 
 
 _NOTHING: Observations = {"towards": {}, "failures": ()}

@@ -7,13 +7,14 @@ compared by their counts instead, so that nothing that broke goes unsaid.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .words import ends
 
 #: Lines for each guarantee and kind of change.
 SHOWN = 10
-_Check = Tuple[str, str, str]
+#: Source, target, family, and the name of one of the inventory's own.
+_Check = Tuple[str, str, str, str]
 
 
 class Change(NamedTuple):
@@ -31,7 +32,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
     node_of.update({pod["name"]: pod["node"] for pod in new["cluster"]["pods"]})
     gone = {each["name"] for kind in ("nodes", "pods") for each in old["cluster"][kind]} - set(node_of)
     for guarantee in new["guarantees"]:
-        changes += _guarantee(before.pop(guarantee["key"], None), guarantee, node_of, gone)
+        changes += _guarantee(
+            before.pop(guarantee["key"], None), guarantee, _Ran(guarantee, node_of, gone, new["run"]["limit"])
+        )
     changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
     for kind in ("nodes", "pods"):
         was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))
@@ -48,7 +51,8 @@ def broke(changes: List[Change]) -> bool:
 def text(old: Mapping[str, Any], new: Mapping[str, Any], changes: List[Change]) -> str:
     """For people: what broke first."""
     title = f"{old['cluster']['id']} {_when(old)} -> {new['cluster']['id']} {_when(new)}"
-    lines = [title, ""]
+    limit = new["run"]["limit"]
+    lines = [title, *([f"the second ran on {', '.join(limit)} alone"] if limit else []), ""]
     for kind in ("broke", "mended", "left", "came"):
         lines += [f"{kind:8}{change.what}" for change in changes if change.kind == kind]
     if not changes:
@@ -60,13 +64,38 @@ def _when(document: Mapping[str, Any]) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(document["run"]["finished"]))
 
 
-def _guarantee(old: Any, new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str]) -> List[Change]:
+class _Ran:
+    """Whether a check came to an end in a guarantee of the new document."""
+
+    def __init__(
+        self, new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str], limit: Optional[Sequence[str]]
+    ) -> None:
+        """``gone`` is declared no longer; ``limit``: the only nodes that were to probe, None for all."""
+        self._classes = {(source, target) for source, target, *_, not_run in new["classes"] if not not_run}
+        self._unknown = not new["classes"] and new["not_run"]
+        self._by_class, self._node_of, self._gone, self._limit = bool(new["classes"]), node_of, gone, limit
+
+    @property
+    def limited(self) -> bool:
+        """Whether there were nodes that were not to probe."""
+        return self._limit is not None
+
+    def __call__(self, check: _Check) -> bool:
+        source, target, *_ = check
+        if self._unknown or {source, target} & self._gone:
+            return False
+        if self._by_class:
+            return (self._node_of.get(source, ""), self._node_of.get(target, "")) in self._classes
+        return self._limit is None or self._node_of.get(source or target, "") in self._limit
+
+
+def _guarantee(old: Any, new: Mapping[str, Any], ran: _Ran) -> List[Change]:
     title, unit, total = new["title"], new["unit"], new["passed"] + new["failed"] + new["not_run"]
     if old is None:
         return [Change("broke", f"{title}: new, {new['failed']} of {total} {unit} failed")] if new["failed"] else []
     both = _complete(old) and _complete(new)
-    changes = _checks(title, old, new, node_of, gone) if both else _classes(title, old, new)
-    if new["not_run"] != old["not_run"]:
+    changes = _checks(title, old, new, ran) if both else _classes(title, old, new)
+    if new["not_run"] > old["not_run"] or (new["not_run"] < old["not_run"] and not ran.limited):
         kind = "broke" if new["not_run"] > old["not_run"] else "mended"
         changes.append(Change(kind, f"{title}: {new['not_run']} of {total} {unit} not run, before {old['not_run']}"))
     return changes
@@ -77,19 +106,8 @@ def _complete(guarantee: Mapping[str, Any]) -> bool:
     return listed >= int(guarantee["failed"])
 
 
-def _checks(
-    title: str, old: Mapping[str, Any], new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str]
-) -> List[Change]:
+def _checks(title: str, old: Mapping[str, Any], new: Mapping[str, Any], ran: _Ran) -> List[Change]:
     """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
-    unknown = {(source, target) for source, target, _, _, not_run in new["classes"] if not_run}
-    whole = not new["classes"] and new["not_run"]
-
-    def ran(check: _Check) -> bool:
-        source, target, _ = check
-        if whole or {source, target} & gone:
-            return False
-        return (node_of.get(source, ""), node_of.get(target, "")) not in unknown
-
     was, now = _listed(old), _listed(new)
     return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
         "mended", title, [was[each] for each in was if each not in now and ran(each)]
@@ -97,11 +115,13 @@ def _checks(
 
 
 def _listed(guarantee: Mapping[str, Any]) -> Dict[_Check, str]:
-    """Failing checks by who, to whom and which family, in words."""
+    """Failing checks in words. Several of the inventory's own may have the same ends: their reason begins with the
+    name (own.py)."""
     found: Dict[_Check, str] = {}
     for each in guarantee["failures"]:
         family = "IPv6" if ":" in each["address"] else "IPv4"
-        found[each["source"], each["target"], family] = f"{ends(each)}: {each['reason']}"
+        name = each["reason"].partition(": ")[0] if guarantee["key"] == "checks" else ""
+        found[each["source"], each["target"], family, name] = f"{ends(each)}: {each['reason']}"
     return found
 
 

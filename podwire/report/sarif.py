@@ -75,18 +75,31 @@ def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Gr
     failures = guarantee["failures"]
     found: List[Group] = []
     common = set.intersection(*({each["source"], each["target"]} & set(pods) for each in failures)) if failures else ()
-    if common:
+    if len(common) == 1:  # of two neither is to blame before the other, nor before what is between them
         pod = pods[min(common)]
         places = (pod["origin"], nodes.get(pod["node"], ""))
         found = [Group(f"pod {pod['name']} on {pod['node']}", guarantee["failed"], failures, places)]
     elif guarantee["failed"]:
         found = _by_nodes(guarantee, {name: pod["node"] for name, pod in pods.items()}, nodes)
     if guarantee["not_run"]:
-        found.append(
-            Group("not run", guarantee["not_run"], (), tuple(nodes[each] for each in document["run"]["missing"]))
-        )
+        found.append(Group("not run", guarantee["not_run"], (), _silent(document)))
     fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
-    return [each._replace(where=tuple(filter(None, (*each.where, fallback)))) for each in found]
+    own = cluster["origins"].get("checks") if guarantee["key"] == "checks" else ""
+    return [each._replace(where=tuple(filter(None, (own, *each.where, fallback)))) for each in found]
+
+
+def _silent(document: Mapping[str, Any]) -> Tuple[str, ...]:
+    """Where those are declared for whom checks did not run: nodes that told nothing, pods that nobody saw there."""
+    run, cluster = document["run"], document["cluster"]
+    told = {each["name"] for each in cluster["nodes"] if run["limit"] is None or each["name"] in run["limit"]}
+    told -= set(run["missing"])
+    places = [each["origin"] for each in cluster["nodes"] if each["name"] in run["missing"]]
+    places += [
+        pod["origin"]
+        for pod in cluster["pods"]
+        if pod["mtu"] is None and not pod["host_network"] and pod["node"] in told
+    ]
+    return tuple(places)
 
 
 def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: Mapping[str, str]) -> List[Group]:

@@ -37,8 +37,10 @@ def conflists() -> List[Dict[str, Any]]:
                 found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
-            told = {"file": name, "name": data.get("name", ""), "version": data.get("cniVersion")}
-            found.append({**told, "plugins": plugins})
+            row = {"file": name, "name": data.get("name", ""), "version": data.get("cniVersion"), "plugins": plugins}
+            if not isinstance(plugins, list):
+                row.update(plugins=[], error="plugins is not a list")
+            found.append(row)
     return found
 
 

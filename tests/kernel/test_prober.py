@@ -393,6 +393,7 @@ def test_checks_of_the_inventorys_own(lab: Lab) -> None:
         Check("dropped", "pod-a", "pod-c", "tcp", 8080, "reachable", within=0),
     )
     assert (found.passed, found.failed, found.not_run) == (6, 3, 0), found
+    assert found.seconds > 0
     reasons = [each.reason for each in found.failures]
     assert reasons[0].startswith("too large: 1500 bytes refused by the sender's own device")
     assert reasons[1].startswith("not denied: expected denied, is reachable after 1 tries")
@@ -413,6 +414,15 @@ def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
     )
     assert (found.passed, found.failed, found.not_run) == (1, 0, 2), found
     assert found.notes[0] == "not run: nothing there: nobody reaches pod-c there, so that silence proves nothing"
+
+
+def test_each_address_that_is_silent_needs_its_own_control(lab: Lab) -> None:
+    """IPv4 is a policy, IPv6 is answered to nobody."""
+    rule = "ip saddr 10.244.1.0/24 tcp dport 8080 drop; meta nfproto ipv6 tcp dport 8080 drop"
+    lab.run("pod-c", "nft", f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}")
+    found = own_checks(lab, Check("half", "pod-a", "pod-c", "tcp", 8080, "denied"))
+    assert (found.passed, found.failed, found.not_run) == (0, 0, 1), found
+    assert found.notes[0].startswith("not run: half: nobody reaches fd00:")
 
 
 def test_a_check_is_tried_until_it_holds(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from podwire.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
 from podwire.prove import expect
 from podwire.prove.text import render, table
-from podwire.prove.verdict import Failure, Guarantee, Verdict, _count_pairs, from_json, judge, to_json
+from podwire.prove.verdict import Failure, Guarantee, Verdict, _count_pairs, _family, from_json, judge, to_json
 
 from . import snapshots
 
@@ -206,6 +206,7 @@ def test_healthy_observations_pass_and_are_counted() -> None:
         (lambda s, t: t == "pod-2-1", ["towards pod-2-1: 5"]),
         (lambda s, t: s == "pod-2-1", ["from pod-2-1: 5"]),
         (lambda s, t: "pod-2-1" in (s, t), ["to and from pod-2-1: 10"]),
+        (lambda s, t: {s, t} == {"pod-1-1", "pod-2-2"}, ["between pod-1-1 and pod-2-2: 2"]),
         (lambda s, t: (s, t) == ("pod-1-1", "pod-2-2"), []),
     ],
 )
@@ -282,6 +283,32 @@ def test_an_address_on_two_nodes_is_found_although_each_sees_one() -> None:
 def test_a_verdict_survives_json() -> None:
     verdict = judged(cluster([2, 2], 1), lambda source, target: "refused" if target == "pod-2-1" else "")
     assert from_json(json.loads(json.dumps(to_json(verdict)))) == verdict
+
+
+def test_each_address_of_a_pod_has_to_be_its_own() -> None:
+    """Pods that others made may have several of a family."""
+    intent = cluster([1, 1])
+    one, other = (pod.name for pod in intent.pods)
+    addresses = {**addresses_of(intent)}
+    addresses[one] = [*addresses[one], addresses[other][0]]
+    seen = observed(intent)
+    seen["node-1"]["pods"][one]["addresses"] += [addresses[other][0].partition("/")[0]]
+    unique = judge(intent, addresses, seen).guarantees[0]
+    assert (unique.passed, unique.failed) == (1, 2)
+    assert {each.target for each in unique.failures} == {one, other}
+
+
+def test_failures_of_one_family_of_two_say_which() -> None:
+    ends = [expect.Endpoint("a", "node-1", version, "", 1, False) for version in (4, 6)]
+    failures = [Failure("a", "b", f"fd00::{n}", "timeout", "no answer") for n in (1, 2)]
+    assert list(_family(failures, 2, ends)) == ["over IPv6: 2"]
+    assert list(_family(failures, 2, ends[1:])) == [], "where there is no other"
+    assert list(_family(failures, 3, ends)) == [], "where some are not listed"
+    assert list(_family([*failures, Failure("a", "b", "10.0.0.1", "timeout", "no answer")], 3, ends)) == []
+
+
+def test_a_failure_without_a_target_ends_with_no_arrow() -> None:
+    assert str(Failure("node-3", "", "", "fragments", "made 4 fragments")) == "node-3: made 4 fragments"
 
 
 def test_the_text_of_a_verdict(golden: Callable[[Path, str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -13,6 +14,7 @@ from podwire.prove.foreign import infer
 from podwire.prove.guarantee import Guarantee
 from podwire.prove.leases import leases, ranges
 from podwire.prove.verdict import judge
+from podwire.snapshot import files
 
 from . import snapshots
 from .test_prove import addresses_of, cluster, observed
@@ -116,6 +118,19 @@ def test_what_a_node_holds_wrong_about_a_pod_is_named(broken: Callable[[Snapshot
     assert told(consistency(INTENT, seen(found), NODES)) == [f"node-1 -> pod-1-1: {reason}"]
 
 
+def test_isolated_ports_are_told_by_their_flag() -> None:
+    """Where classes of pairs are probed, two isolated pods of many may never be one of the pairs."""
+    found = taken()
+    link(found, "node-1", "veth0")["port"]["isolated"] = True
+    assert consistency(INTENT, seen(found), NODES).ok, "one port alone keeps nobody apart"
+    link(found, "node-1", "veth1")["port"]["isolated"] = True
+    reason = "is isolated on cni0, and so are others that it cannot reach"
+    assert told(consistency(INTENT, seen(found), NODES)) == [
+        f"node-1 -> pod-1-1: veth0 {reason}",
+        f"node-1 -> pod-1-2: veth1 {reason}",
+    ]
+
+
 def leaked(found: Snapshots) -> None:
     found["node-1"]["reservations"]["podwire"]["10.244.1.9"] = ["gone", "eth0"]
 
@@ -202,6 +217,31 @@ def test_intent_is_inferred_from_what_nodes_have() -> None:
     cluster, *_, notes = infer(INTENT, bare)
     assert "pod CIDRs from the pods' addresses" in notes
     assert [str(node.pod_cidrs[0]) for node in cluster.nodes] == ["10.244.1.2/31", "10.244.2.2/31"]
+
+
+def test_a_stray_address_does_not_widen_what_is_inferred() -> None:
+    """It is the fault (a foreign range), and neither the block nor the pods' range."""
+    found = {node: found_pods(each, node) for node, each in taken().items()}
+    found["node-1"]["pods"]["node-1/pod-1-1"]["addresses"] = ["172.31.5.5"]
+    cluster, addresses, *_ = infer(INTENT, found)
+    assert [str(node.pod_cidrs[0]) for node in cluster.nodes] == ["10.244.1.0/24", "10.244.2.0/24"]
+    assert [str(each) for each in cluster.cluster_cidrs] == ["10.244.0.0/16"]
+    assert addresses["node-1/pod-1-1"] == ["172.31.5.5"]
+
+
+def test_a_configuration_of_others_may_be_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("1.conflist", '{"plugins": 5}'), ("2.conf", '{"type": "bridge"}'), ("3.json", "[]")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(files, "CONFIG_DIR", str(tmp_path))
+    read = files.conflists()
+    assert [(each["plugins"], each.get("error", "")) for each in read] == [
+        ([], "plugins is not a list"),
+        ([{"type": "bridge"}], ""),
+        ([], "not a JSON object"),
+    ]
+    found = taken()
+    found["node-1"]["conflists"] = read
+    assert ranges(INTENT, seen(found), NODES).ok
 
 
 def test_throughput_is_told_as_ratio_and_a_missing_measurement_is_no_success() -> None:

@@ -108,6 +108,12 @@ def test_what_did_not_run_is_never_passed(broken: Document) -> None:
     assert "node-3 to node-1" in skipped
 
 
+def test_junit_calls_nothing_that_was_checked_no_success(healthy: Document) -> None:
+    nothing = {**healthy["guarantees"][0], "passed": 0, "classes": []}
+    (test,) = ElementTree.fromstring(junit.render({**healthy, "guarantees": [nothing]})).iter("testcase")
+    assert test.find("skipped") is not None
+
+
 def test_junit_counts_its_own_tests(broken: Document, healthy: Document, large: Document) -> None:
     for told in (broken, healthy, large):
         for suite in ElementTree.fromstring(junit.render(told)):
@@ -147,6 +153,31 @@ def test_sarif_points_at_the_one_pod_that_all_failures_share() -> None:
     (result,) = [each for each in json.loads(sarif.render(told))["runs"][0]["results"] if each["ruleIndex"] == 1]
     assert "pod node-1-pod-1 on node-1" in result["message"]["text"]
     assert "group_vars" in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+
+
+def test_sarif_blames_neither_of_two_pods_that_fail_both_ways() -> None:
+    ends = {("node-1-pod-1", "node-2-pod-1"), ("node-2-pod-1", "node-1-pod-1")}
+    told = documents.document(documents.cluster(3, 2), broken=ends)
+    (result,) = [each for each in json.loads(sarif.render(told))["runs"][0]["results"] if each["ruleIndex"] == 1]
+    assert "2 of 30 pairs failed, between node-1 and node-2" in result["message"]["text"]
+
+
+def test_sarif_points_at_the_pod_that_was_not_there(healthy: Document) -> None:
+    told = deepcopy(healthy)
+    told["cluster"]["pods"][0].update(mtu=None, origin="hosts.yml:77")
+    told["guarantees"][0].update(not_run=1, state="not run")
+    (result,) = json.loads(sarif.render(told))["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 77
+
+
+def test_sarif_points_at_the_inventorys_own_checks(healthy: Document) -> None:
+    told = deepcopy(healthy)
+    told["cluster"]["origins"]["checks"] = "group_vars/all.yml:50"
+    failure = {"source": "node-1-pod-1", "target": "node-2", "address": "", "cause": "refused", "reason": "is refused"}
+    row = {"key": "checks", "failed": 1, "state": "failed", "failures": [failure], "classes": []}
+    told["guarantees"] = [{**told["guarantees"][0], **row}]
+    (result,) = json.loads(sarif.render(told))["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 50
 
 
 def test_sarif_stays_small_where_everything_fails() -> None:
@@ -192,6 +223,31 @@ def test_what_no_longer_ran_was_not_mended(healthy: Document) -> None:
     assert not [change for change in changes if change.kind == "mended"]
     assert compare(before, documents.document(documents.cluster(1, 2)))[-1].kind == "left"
     assert not [each for each in compare(before, documents.document(documents.cluster(1, 2))) if each.kind == "mended"]
+
+
+def test_what_a_limit_left_out_was_not_mended(healthy: Document, broken: Document) -> None:
+    before, limited = deepcopy(broken), deepcopy(healthy)
+    limited["run"]["limit"] = ["node-3"]
+    for each in limited["guarantees"]:
+        each["classes"] = [row for row in each["classes"] if row[0] == "node-3"]
+    leaked = {"source": "node-1", "target": "10.0.0.9", "address": "", "cause": "leaked", "reason": "is reserved"}
+    for told, failures in ((before, [leaked]), (limited, [])):
+        row = {"key": "leases", "title": "leases", "failures": failures, "failed": len(failures), "classes": []}
+        told["guarantees"] = [*told["guarantees"], {**healthy["guarantees"][0], **row}]
+    changes = compare(before, limited)
+    assert not [each for each in changes if each.kind == "mended"]
+    assert "ran on node-3 alone" in text(before, limited, changes)
+
+
+def test_a_second_check_between_the_same_ends_that_fails_broke(healthy: Document) -> None:
+    def told(*ports: int) -> Document:
+        ends = {"source": "a", "target": "b", "address": "10.0.0.2", "cause": "refused"}
+        failures = [{**ends, "reason": f"a to b:{port} by tcp: is not"} for port in ports]
+        row = {"key": "checks", "title": "own", "failures": failures, "failed": len(failures), "classes": []}
+        return {**healthy, "guarantees": [{**healthy["guarantees"][0], **row}]}
+
+    assert broke(compare(told(80), told(80, 81))) and broke(compare(told(80), told(81)))
+    assert compare(told(80), told(80)) == []
 
 
 def test_counts_are_compared_where_not_every_failure_is_listed(healthy: Document, large: Document) -> None:
