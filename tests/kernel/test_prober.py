@@ -274,7 +274,7 @@ def test_dropped_icmp_is_told_apart_from_dropped_tcp(lab: Lab) -> None:
     verdict = lab.judge()
     assert {each.reason for each in guarantee(verdict, "pods").failures} == {"ICMP no answer"}
     # pod-c's own echoes go unanswered too: its input drops the replies.
-    assert guarantee(verdict, "pods").shared == ("to and from pod-c: 6",)
+    assert guarantee(verdict, "pods").shared == ("to and from pod-c: 6", "over IPv4: 6")
     assert {each.reason for each in guarantee(verdict, "mtu").failures} == {"no answer at any size"}
     assert counts(verdict, "mtu") == (8, 4, 0)
 
