@@ -147,3 +147,9 @@ def test_library_never_imports_ansible() -> None:
 def test_library_compiles_on_the_oldest_python() -> None:
     for path in [*(ROOT / "podwire").rglob("*.py"), *MODULES]:
         ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_a_site_is_proved_without_what_only_the_tests_need() -> None:
+    """./run site proves with pytest from an environment that lacks the group ``test``; the proof loads conftest.py."""
+    code = "import sys; sys.modules.update(dict.fromkeys(('hypothesis', 'pyroute2'))); import tests.conftest"
+    run("python", "-c", code)
