@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
@@ -16,7 +17,7 @@ from ..kernel import Namespace
 from ..model import IPNetwork, MacAddress
 from .wire import checksum_part
 
-#: Seconds to wait after the last answer. A bridge answers within a millisecond; a second owner too.
+#: Seconds to wait after the last new answer. A bridge answers within a millisecond; a second owner too.
 _QUIET = 0.05
 #: Addresses of a block that are all asked for.
 SCANNED = 1024
@@ -80,8 +81,7 @@ def _ask(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dict[str, Se
             except OSError:
                 return {}  # the bridge is down; that its pods do not answer shows elsewhere
             _collect(link, answers, 0)
-        while _collect(link, answers, _QUIET):
-            pass
+        _collect(link, answers, _QUIET)
     return answers
 
 
@@ -106,19 +106,21 @@ def _solicitation(mac: bytes, ip: IPv6Address) -> bytes:
     return b"\x33\x33" + group[12:] + mac + struct.pack("!H", _ETH_P_IPV6) + header + body
 
 
-def _collect(link: socket.socket, answers: Dict[str, Set[str]], timeout: float) -> bool:
-    """Take what waits; whether an answer was among it."""
-    heard = False
-    while select.select([link], [], [], 0 if heard else timeout)[0]:
+def _collect(link: socket.socket, answers: Dict[str, Set[str]], quiet: float) -> None:
+    """Take answers until nothing new was among what came for ``quiet`` seconds: other frames never end on a node
+    that is in use. With 0 only what waits already."""
+    until = time.monotonic() + quiet
+    while True:
+        left = until - time.monotonic()
+        if (left < 0 and quiet) or not select.select([link], [], [], max(left, 0))[0]:
+            return
         try:
-            frame = link.recv(2048)
+            found = _read(link.recv(2048))
         except BlockingIOError:
-            break
-        found = _read(frame)
-        if found is not None:
-            heard = True
-            answers.setdefault(found[0], set()).add(found[1])
-    return heard
+            return
+        if found is not None and found[1] not in answers.setdefault(found[0], set()):
+            answers[found[0]].add(found[1])
+            until = time.monotonic() + quiet
 
 
 def _read(frame: bytes) -> Optional[Sequence[str]]:
