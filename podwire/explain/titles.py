@@ -19,6 +19,7 @@ TITLES: Dict[str, str] = {
     "ipam_exhausted": "every address of the block is reserved",
     "ipam_leak": "an address is reserved for a container that is gone",
     "ipam_empty_lease": "an address is reserved for nobody",
+    "ipam_lease_missing": "nothing keeps a pod's address from being given to another",
     "duplicate_ip": "two pods have one address",
     "foreign_range": "a pod's address is not of its node's block",
     "bridge_address_stale": "the bridge has another address than the pods' gateway",
