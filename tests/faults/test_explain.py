@@ -100,6 +100,35 @@ def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str]
         run(lab, "nft delete table ip house")
 
 
+@pytest.mark.parametrize(
+    "wanted, command, undo",
+    [
+        ("vtep_mac_wrong", "ip link set flannel.1 address 02:00:00:00:77:77", ""),
+        ("policy_rule", "ip rule add from {a} lookup 100 pref 100; ip route add unreachable default table 100",
+         "ip route flush table 100"),
+        ("pod_neighbour_wrong", "{in_a} ip neigh replace {b} lladdr 02:00:00:00:00:11 dev eth0 nud permanent", ""),
+        ("pod_route_wrong", "{in_a} ip route add unreachable 10.244.1.0/24", ""),
+    ],
+)  # fmt: skip
+def test_what_no_fault_injects_is_named_and_mended(
+    wanted: str, command: str, undo: str, lab_of: Callable[[str], Lab]
+) -> None:
+    lab = lab_of("vxlan")
+    a, b = (pod.name for pod in lab.cluster.pods_of(NODE)[:2])
+    ips = {key: lab.addresses[pod][0].partition("/")[0] for key, pod in (("a", a), ("b", b))}
+    run(lab, command.format(**ips, in_a=f"ip netns exec {a}"))
+    try:
+        found = lab.explain()
+        assert [each.id for each in found.causes] == [wanted]
+        assert not found.unexplained
+        assert lab.execute(found.causes[0]) == ""
+        after = lab.explain()
+        assert (after.causes, after.failing) == ((), {})
+    finally:
+        run(lab, undo or ":")
+        lab.converge(NODE)
+
+
 def test_a_reservation_that_is_gone_is_made_again(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
     pod = lab.cluster.pods_of(NODE)[0].name
