@@ -57,6 +57,7 @@ TITLES: Dict[str, str] = {
     "vtep_down": "the VXLAN device is down",
     "vtep_missing": "there is no VXLAN device",
     "vtep_flapped": "the VXLAN device was down for a moment: routes and neighbours did not come back",
+    "vtep_remade": "the VXLAN device was made anew: it knows nothing of any peer",
     "vxlan_local_wrong": "the VXLAN device sends from an address that the node does not have",
     "vxlan_mtu_too_big": "the overlay's MTU leaves no room for VXLAN: the underlay fragments",
     "vxlan_mtu_too_big_df": "the overlay's MTU leaves no room for VXLAN, and fragments are forbidden",

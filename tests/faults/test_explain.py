@@ -104,6 +104,8 @@ def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str]
     "wanted, command, undo",
     [
         ("vtep_mac_wrong", "ip link set flannel.1 address 02:00:00:00:77:77", ""),
+        ("vtep_remade", "ip link set flannel.1 down && ip link set flannel.1 up && bridge fdb show dev flannel.1 | "
+         "while read mac rest; do bridge fdb del $mac dev flannel.1 $(echo $rest | cut -d' ' -f1,2) self; done", ""),
         ("policy_rule", "ip rule add from {a} lookup 100 pref 100; ip route add unreachable default table 100",
          "ip route flush table 100"),
         ("pod_neighbour_wrong", "{in_a} ip neigh replace {b} lladdr 02:00:00:00:00:11 dev eth0 nud permanent", ""),

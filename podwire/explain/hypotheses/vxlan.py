@@ -37,6 +37,17 @@ def _device(world: World, node: NodeView) -> Iterator[Cause]:
         peers = {world.block_of(row["key"]) for row in lost}
         if kinds == {"Route", "Neighbour"} and len(lost) == 2 * len(peers) and len(peers) == len(world.nodes) - 1:
             link = node.view.links[name]
+            fdb = [row for row in node.planned("FdbEntry", device=name) if row["action"] == "add"]
+            if len(fdb) == len(peers) > 1:
+                lost += fdb
+                yield cause(
+                    "vtep_remade", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
+                    pairs=world.far(node.name),
+                    evidence=[f"expected: {len(lost)} routes, neighbours and FDB entries on {name}",
+                              "found: none of them"],
+                    fix=node.steps(lost), verb=_SITE,
+                )  # fmt: skip
+                continue
             yield cause(
                 "vtep_flapped", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
                 pairs=world.far(node.name),
