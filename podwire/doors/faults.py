@@ -36,7 +36,7 @@ def asked(cluster: Cluster, options: Options, hosts: Sequence[str]) -> List[Decl
         if value is None and option != "node":
             continue
         if value not in known:
-            cause = "none is named" if value is None else f"{option} {value!r} is not declared"
+            cause = f"no {option} is named" if value is None else f"{option} {value!r} is not declared"
             raise FaultError(f"failed to inject {name}: {cause}", f"name one of {', '.join(known[:5])}: -e {option}=…")
     pod, peer = str(options.get("pod") or ""), str(options.get("peer") or "")
     if pod and pods[pod] != node:

@@ -2,6 +2,8 @@
 
 What has to be accounted for are failing pairs and deviations alike; a cause's consequences are deviations that it
 accounts for as well, so that whoever explains more is chosen first and leaves the smaller ones nothing to explain.
+A candidate without a deviation (a rule of somebody's firewall) comes last, for failing pairs that are left, and only
+where most of what it would break fails.
 """
 
 from __future__ import annotations
@@ -31,6 +33,18 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
         open_keys -= best.keys
         open_pairs -= best.pairs
         chosen.append(best._replace(confidence=_confidence(best, failing)))
+    loose = [each for each in left if not each.keys]
+    while loose and open_pairs:
+        best = max(loose, key=lambda each: (len(each.pairs & open_pairs), each.id))
+        loose.remove(best)
+        if best.pairs & open_pairs and 2 * len(best.pairs & failing) > len(best.pairs):
+            left.remove(best)
+            open_pairs -= best.pairs
+            chosen.append(best._replace(confidence=_confidence(best, failing)))
+    contradicted = [each for each in left if not each.keys and each.pairs & open_pairs]
+    for each in contradicted:
+        left.remove(each)
+        ruled_out.append(f"{each.id} ({each.object} on {each.node}): most of what it would break passes")
     ruled_out += [f"{each.id} ({each.object} on {each.node}): follows from what was found" for each in left]
     chosen.sort(key=lambda each: (-len(each.pairs & failing) / max(1, len(failing)) * each.confidence, each.quiet))
     return chosen, ruled_out

@@ -22,7 +22,9 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", "")) -> str:
         lines += ["", f"unexplained: {_pairs(found.unexplained)}"]
         lines += [f"    {source} -> {target}: {found.failing[source, target]}"
                   for source, target in sorted(found.unexplained)[:SHOWN]]  # fmt: skip
-        lines += ["  ruled out: every object of the plan, veth pairs, bridges, rules and reservations were compared"]
+        lines += [
+            "  ruled out: every object of the plan, veth pairs, bridges, nftables' rules and reservations were compared"
+        ]
         lines += [f"    {each}" for each in found.ruled_out]
     if not found.causes and not found.unexplained:
         words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"

@@ -132,6 +132,7 @@ def _healed(entry: journal.Entry, places: Places) -> str:
         return ""
     aim = Aim(**entry["probe"])
     try:
-        return probes.settle(aim, places, aim.before, _HEAL_S)
+        said = probes.settle(aim, places, aim.before, _HEAL_S)
+        return said if said in aim.before else f"{said}, so something else is wrong: ./run explain"
     except PodwireError as error:
         return f"unknown: {error.message}"

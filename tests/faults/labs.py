@@ -103,7 +103,7 @@ class Lab:
     def execute(self, cause: Cause) -> str:
         """A cause's fix as it was printed, on the node or on the switch; what it says where it fails."""
         where = underlay.SWITCH if cause.place == UNDERLAY else cause.node
-        said = self.call(where, _shell, cause.fix) if cause.fix else ""
+        said = self.call(where, shell, cause.fix) if cause.fix else ""
         if cause.id == "host_port_clash":  # the port is free; the server itself only podwire can start again
             self.converge(cause.node)
         return str(said)
@@ -203,7 +203,8 @@ def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
     return found
 
 
-def _shell(command: str) -> str:
+def shell(command: str) -> str:
+    """A command of bash; what it says where it fails."""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     return done.stderr.strip() or f"status {done.returncode}" if done.returncode else ""
 

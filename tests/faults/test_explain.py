@@ -11,7 +11,7 @@ import pytest
 
 from podwire.faults.catalogue import CATALOGUE
 
-from .labs import Lab, differences, kind_for, names
+from .labs import Lab, differences, kind_for, names, shell
 
 #: A row of the plan, a rule with its counter, a pod's inside, files, and what only failing pairs tell.
 SAMPLE = {"vxlan_fdb_missing", "vtep_flapped", "pod_snat", "duplicate_ip", "ipam_exhausted", "underlay_mtu_low"}
@@ -50,6 +50,100 @@ def test_fault_is_explained_and_mended_by_what_is_said(name: str, lab_of: Callab
 def test_a_healthy_lab_has_no_cause(kind: str, lab_of: Callable[[str], Lab]) -> None:
     found = lab_of(kind).explain()
     assert (found.causes, found.failing, found.unexplained) == ((), {}, ())
+
+
+def run(lab: Lab, command: str) -> None:
+    """A command on the node by hand."""
+    assert lab.call(NODE, shell, command) == ""
+
+
+#: A firewall as hosts have them: all of it may stay.
+FIREWALL = """nft 'table inet house {
+    chain input { type filter hook input priority 0; policy drop; ct state invalid drop; tcp dport 22 drop; accept; }
+    chain forwards { type filter hook forward priority 0; iifname docker0 drop; meta mark 0x77 drop; }
+}'"""
+
+
+def test_a_firewall_that_stands_by_is_not_accused(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    try:
+        run(lab, FIREWALL)
+        assert lab.explain().causes == ()
+        lab.inject("route_missing", NODE)
+        found = lab.explain()
+        assert [each.id for each in found.causes] == ["route_missing"]
+        assert not found.unexplained
+    finally:
+        lab.mend(NODE)
+        run(lab, "nft delete table inet house")
+
+
+def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    target = next(pod.name for pod in lab.cluster.pods if pod.node != NODE)
+    ip = lab.addresses[target][0].partition("/")[0]
+    try:
+        run(
+            lab,
+            f"""nft 'table ip house {{
+            chain users {{ ip daddr {ip} counter drop; }}
+            chain forwards {{ type filter hook forward priority 0; jump users; }}
+        }}'""",
+        )
+        found = lab.explain()
+        assert [(each.id, each.object) for each in found.causes] == [("packets_dropped", "nftables table ip house")]
+        assert {target} <= {end for pair in found.failing for end in pair}
+        assert not found.unexplained
+        assert lab.execute(found.causes[0]) == ""
+        assert lab.explain().failing == {}
+    finally:
+        run(lab, "nft delete table ip house")
+
+
+@pytest.mark.parametrize(
+    "wanted, command, undo",
+    [
+        ("vtep_mac_wrong", "ip link set flannel.1 address 02:00:00:00:77:77", ""),
+        ("vtep_remade", "ip link set flannel.1 down && ip link set flannel.1 up && bridge fdb show dev flannel.1 | "
+         "while read mac rest; do bridge fdb del $mac dev flannel.1 $(echo $rest | cut -d' ' -f1,2) self; done", ""),
+        ("policy_rule", "ip rule add from {a} lookup 100 pref 100; ip route add unreachable default table 100",
+         "ip route flush table 100"),
+        ("pod_neighbour_wrong", "{in_a} ip neigh replace {b} lladdr 02:00:00:00:00:11 dev eth0 nud permanent", ""),
+        ("pod_route_wrong", "{in_a} ip route add unreachable 10.244.1.0/24", ""),
+    ],
+)  # fmt: skip
+def test_what_no_fault_injects_is_named_and_mended(
+    wanted: str, command: str, undo: str, lab_of: Callable[[str], Lab]
+) -> None:
+    lab = lab_of("vxlan")
+    a, b = (pod.name for pod in lab.cluster.pods_of(NODE)[:2])
+    ips = {key: lab.addresses[pod][0].partition("/")[0] for key, pod in (("a", a), ("b", b))}
+    run(lab, command.format(**ips, in_a=f"ip netns exec {a}"))
+    try:
+        found = lab.explain()
+        assert [each.id for each in found.causes] == [wanted]
+        assert not found.unexplained
+        assert lab.execute(found.causes[0]) == ""
+        after = lab.explain()
+        assert (after.causes, after.failing) == ((), {})
+    finally:
+        run(lab, undo or ":")
+        lab.converge(NODE)
+
+
+def test_a_reservation_that_is_gone_is_made_again(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    pod = lab.cluster.pods_of(NODE)[0].name
+    path = f"/var/lib/cni/networks/{lab.cluster.cni.name}/{lab.addresses[pod][0].partition('/')[0]}"
+    run(lab, f"mv {path} /run/kept")
+    try:
+        found = lab.explain()
+        assert [(each.id, each.object) for each in found.causes] == [("ipam_lease_missing", f"file {path}")]
+        assert lab.execute(found.causes[0]) == ""
+        run(lab, f"cmp {path} /run/kept")
+        assert lab.explain().causes == ()
+    finally:
+        run(lab, f"mv /run/kept {path}")
 
 
 def test_two_faults_on_two_nodes_are_both_named(lab_of: Callable[[str], Lab]) -> None:

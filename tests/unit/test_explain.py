@@ -95,6 +95,18 @@ def test_two_faults_of_the_same_pairs_are_both_named() -> None:
     assert {each.id for each in infer(both, {("a", "b")})[0]} == {"vni_mismatch", "vxlan_port_blocked"}
 
 
+def test_what_is_no_deviation_is_a_cause_only_of_what_is_left() -> None:
+    """A rule of somebody's firewall is one candidate among others, and passing pairs speak against it."""
+    route, rule = candidate("route_missing", "route", "ab"), candidate("packets_dropped", "", "ab", "ac")
+    assert [each.id for each in infer([rule, route], {("a", "b")})[0]] == ["route_missing"]
+    both = infer([rule, route], {("a", "b"), ("a", "c")})[0]
+    assert [each.id for each in both] == ["packets_dropped", "route_missing"]
+    wide = candidate("packets_dropped", "", "ab", "ac", "ad")
+    chosen, ruled_out = infer([wide], {("a", "b")})
+    assert not chosen
+    assert ruled_out == ["packets_dropped (packets_dropped on node-1): most of what it would break passes"]
+
+
 def test_what_would_break_only_what_passes_is_ruled_out() -> None:
     chosen, ruled_out = infer([candidate("forward_dropped", "rule", "ab")], {("c", "d")})
     assert not chosen

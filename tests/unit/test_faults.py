@@ -226,7 +226,7 @@ def test_what_the_command_line_asks_for() -> None:
     "options, problem",
     [
         ({}, "no fault is named, and the inventory declares none"),
-        ({"fault": "vni_mismatch"}, "none is named (name one of node-1, node-2: -e node=…)"),
+        ({"fault": "vni_mismatch"}, "no node is named (name one of node-1, node-2: -e node=…)"),
         ({"fault": "vni_mismatch", "node": "node-9"}, "node 'node-9' is not declared"),
         ({"fault": "vni_mismatch", "node": "node-1", "peer": "node-1"}, "peer node-1 is the node itself"),
         ({"fault": "vni_mismatch", "node": "node-1", "pod": "node-2-pod-1"}, "runs on node-2, not on node-1"),

@@ -27,6 +27,7 @@ def hypotheses(world: World) -> Iterator[Cause]:
         yield from _plugins(node)
         yield from _lease(world, node)
         yield from _reservations(world, node)
+        yield from _unreserved(node)
         yield from _orphans(world, node)
         yield from _servers(world, node)
 
@@ -150,6 +151,22 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
             ]
             id = "ipam_leak" if claim[0] else "ipam_empty_lease"
             yield _quiet(id, f"file {path}", node, f"reservation {network} {ip}", evidence, f"rm {path}")
+
+
+def _unreserved(node: NodeView) -> Iterator[Cause]:
+    """Pods that live without the reservation that their network gave them: the next ADD may give it again."""
+    spaces = {pod.netns: pod for pod in node.pods.values()}
+    for each in node.snapshot["attachments"]:
+        pod, held = spaces.get(each["netns"]), node.snapshot["reservations"].get(each["network"])
+        has = {it["address"] for it in pod.namespace["addresses"]} if pod else set()
+        for ip in each["ips"] if pod and held is not None else ():
+            if ip not in has or ip in held:
+                continue
+            path = f"{_DATA_DIR}/{each['network']}/{ip.replace(':', '_')}"
+            again = f"printf '%s\\r\\n%s' {each['container']} {each['ifname']} > {path} && chmod 600 {path}"
+            evidence = [f"expected: {ip} is reserved for container {each['container'][:12]}", "found: no such file"]
+            key = f"reservation {each['network']} {ip}"
+            yield _quiet("ipam_lease_missing", f"file {path}", node, key, evidence, again)
 
 
 def _is_full(world: World, node: NodeView, held: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from ..evidence import NodeView, World
 from ..titles import cause
 
 _SITE = "./run site"
+_OWN_TABLES = (253, 254, 255)  # default, main, local (include/uapi/linux/rtnetlink.h)
 Row = Mapping[str, Any]
 
 
@@ -55,7 +56,8 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
 def _rules(world: World, node: NodeView) -> Iterator[Cause]:
     """Policy rules that take pods' packets off the main table."""
     for rule in node.namespace["rules"]:
-        if rule["priority"] in (0, 32766, 32767) or rule["action"] == "lookup":
+        elsewhere = rule["action"] == "lookup"
+        if rule["priority"] in (0, 32766, 32767) or (elsewhere and (rule["table"] in _OWN_TABLES or "mark" in rule)):
             continue
         pods = [pod for pod in world.pods_of(node.name) if _meets(rule, world.ips.get(pod, []))]
         words = []
@@ -63,10 +65,12 @@ def _rules(world: World, node: NodeView) -> Iterator[Cause]:
             if key in rule:
                 host = 32 if rule["family"] == 4 else 128
                 words.append(f"{key} {rule[key]}".removesuffix(f"/{host}"))
-        told = " ".join([*words, rule["action"]])
+        words += [f"{key} {rule[key]}" for key in ("iif", "oif") if key in rule]
+        told = " ".join([*words, rule["action"], *([str(rule["table"])] if elsewhere else [])])
         yield cause(
             "policy_rule", f"rule {rule['priority']}: {told}", node.name,
-            keys=frozenset({f"{node.name} rule {rule['priority']}"}),
+            # Another table may well have the way: believed for what nothing else explains.
+            keys=frozenset() if elsewhere else frozenset({f"{node.name} rule {rule['priority']}"}),
             pairs=frozenset(p for pod in pods for p in world.of(pod)),
             evidence=["expected: the rules 0, 32766 and 32767", f"found: {rule['priority']}: {told}"],
             fix=f"ip {'-6 ' if rule['family'] == 6 else ''}rule del pref {rule['priority']}",

@@ -3,104 +3,27 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Iterator, List, Optional
 
 from ..cause import Cause
 from ..commands import joined, within
 from ..evidence import NodeView, World
+from ..nftables import ENDS, OURS, Rule, rules
 from ..titles import cause
-
-#: Tables of podwire's own (backend/common.py, cni/plugins/owned.py).
-_OURS = ("podwire", "podwire-cni")
-_ENDS = ("drop", "reject")
-
-
-class _Rule(NamedTuple):
-    """A rule with its base chain; ``left`` -> value of its matches, such as ``udp dport`` -> 8472."""
-
-    family: str
-    table: str
-    chain: Mapping[str, Any]
-    handle: int
-    comment: str
-    matches: Dict[str, Any]
-    verdict: str
-    hits: int
-
-    @property
-    def where(self) -> str:
-        return f"{self.family} {self.table} {self.chain['name']}"
-
-    @property
-    def object(self) -> str:
-        return f"nftables table {self.family} {self.table}"
-
-    @property
-    def fix(self) -> str:
-        return f"nft delete rule {self.where} handle {self.handle}"
-
-    def told(self) -> List[str]:
-        words = " ".join(f"{key} {value}" for key, value in self.matches.items())
-        return [
-            "expected: no such rule",
-            f"found: handle {self.handle} of {self.where}: {words} {self.verdict}".strip(),
-            *([f"packets that it counted while probes ran: {self.hits}"] if self.hits else []),
-        ]
 
 
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes and pods."""
     for node in world.nodes.values():
         for place, ruleset in node.told["nft"].items():
-            rules = list(_rules(node, place, ruleset))
+            found = list(rules(node, place, ruleset))
             if place:
-                yield from _inside(world, node, place, rules)
+                yield from _inside(world, node, place, found)
                 continue
             yield from _policies(world, node, ruleset)
-            yield from _node(world, node, rules)
+            yield from _node(world, node, found)
     for node in world.nodes.values():
         yield from _unenforced(world, node)
-
-
-def _rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[_Rule]:
-    chains = {
-        (each["chain"]["family"], each["chain"]["table"], each["chain"]["name"]): each["chain"]
-        for each in ruleset if "chain" in each
-    }  # fmt: skip
-    for rule in (each["rule"] for each in ruleset if "rule" in each):
-        chain = chains[rule["family"], rule["table"], rule["chain"]]
-        if rule["table"] in _OURS:
-            continue
-        matches: Dict[str, Any] = {}
-        verdict = ""
-        for part in rule["expr"]:
-            if "match" in part:
-                match = part["match"]
-                matches[_left(match["left"]) + ("" if match["op"] == "==" else f" {match['op']}")] = _right(
-                    match["right"]
-                )
-            for word in (*_ENDS, "masquerade", "snat", "dnat", "mangle"):
-                if word in part:
-                    verdict = word
-        name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
-        hits = node.told["hits"].get(name, 0)
-        yield _Rule(
-            rule["family"], rule["table"], chain, rule["handle"], rule.get("comment", ""), matches, verdict, hits
-        )
-
-
-def _left(left: Any) -> str:
-    if "payload" in left:
-        return f"{left['payload'].get('protocol', '')} {left['payload'].get('field', '')}"
-    if "meta" in left:
-        return str(left["meta"]["key"])
-    return str(next(iter(left), ""))
-
-
-def _right(right: Any) -> Any:
-    if isinstance(right, dict) and "prefix" in right:
-        return f"{right['prefix']['addr']}/{right['prefix']['len']}"
-    return right
 
 
 def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Cause]:
@@ -108,7 +31,7 @@ def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Caus
     for chain in (each["chain"] for each in ruleset if "chain" in each):
         if chain.get("policy") != "drop" or chain.get("hook") not in ("forward", "input", "output"):
             continue
-        if chain["table"] in _OURS:
+        if chain["table"] in OURS:
             continue
         far = world.far(node.name)
         if node.sysctl("net/bridge/bridge-nf-call-iptables") == "1":
@@ -116,32 +39,39 @@ def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Caus
         where = f"{chain['family']} {chain['table']} {chain['name']}"
         pairs = far if chain["hook"] == "forward" else far | world.local(node.name)
         hits = sum(n for name, n in node.told["hits"].items() if name.startswith(f"/{where} "))
+        # Who wrote rules that accept has thought of what passes: believed only if nothing else explains it.
+        accepts = any("accept" in part for rule in ruleset if "rule" in rule and _is_in(rule["rule"], chain)
+                      for part in rule["rule"]["expr"])  # fmt: skip
         yield cause(
             "forward_dropped" if chain["hook"] == "forward" else "packets_dropped",
             f"nftables table {chain['family']} {chain['table']}", node.name,
-            keys=frozenset({f"{node.name} chain {where}"}), pairs=pairs,
+            keys=frozenset() if accepts else frozenset({f"{node.name} chain {where}"}), pairs=pairs,
             evidence=["expected: pods' packets are accepted", f"found: chain {where} has policy drop",
                       *([f"packets that its rules counted while probes ran: {hits}"] if hits else [])],
             fix=f"nft chain {where} '{{ policy accept; }}'",
         )  # fmt: skip
 
 
-def _node(world: World, node: NodeView, rules: List[_Rule]) -> Iterator[Cause]:
+def _is_in(rule: Any, chain: Any) -> bool:
+    return all(rule[key] == chain[key] for key in ("family", "table")) and rule["chain"] == chain["name"]
+
+
+def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
     port, bridge = world.cluster.backend.port, world.cluster.cni.bridge
-    translated = [r for r in rules if r.verdict == "snat" and r.matches.get("udp dport") == port]
-    for rule in rules:
+    translated = [r for r in found if r.verdict == "snat" and r.matches.get("udp dport") == port]
+    for rule in found:
         id, pairs, object, fix, more, keys = "", frozenset(), rule.object, rule.fix, [], {_key(node, rule)}  # type: ignore[var-annotated]
         hook = rule.chain.get("hook", "")
         if rule.verdict == "snat" and rule in translated:
             id, pairs = "node_behind_nat", world.far(node.name)
-            others = [r for r in rules if r.table == rule.table and r.matches.get("udp dport") == port]
+            others = [r for r in found if r.table == rule.table and r.matches.get("udp dport") == port]
             keys |= {_key(node, r) for r in others}
             fix = joined([r.fix for r in others])
         elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
             id, pairs = "pod_snat", world.far(node.name)
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
-        elif rule.verdict in _ENDS:
+        elif rule.verdict in ENDS:
             if rule.matches.get("udp dport") == port and world.cluster.backend.type == "vxlan":
                 id, pairs = "vxlan_port_blocked", world.far(node.name)
             elif hook == "output" and rule.matches.get("icmp type") == "destination-unreachable":
@@ -155,24 +85,28 @@ def _node(world: World, node: NodeView, rules: List[_Rule]) -> Iterator[Cause]:
                         continue
                     id, pairs, object = "bridge_netfilter_drop", world.near(node.name), f"sysctl {key}"
                     more = [f"{key} is 1: bridged frames go through this chain"]
-                else:
-                    pods = _pods_of(world, node, rule)
-                    id = "policy_stale" if pods else "packets_dropped"
-                    pairs = frozenset(p for pod in pods for p in world.of(pod)) if pods else world.far(node.name)
+                elif _may_meet(world, node, rule):
+                    pods = _pods_of(world, rule)
+                    own = [pod for pod in pods if world.home[pod] == node.name]
+                    id = "policy_stale" if own else "packets_dropped"
+                    pairs = frozenset(p for pod in own for p in world.of(pod)) if own else world.far(node.name)
+                    pairs = frozenset(p for p in pairs if set(p) & set(pods)) if pods else pairs
                     more = [f"its comment: {rule.comment}"] if rule.comment else []
-            elif hook in ("input", "output", "prerouting", "postrouting"):
+            elif hook in ("input", "output", "prerouting", "postrouting") and _may_meet(world, node, rule):
                 id, pairs = "packets_dropped", world.far(node.name) | world.local(node.name)
         if id:
+            if id == "packets_dropped" and not rule.hits:
+                keys = set()  # every firewall drops something: no deviation, as long as something else explains all
             yield cause(
                 id, object, node.name, keys=frozenset(keys), pairs=pairs, evidence=[*rule.told(), *more], fix=fix,
             )  # fmt: skip
 
 
-def _key(node: NodeView, rule: _Rule) -> str:
+def _key(node: NodeView, rule: Rule) -> str:
     return f"{node.name} rule {rule.where} {rule.handle}"
 
 
-def _icmp(world: World, node: NodeView, rule: _Rule) -> Iterator[Cause]:
+def _icmp(world: World, node: NodeView, rule: Rule) -> Iterator[Cause]:
     """Only where something has to be said: a device on the way that is narrower than the pods."""
     rows = [row for row in node.planned("Link") if " mtu " in row["object"] and row["was"]]
     yield cause(
@@ -183,7 +117,7 @@ def _icmp(world: World, node: NodeView, rule: _Rule) -> Iterator[Cause]:
     )  # fmt: skip
 
 
-def _between_pods(world: World, node: NodeView, rule: _Rule) -> bool:
+def _between_pods(world: World, node: NodeView, rule: Rule) -> bool:
     """Whether it meets packets from pods to other pods."""
     source, to = rule.matches.get("ip saddr"), rule.matches.get("ip daddr !=")
     if to is not None and isinstance(to, str):
@@ -196,25 +130,35 @@ def _between_pods(world: World, node: NodeView, rule: _Rule) -> bool:
     return any(network.version == block.version and network.overlaps(block) for block in world.blocks(node.name))
 
 
-def _pods_of(world: World, node: NodeView, rule: _Rule) -> List[str]:
+def _may_meet(world: World, node: NodeView, rule: Rule) -> bool:
+    """Whether packets of pods can come to a rule: what counted none, is of other devices or ports drops others."""
+    ports = {pod.port for pod in world.cluster.pods}
+    devices = [rule.matches.get(key) for key in ("iifname", "oifname")]
+    return not (
+        rule.hits == 0
+        or (rule.matches.get("ct state") == "invalid" and not rule.hits)
+        or any(isinstance(it, str) and "*" not in it and it not in node.view.links for it in devices)
+        or any(isinstance(it, int) and it not in ports for it in [rule.matches.get("tcp dport")])
+    )
+
+
+def _pods_of(world: World, rule: Rule) -> List[str]:
+    """Pods that a rule names by address."""
     found = []
     for key in ("ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr"):
         value = rule.matches.get(key)
-        if isinstance(value, str):
-            network = ip_network(value, strict=False)
-            for pod in world.pods_of(node.name):
-                if any(
-                    ip_address(ip).version == network.version and ip_address(ip) in network
-                    for ip in world.ips.get(pod, [])
-                ):
-                    found.append(pod)
+        network = ip_network(value, strict=False) if isinstance(value, str) and value[:1] != "@" else None
+        for pod in world.home if network else ():
+            ips = map(ip_address, world.ips.get(pod, []))
+            if network and pod not in world.host_pods and any(ip in network for ip in ips):
+                found.append(pod)
     return found
 
 
-def _inside(world: World, node: NodeView, pod: str, rules: List[_Rule]) -> Iterator[Cause]:
+def _inside(world: World, node: NodeView, pod: str, found: List[Rule]) -> Iterator[Cause]:
     netns = node.snapshot["sandboxes"][pod]["netns"]
-    for rule in rules:
-        if rule.verdict in _ENDS:
+    for rule in found:
+        if rule.verdict in ENDS:
             yield cause(
                 "pod_firewall", rule.object, node.name, "", f"pod:{pod}",
                 frozenset({f"{node.name} pod {pod} rule {rule.where} {rule.handle}"}), world.of(pod), rule.told(),

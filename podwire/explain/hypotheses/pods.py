@@ -53,6 +53,7 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
             pairs, [f"expected: MTU {world.cluster.mtu}", f"found: {device['mtu']}"], joined(steps),
         )  # fmt: skip
     yield from _addresses(world, node, pod, device)
+    yield from _routes(world, node, pod)
     yield from _neighbours(world, node, pod, device, bridge)
 
 
@@ -137,6 +138,27 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
             )  # fmt: skip
 
 
+def _routes(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
+    """Routes inside that the network did not make, to where other nodes' pods are."""
+    for network, route in pod.inside.routes:
+        ends = {
+            other for other in world.home if world.home[other] != node.name
+            for ip in world.ips.get(other, []) if network.prefixlen and ip_address(ip) in network
+        }  # fmt: skip
+        gateways = {str(block[1]) for block in world.blocks(node.name)}
+        if not ends or route.get("gateway") in gateways or "destination" not in route:
+            continue
+        words = ([route["kind"]] if route["kind"] != "unicast" else []) + [str(network)]
+        words += [f"dev {route['device']}"] if "device" in route and route["kind"] == "unicast" else []
+        family = "-6 " if network.version == 6 else ""
+        yield cause(
+            "pod_route_wrong", f"route {network}", node.name, route.get("device", ""), f"pod:{pod.name}",
+            pairs=frozenset(p for end in ends for p in ((pod.name, end), (end, pod.name))),
+            evidence=["expected: the default route leads there", f"found: {' '.join(words)}"],
+            fix=within(pod.netns, f"ip {family}route del {' '.join(words)}"),
+        )  # fmt: skip
+
+
 def _connected(pod: PodView, block: Any, name: str) -> str:
     own = next((each["address"] for each in pod.namespace["addresses"] if ip_address(each["address"]) in block), "")
     source = f" src {own}" if own else ""
@@ -174,6 +196,18 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
                 [f"expected: {owner['mac']}, which is {owner['name']}'s", f"found: {entry.get('mac')} permanent"],
                 within(pod.netns, f"ip neigh del {block[1]} dev {name}"),
             )  # fmt: skip
+    for other in node.pods.values():
+        theirs = (other.device or {}).get("mac")
+        for ip in world.ips.get(other.name, []) if other.name != pod.name else ():
+            entry = pod.inside.neighbours.get((name, ip))
+            if entry and theirs and entry["state"] == "permanent" and entry.get("mac") != theirs:
+                yield cause(
+                    "pod_neighbour_wrong", f"neighbour {ip} dev {name}", node.name, name, place,
+                    frozenset({f"{key} neighbour {ip}"}),
+                    frozenset({(pod.name, other.name), (other.name, pod.name)}),
+                    [f"expected: {theirs}, which {other.name} has", f"found: {entry.get('mac')} permanent"],
+                    within(pod.netns, f"ip neigh del {ip} dev {name}"),
+                )  # fmt: skip
     twin = _twin(node, pod, device)
     right = _own_mac(world, node, pod)
     if twin is not None and right and right != device["mac"]:

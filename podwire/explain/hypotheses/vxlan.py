@@ -37,6 +37,17 @@ def _device(world: World, node: NodeView) -> Iterator[Cause]:
         peers = {world.block_of(row["key"]) for row in lost}
         if kinds == {"Route", "Neighbour"} and len(lost) == 2 * len(peers) and len(peers) == len(world.nodes) - 1:
             link = node.view.links[name]
+            fdb = [row for row in node.planned("FdbEntry", device=name) if row["action"] == "add"]
+            if len(fdb) == len(peers) > 1:
+                lost += fdb
+                yield cause(
+                    "vtep_remade", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
+                    pairs=world.far(node.name),
+                    evidence=[f"expected: {len(lost)} routes, neighbours and FDB entries on {name}",
+                              "found: none of them"],
+                    fix=node.steps(lost), verb=_SITE,
+                )  # fmt: skip
+                continue
             yield cause(
                 "vtep_flapped", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
                 pairs=world.far(node.name),
@@ -65,6 +76,15 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
     evidence = [f"expected: {wanted['object']}", f"found: {found or 'no such device'}"]
     pairs = world.far(node.name)
     fix = node.steps(all_rows)
+    mac = _after(wanted["object"].split(), "mac")
+    if link is not None and link["up"] and mac and link["mac"] != mac:
+        # The kernel forgets a device's neighbours with its address (neigh_changeaddr).
+        with_it = [row for row in all_rows if row["kind"] in ("Link", "Neighbour")]
+        yield cause(
+            "vtep_mac_wrong", f"link {name}", node.name, name, keys=frozenset(map(node.key, with_it)), pairs=pairs,
+            evidence=[f"expected: {mac}, to which peers send", f"found: {link['mac']}"], fix=node.steps(with_it),
+            verb=_SITE,
+        )  # fmt: skip
 
     def made(id: str, quiet: bool = False, fix: str = fix, more: frozenset[str] = frozenset()) -> Cause:
         return cause(

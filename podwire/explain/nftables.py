@@ -1,0 +1,121 @@
+"""nftables' rules as hypotheses want them: of every chain that packets come to, with what they match."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+from .evidence import NodeView
+
+#: Tables of podwire's own (backend/common.py, cni/plugins/owned.py).
+OURS = ("podwire", "podwire-cni")
+ENDS = ("drop", "reject")
+_Chain = Tuple[str, str, str]
+
+
+class Rule(NamedTuple):
+    """A rule with its chain, whose ``hook`` is that of the base chain that packets come from, by jumps if need be.
+
+    matches: ``left`` -> value, such as ``udp dport`` -> 8472, of the rule and of the jumps that lead to it.
+    hits:    packets that it counted while probes ran; None where it has no counter.
+    """
+
+    family: str
+    table: str
+    chain: Mapping[str, Any]
+    handle: int
+    comment: str
+    matches: Dict[str, Any]
+    verdict: str
+    hits: Optional[int]
+
+    @property
+    def where(self) -> str:
+        """Family, table and chain, as nft wants them."""
+        return f"{self.family} {self.table} {self.chain['name']}"
+
+    @property
+    def object(self) -> str:
+        """The table, as podwire prints it."""
+        return f"nftables table {self.family} {self.table}"
+
+    @property
+    def fix(self) -> str:
+        """The command that takes it away."""
+        return f"nft delete rule {self.where} handle {self.handle}"
+
+    def told(self) -> List[str]:
+        """Evidence: expected against found."""
+        words = " ".join(f"{key} {value}" for key, value in self.matches.items())
+        return [
+            "expected: no such rule",
+            f"found: handle {self.handle} of {self.where}: {words} {self.verdict}".strip(),
+            *([f"packets that it counted while probes ran: {self.hits}"] if self.hits else []),
+        ]
+
+
+def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:
+    """Rules of others that packets can come to, once for each hook. ``place``: a pod, "" for the node."""
+    chains = {_chain(each["chain"], "name"): each["chain"] for each in ruleset if "chain" in each}
+    listed = [each["rule"] for each in ruleset if "rule" in each]
+    callers: Dict[_Chain, List[Any]] = {}
+    for rule in listed:
+        for part in rule["expr"]:
+            for word in ("jump", "goto"):
+                if word in part:
+                    callers.setdefault((rule["family"], rule["table"], part[word]["target"]), []).append(rule)
+    for rule in listed:
+        if rule["table"] in OURS:
+            continue
+        verdict = next((w for part in rule["expr"] for w in _VERDICTS if w in part), "")
+        name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
+        for hook, matches in _ways(_chain(rule, "chain"), chains, callers, set()).items():
+            chain = {**chains[_chain(rule, "chain")], "hook": hook}
+            yield Rule(
+                rule["family"], rule["table"], chain, rule["handle"], rule.get("comment", ""),
+                {**matches, **_matches(rule)}, verdict, node.told["hits"].get(name),
+            )  # fmt: skip
+
+
+_VERDICTS = (*ENDS, "masquerade", "snat", "dnat", "mangle")
+
+
+def _chain(each: Mapping[str, Any], key: str) -> _Chain:
+    return each["family"], each["table"], each[key]
+
+
+def _ways(
+    chain: _Chain, chains: Mapping[_Chain, Any], callers: Mapping[_Chain, List[Any]], seen: Set[_Chain]
+) -> Dict[str, Dict[str, Any]]:
+    """Hook -> what packets from there match before they come to a chain, by the first way."""
+    if "hook" in chains[chain]:
+        return {chains[chain]["hook"]: {}}
+    found: Dict[str, Dict[str, Any]] = {}
+    for rule in callers.get(chain, ()) if chain not in seen else ():
+        seen.add(chain)
+        for hook, matches in _ways(_chain(rule, "chain"), chains, callers, seen).items():
+            found.setdefault(hook, {**matches, **_matches(rule)})
+    return found
+
+
+def _matches(rule: Mapping[str, Any]) -> Dict[str, Any]:
+    found = {}
+    for match in (part["match"] for part in rule["expr"] if "match" in part):
+        op = "" if match["op"] in ("==", "in") else f" {match['op']}"
+        found[_left(match["left"]) + op] = _right(match["right"])
+    return found
+
+
+def _left(left: Any) -> str:
+    if "payload" in left:
+        return f"{left['payload'].get('protocol', '')} {left['payload'].get('field', '')}"
+    if "meta" in left:
+        return str(left["meta"]["key"])
+    if "ct" in left:
+        return f"ct {left['ct']['key']}"
+    return str(next(iter(left), ""))
+
+
+def _right(right: Any) -> Any:
+    if isinstance(right, dict) and "prefix" in right:
+        return f"{right['prefix']['addr']}/{right['prefix']['len']}"
+    return right
