@@ -33,6 +33,15 @@ def remove_file(path: str) -> None:
     _unlink(_temporary(path))
 
 
+def flush(path: str) -> None:
+    """fsync(2) of a file or directory by its path."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def write_all(file: int, content: bytes) -> None:
     """write(2) until everything is written; OSError if that cannot be, such as on a full disk."""
     while content:

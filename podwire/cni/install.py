@@ -26,6 +26,7 @@ from hashlib import sha256
 from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import ConflictError, PodwireError
+from ..files import flush
 from ..kernel.lock import locked
 from . import launcher
 from .invoke import is_ours
@@ -156,16 +157,16 @@ class _Installation:
         for folder, _, names in os.walk(temporary):
             for path in (folder, *(os.path.join(folder, name) for name in names)):
                 os.chmod(path, 0o755 if path == folder else 0o644)
-                _flush(path)
+                flush(path)
         os.rename(temporary, self._library)
-        _flush(os.path.dirname(self._library))
+        flush(os.path.dirname(self._library))
 
     def _write_script(self, name: str) -> None:
         temporary = os.path.join(self._directory, ".podwire", "new-script")
         with open(temporary, "w", encoding="utf-8") as out:
             out.write(self._script(name))
         os.chmod(temporary, 0o755)
-        _flush(temporary)
+        flush(temporary)
         os.rename(temporary, os.path.join(self._directory, name))
 
     def _used(self) -> Set[str]:
@@ -211,14 +212,6 @@ def _version_of(python: str) -> str:
     if done.returncode != 0:
         raise PodwireError(f"failed to use {python}: it is no Python 3.9 or newer")
     return done.stdout
-
-
-def _flush(path: str) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 # --- which modules ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Dict, List
 
 from ..errors import PodwireError
+from ..files import flush
 from ..kernel.lock import locked
 from ..upkeep.unit import HOME, LIBRARY
 
@@ -74,7 +75,7 @@ def install(archive: str, version: str, home: str = HOME) -> None:
             link = os.path.join(home, "new-link")
             os.symlink(version, link)
             os.rename(link, os.path.join(home, "lib"))
-            _flush(home)
+            flush(home)
     except OSError as error:
         where = error.filename or home
         raise PodwireError(f"failed to install podwire in {home}: {error.strerror}: {where}") from error
@@ -103,13 +104,5 @@ def _write(archive: str, version: str, home: str) -> None:
     for folder, _, names in os.walk(temporary):
         for path in (*(os.path.join(folder, name) for name in names), folder):
             os.chmod(path, 0o755 if path == folder else 0o644)
-            _flush(path)
+            flush(path)
     os.rename(temporary, os.path.join(home, version))
-
-
-def _flush(path: str) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -63,7 +63,7 @@ def verdict(
     why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
     complete = whole and not lost
     tests = _test(source, results) if complete and not cluster.discovered else _untested(results, why)
-    near = os.path.relpath(source) if os.path.exists(source) else source
+    near = _near(source)
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins)
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
     lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
@@ -94,12 +94,16 @@ def leave_report(
     causes: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Write the report of a run into its results; the directory. ReportError."""
-    near = os.path.relpath(source) if os.path.exists(source) else source
     limit = None if len(judged.nodes) == len(cluster.nodes) else tuple(sorted(judged.nodes))
-    run = Run(near, began, time.time(), __version__, platform.release(), limit)
+    run = Run(_near(source), began, time.time(), __version__, platform.release(), limit)
     directory = os.path.join(results, "report")
     write(build(cluster, judged, addresses, observations, run, origins or Origins(), causes), directory)
     return directory
+
+
+def _near(source: str) -> str:
+    """The inventory as a person would name it from here."""
+    return os.path.relpath(source) if os.path.exists(source) else source
 
 
 def _lost(cluster: Cluster, hosts: Sequence[str], lost: Sequence[str]) -> List[str]:

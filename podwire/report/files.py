@@ -7,6 +7,7 @@ import os
 from typing import Any, Callable, Dict, Mapping
 
 from ..errors import ReportError
+from ..files import replace_file
 from . import junit, metrics, page, sarif
 from .document import VERSION
 
@@ -33,10 +34,7 @@ def write(document: Document, directory: str) -> None:
     try:
         os.makedirs(directory, exist_ok=True)
         for name, text in texts.items():
-            path = os.path.join(directory, name)
-            with open(f"{path}.new", "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(f"{path}.new", path)
+            replace_file(os.path.join(directory, name), text.encode(), 0o644, fsync=False)
     except OSError as error:
         raise ReportError(f"failed to write the report into {directory}: {error.strerror}") from error
 
