@@ -38,6 +38,10 @@ options:
   dst:
     description: Explain only what does not reach a pod or node.
     type: str
+  ask:
+    description: Do not explain yet, only return what M(podwire_look) should look at, by node.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -52,6 +56,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+asked:
+  description: What to look at more closely, by node. Empty where nothing fails.
+  returned: with O(ask)
+  type: dict
 causes:
   description: The root causes, the one that explains most first.
   returned: success

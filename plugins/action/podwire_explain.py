@@ -23,6 +23,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         cluster = load(str(arguments["intent"]))
         ends = str(arguments.get("src") or ""), str(arguments.get("dst") or "")
         hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
+        if arguments.get("ask"):
+            return answer(diagnosis.question, cluster, hosts, str(arguments["results"]), ends)
         source = inventory_source(variables["ansible_inventory_sources"])
         origins = controller.origins(str(arguments["intent"]), source, cluster)
         results, began = str(arguments["results"]), float(arguments["began"])

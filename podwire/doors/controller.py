@@ -196,7 +196,7 @@ def _not_there(options: Options) -> Answer:
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
     too much for Ansible to carry about. Gives the answer to pass on."""
-    for kind in ("pods", "found", "observations", "evidence", "findings", "heard"):
+    for kind in ("pods", "found", "observations", "evidence", "looks", "findings", "heard"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Collection, Optional, Tuple
+import shutil
+from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple
 
 from ..cluster import Cluster
 from ..errors import ProofError
-from ..explain import explain, to_json
+from ..explain import ask, explain, to_json
 from ..explain.inferred import recorded
 from ..explain.text import render
 from ..lab.registry import write_json
@@ -35,17 +36,8 @@ def diagnosis(
     Returns ``text`` to show, ``causes``, ``explained``: where they are written, and ``report``. ProofError for ends
     that are not declared.
     """
-    addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
-    notes: Tuple[str, ...] = ()
-    if cluster.discovered:
-        cluster, addresses, _, notes = infer(cluster, recorded(kept("found", results, cluster)))
-    known = {*(node.name for node in cluster.nodes), *(pod.name for pod in cluster.pods)}
-    for option, name in zip(("src", "dst"), ends):
-        if name and name not in known:
-            hint = f"name one of {', '.join(sorted(known)[:5])}: -e {option}=…"
-            raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory", hint)
-    told = {node: each for node, each in kept("evidence", results, cluster).items() if node in hosts}
-    found = explain(cluster, addresses, told, notes).about(*ends)
+    cluster, addresses, told, notes = _told(cluster, hosts, results, ends)
+    found = explain(cluster, addresses, told, notes, kept("looks", results, cluster)).about(*ends)
     path = os.path.join(results, "causes.json")
     document = to_json(found)
     write_json(path, document)
@@ -57,3 +49,27 @@ def diagnosis(
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, shown)
     text = f"{render(found, ends)}\nreport   {os.path.join(report, 'index.html')}\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}
+
+
+def question(cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str] = ("", "")) -> Answer:
+    """What hosts should look at more closely before ``diagnosis``: ``asked``, by host. ProofError as that has."""
+    shutil.rmtree(os.path.join(results, "looks"), ignore_errors=True)  # an earlier run's
+    cluster, addresses, told, _ = _told(cluster, hosts, results, ends)
+    return {"changed": False, "asked": ask(cluster, addresses, told, ends)}
+
+
+def _told(
+    cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str]
+) -> Tuple[Cluster, Dict[str, List[str]], Mapping[str, Any], Tuple[str, ...]]:
+    """The cluster as it was found, its pods' addresses, what hosts told, and notes on how it was found."""
+    addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
+    notes: Tuple[str, ...] = ()
+    if cluster.discovered:
+        cluster, addresses, _, notes = infer(cluster, recorded(kept("found", results, cluster)))
+    known = {*(node.name for node in cluster.nodes), *(pod.name for pod in cluster.pods)}
+    for option, name in zip(("src", "dst"), ends):
+        if name and name not in known:
+            hint = f"name one of {', '.join(sorted(known)[:5])}: -e {option}=…"
+            raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory", hint)
+    told = {node: each for node, each in kept("evidence", results, cluster).items() if node in hosts}
+    return cluster, addresses, told, notes

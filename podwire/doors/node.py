@@ -1,5 +1,5 @@
-"""The stages that run inside a node of whatever kind: node, attach, find, probe, evidence; and those that a lab's nodes
-have no need of: facts, library, cni, reset."""
+"""The stages that run inside a node of whatever kind: node, attach, find, probe, evidence, look; and those that a
+lab's nodes have no need of: facts, library, cni, reset."""
 
 from __future__ import annotations
 
@@ -110,6 +110,13 @@ def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answ
     return {"changed": False, "evidence": told}
 
 
+def look(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+    """A closer look at a few pairs that fail. Changes nothing that outlives it."""
+    from ..explain.closer import look
+
+    return {"changed": False, "looks": look(name, options["asked"])}
+
+
 def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
     """Install podwire's CNI plugins as executables; with ``check`` only tell what would be."""
     from ..cni.install import UNCHANGED, install, look
@@ -168,6 +175,7 @@ STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
     "pods": pods,
     "probe": probe,
     "evidence": evidence,
+    "look": look,
     "preflight": _preflight,
     "fault": _fault,
 }

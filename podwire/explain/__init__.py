@@ -1,38 +1,72 @@
 """Explain: root causes of what fails, from every node's evidence. Changes nothing.
 
 collect (each node) ─> evidence (one world) ─> hypotheses (candidates) ─> inference (fewest that explain it)
+                             ↑                                                        │
+                             └───────── closer (few nodes, few pairs) <── asking ─────┘
 """
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..cluster import Cluster
-from .cause import Cause, Explanation, to_json
+from .asking import asks
+from .cause import Cause, Explanation, Pair, to_json
 from .evidence import World
 from .hypotheses import candidates
 from .inference import infer
 from .inferred import plans
+from .looks import about
 
-__all__ = ["Cause", "Explanation", "explain", "to_json"]
+__all__ = ["Cause", "Explanation", "ask", "explain", "to_json"]
+
+
+def ask(
+    cluster: Cluster,
+    addresses: Mapping[str, Sequence[str]],
+    told: Mapping[str, Any],
+    ends: Tuple[str, str] = ("", ""),
+) -> Dict[str, List[Dict[str, Any]]]:
+    """Node -> what it should look at more closely (``closer.look``) before an explanation; nothing where nothing fails.
+    ``ends``: only pairs from a source to a target, "" for any. Pure."""
+    world, found, possible = _inferred(cluster, addresses, told, {})
+    return asks(world, possible, found[0], [pair for pair in world.failing if not _covered(found[0], pair)], ends)
 
 
 def explain(
-    cluster: Cluster, addresses: Mapping[str, Sequence[str]], told: Mapping[str, Any], inferred: Sequence[str] = ()
+    cluster: Cluster,
+    addresses: Mapping[str, Sequence[str]],
+    told: Mapping[str, Any],
+    inferred: Sequence[str] = (),
+    looks: Mapping[str, Any] = MappingProxyType({}),
 ) -> Explanation:
-    """Hold what every node told (``collect``) against intent and against each other. Pure."""
+    """Hold what every node told (``collect``, and ``closer.look`` where it was asked) against intent and against each
+    other. Pure."""
     if cluster.discovered:
-        rows = plans(cluster, told)
-        told = {name: {**each, "plan": rows[name]} for name, each in told.items()}
         inferred = (*inferred, "what nodes should have of each other from what most of them have")
-    world = World(cluster, addresses, told)
-    causes, ruled_out = infer(candidates(world), set(world.failing))
-    covered = {pair for each in causes for pair in each.pairs}
+    world, (causes, ruled_out), _ = _inferred(cluster, addresses, told, looks)
     return Explanation(
-        tuple(causes),
+        tuple(each._replace(evidence=(*each.evidence, *about(each, world.looks))) for each in causes),
         world.failing,
-        tuple(pair for pair in world.failing if pair not in covered),
+        tuple(pair for pair in world.failing if not _covered(causes, pair)),
         tuple(ruled_out),
         tuple(inferred),
         tuple(node.name for node in cluster.nodes if node.name not in told),
+        tuple(world.looks),
     )
+
+
+def _covered(causes: Sequence[Cause], pair: Pair) -> bool:
+    return any(pair in each.pairs for each in causes)
+
+
+def _inferred(
+    cluster: Cluster, addresses: Mapping[str, Sequence[str]], told: Mapping[str, Any], looks: Mapping[str, Any]
+) -> Tuple[World, Tuple[List[Cause], List[str]], List[Cause]]:
+    if cluster.discovered:
+        rows = plans(cluster, told)
+        told = {name: {**each, "plan": rows[name]} for name, each in told.items()}
+    world = World(cluster, addresses, told, looks)
+    possible = list(candidates(world))
+    return world, infer(possible, set(world.failing)), possible

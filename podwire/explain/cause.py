@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, NamedTuple, Tuple
+from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Tuple
 
 #: (source, target): pods, or a node towards its own pods and they towards it.
 Pair = Tuple[str, str]
@@ -39,7 +39,8 @@ class Cause(NamedTuple):
 
 class Explanation(NamedTuple):
     """``causes``, the one that explains most first; ``unexplained``: failing pairs that none of them covers;
-    ``ruled_out``: what was looked at and is not it; ``inferred``: from what intent was taken."""
+    ``ruled_out``: what was looked at and is not it; ``inferred``: from what intent was taken; ``looks``: closer looks,
+    each with the node that made it."""
 
     causes: Tuple[Cause, ...]
     failing: Dict[Pair, str]
@@ -47,6 +48,7 @@ class Explanation(NamedTuple):
     ruled_out: Tuple[str, ...]
     inferred: Tuple[str, ...] = ()
     missing: Tuple[str, ...] = ()
+    looks: Tuple[Tuple[str, Mapping[str, Any]], ...] = ()
 
     def about(self, source: str, target: str) -> Explanation:
         """Of all this only what hurts pairs from ``source`` to ``target``; "" is any."""
@@ -85,4 +87,5 @@ def to_json(found: Explanation) -> Dict[str, Any]:
         "ruled_out": list(found.ruled_out),
         "inferred": list(found.inferred),
         "missing": list(found.missing),
+        "looks": [{"node": node, **look} for node, look in found.looks],
     }

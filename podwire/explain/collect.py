@@ -5,14 +5,16 @@
     {"observations": {...},                 podwire/prove/prober.py; its snapshot is in it
      "plan":      [{"action", "kind", "object", "was", "device", "key", "commands"}],   intent against the kernel
      "foreign":   ["route blackhole 10.244.1.0/24 proto 3"],   routes of others on wanted prefixes
-     "nft":       {"": [...], "pod-a": [...]},                 rulesets as nft -j tells them, of the node and pods
+     "nft":       {"": [...], "pod-a": [...]},                 rulesets as nft -j tells them, of the node and pods,
+                                                               those of iptables-legacy among them (legacy.py)
      "hits":      {"/ip hostfw input 4": 6},                   packets that a rule counted while probes ran
      "qdiscs":    {"eth0": "tbf"},                             root disciplines that somebody set
+     "filters":   {"eth0 ingress": [{"preference", ...}]},     of tc, see oracle.py
      "plugins":   {"bridge": "0755"},                          of configured plugins; "" where one is missing
      "podwire":   "PYTHONPATH=...",                            how podwire's command line is called on the node
      "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
      "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
-     "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on routes from pods to the peers' pods
+     "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on the way from pods to the peers' pods
      "list":      [path, content]}                             the network configuration list that there should be
 
 Reads only; probes are all that it sends.
@@ -35,7 +37,7 @@ from ..kernel.nfnetlink import NfTablesSocket
 from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
-from . import oracle
+from . import legacy, oracle
 from .inferred import row
 
 POLICIES = "/etc/podwire/networkpolicies"
@@ -63,6 +65,7 @@ def collect(
             nft=rulesets,
             hits={rule: count - before.get(rule, 0) for rule, count in _counters(rulesets).items()},
             qdiscs=oracle.disciplines(here),
+            filters=oracle.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
             oracle=_routes(cluster, node, here, addresses, snapshot),
         )
     kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
@@ -95,17 +98,17 @@ def _rulesets(here: Namespace, snapshot: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _ruleset(namespace: Namespace) -> List[Any]:
-    """nft's JSON; where there is no table, which most pods have not, nobody needs to ask nft."""
-    try:
-        with NfTablesSocket(namespace, 0) as socket:
-            if not socket.read(_GETTABLE):
-                return []
-        with namespace.entered():
-            done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
-        found: List[Any] = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-        return found
-    except (PodwireError, OSError, ValueError):
-        return []
+    """nft's JSON, and the same of iptables-legacy. Most pods have no table: then nobody need ask."""
+    with namespace.entered():
+        found = legacy.rulesets()
+        try:
+            with NfTablesSocket(namespace, 0) as socket:
+                if socket.read(_GETTABLE):
+                    done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
+                    found = [*(json.loads(done.stdout)["nftables"] if done.returncode == 0 else []), *found]
+        except (PodwireError, OSError, ValueError):
+            pass
+    return found
 
 
 def _counters(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:
@@ -123,18 +126,23 @@ def _counters(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:
 def _routes(
     cluster: Cluster, node: str, here: Namespace, addresses: expect.Addresses, snapshot: Mapping[str, Any]
 ) -> Dict[str, str]:
-    """How the kernel would route a packet of the node's first pod to each pod of a peer."""
+    """How the kernel would send a packet of the node's first pod on to each pod of a peer."""
     own = [ip for pod in cluster.pods_of(node) for ip in addresses.get(pod.name, ())]
     links = {link["name"]: link["ifindex"] for link in snapshot["namespace"]["links"]}
     if not own or cluster.cni.bridge not in links:
         return {}
     source = own[0].partition("/")[0]
-    found = {}
+    by_index = {link["ifindex"]: link for link in snapshot["namespace"]["links"]}
+    found: Dict[str, str] = {}
+    known: Dict[oracle.Hop, str] = {}
     for pod in cluster.pods:
         for text in addresses.get(pod.name, ()) if pod.node != node else ():
             ip = text.partition("/")[0]
             if (":" in ip) == (":" in source):
-                found[ip] = oracle.route(here, ip, source, links[cluster.cni.bridge])
+                hop = oracle.route(here, ip, source, links[cluster.cni.bridge])
+                if hop.goes_on and hop not in known:
+                    known[hop] = oracle.onward(here, hop, by_index)
+                found[ip] = known.get(hop, hop.word)
     return found
 
 

@@ -7,6 +7,7 @@ which of them it accounts for.
 from __future__ import annotations
 
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, Node
@@ -72,10 +73,19 @@ class NodeView(NamedTuple):
 
 
 class World:
-    """``told``: what ``collect`` gave, by node."""
+    """``told``: what ``collect`` gave, by node; ``looks``: what ``closer.look`` gave."""
 
-    def __init__(self, cluster: Cluster, addresses: Mapping[str, Sequence[str]], told: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        addresses: Mapping[str, Sequence[str]],
+        told: Mapping[str, Any],
+        looks: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.cluster = cluster
+        #: Closer looks, each with the node that made it.
+        self.looks = [(node, look) for node in sorted(looks) for look in looks[node]["looks"]]
+        told = {node: _counted(each, looks.get(node)) for node, each in told.items()}
         self.ips = {pod: [text.partition("/")[0] for text in texts] for pod, texts in addresses.items()}
         self.lengths = {text.partition("/")[0]: text for texts in addresses.values() for text in texts}
         self.home = {pod.name: pod.node for pod in cluster.pods}
@@ -83,9 +93,12 @@ class World:
         self.nodes = {node.name: _node(node, told[node.name]) for node in cluster.nodes if node.name in told}
         #: Failing pairs by what fails, and every pair that was asked for.
         self.failures: Dict[str, Dict[Pair, str]] = {kind: {} for kind in _KINDS}
+        #: The address that was asked for, of failing pairs.
+        self.targets: Dict[Pair, str] = {}
         for each in told.values():
             for kind in _KINDS:
-                for source, target, _, cause, reason in each["observations"][kind]["failures"]:
+                for source, target, address, cause, reason in each["observations"][kind]["failures"]:
+                    self.targets.setdefault((source, target), address)
                     self.failures[kind].setdefault((source, target), f"{cause}: {reason}")
         self.failing: Dict[Pair, str] = {}
         for kind in _KINDS:
@@ -163,6 +176,16 @@ class World:
         for node in self.nodes.values():
             for pod in node.pods.values():
                 yield node, pod
+
+
+def _counted(told: Mapping[str, Any], looks: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """With what rules dropped during closer looks, which the kernel tells also of those that have no counter."""
+    hits = dict(told["hits"])
+    for look in looks["looks"] if looks else ():
+        for place, where, handle, ends in look["verdicts"]:
+            if ends:
+                hits[f"{place}/{where} {handle}"] = (hits.get(f"{place}/{where} {handle}") or 0) + 1
+    return {**told, "hits": hits}
 
 
 def _node(node: Node, told: Mapping[str, Any]) -> NodeView:

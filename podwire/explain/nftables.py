@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from .evidence import NodeView
+from .legacy import FAMILIES
 
 #: Tables of podwire's own (backend/common.py, cni/plugins/owned.py).
-OURS = ("podwire", "podwire-cni")
+OURS = ("podwire", "podwire-cni", "podwire-looks")
 ENDS = ("drop", "reject")
 _Chain = Tuple[str, str, str]
 
@@ -16,7 +17,8 @@ class Rule(NamedTuple):
     """A rule with its chain, whose ``hook`` is that of the base chain that packets come from, by jumps if need be.
 
     matches: ``left`` -> value, such as ``udp dport`` -> 8472, of the rule and of the jumps that lead to it.
-    hits:    packets that it counted while probes ran; None where it has no counter.
+    hits:    packets that it counted or was told to have dropped while probes ran; None where nobody counts.
+    spec:    its words, where it is iptables-legacy's.
     """
 
     family: str
@@ -27,6 +29,7 @@ class Rule(NamedTuple):
     matches: Dict[str, Any]
     verdict: str
     hits: Optional[int]
+    spec: str = ""
 
     @property
     def where(self) -> str:
@@ -36,11 +39,13 @@ class Rule(NamedTuple):
     @property
     def object(self) -> str:
         """The table, as podwire prints it."""
-        return f"nftables table {self.family} {self.table}"
+        return table(self.family, self.table)
 
     @property
     def fix(self) -> str:
         """The command that takes it away."""
+        if self.spec:
+            return f"{self.family}-legacy -t {self.table} -D {self.spec}"
         return f"nft delete rule {self.where} handle {self.handle}"
 
     def told(self) -> List[str]:
@@ -51,6 +56,11 @@ class Rule(NamedTuple):
             f"found: handle {self.handle} of {self.where}: {words} {self.verdict}".strip(),
             *([f"packets that it counted while probes ran: {self.hits}"] if self.hits else []),
         ]
+
+
+def table(family: str, name: str) -> str:
+    """A table as podwire prints it."""
+    return f"{family}-legacy table {name}" if family in FAMILIES.values() else f"nftables table {family} {name}"
 
 
 def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:
@@ -72,7 +82,7 @@ def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:
             chain = {**chains[_chain(rule, "chain")], "hook": hook}
             yield Rule(
                 rule["family"], rule["table"], chain, rule["handle"], rule.get("comment", ""),
-                {**matches, **_matches(rule)}, verdict, node.told["hits"].get(name),
+                {**matches, **_matches(rule)}, verdict, node.told["hits"].get(name), rule.get("spec", ""),
             )  # fmt: skip
 
 

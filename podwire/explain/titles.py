@@ -84,6 +84,7 @@ TITLES: Dict[str, str] = {
     "pod_firewall": "a rule inside a pod drops packets",
     "policy_not_enforced": "a policy denies a pod's traffic, and nobody enforces it",
     "policy_stale": "a rule drops a pod's packets, and no policy says so",
+    "filter_drops": "a tc filter or an eBPF program drops packets of pods",
     "packets_dropped": "a rule drops packets of pods",
     "cidr_overlap": "the node's network overlaps the pods'",
     "host_port_clash": "another process has the port of a hostNetwork pod",

@@ -31,9 +31,9 @@ class Table(NamedTuple):
     name: str
     flavour: str = ""
 
-    def saved(self) -> List[str]:
-        """The lines of ``iptables-save``."""
-        return self._run("save", ["-t", self.name], b"").splitlines()
+    def saved(self, *, counters: bool = False) -> List[str]:
+        """The lines of ``iptables-save``; with ``counters`` of each rule (``[packets:bytes]``) before it."""
+        return self._run("save", [*(["-c"] if counters else []), "-t", self.name], b"").splitlines()
 
     def restore(self, lines: Sequence[str]) -> None:
         """Do all lines (``-A CHAIN ...``, ``-D``, ``-N``, ``-I``, ``-X``), or none."""

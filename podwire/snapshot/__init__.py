@@ -28,7 +28,7 @@ from . import files
 from .namespace import counters, links, nsid, read
 from .sandboxes import Found, find
 
-__all__ = ["Found", "Snapshot", "counters", "find", "read", "take"]
+__all__ = ["Found", "Snapshot", "counters", "find", "links", "read", "take"]
 
 Snapshot = Mapping[str, Any]
 

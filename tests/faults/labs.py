@@ -13,13 +13,15 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from podwire.cluster import Cluster
 from podwire.doors import node as stages
 from podwire.doors.controller import plugins
-from podwire.explain import Cause, Explanation, explain
+from podwire.explain import Cause, Explanation, ask, explain
+from podwire.explain.closer import look
 from podwire.explain.collect import collect
 from podwire.faults import engine, undo
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.fault import MACHINE, UNDERLAY, Expected
 from podwire.faults.ground import Ground
-from podwire.faults.places import Places, look
+from podwire.faults.places import Places
+from podwire.faults.places import look as look_at
 from podwire.inventory import read
 from podwire.kernel import Namespace
 from podwire.lab import enter, netns, registry, sandbox, underlay
@@ -94,11 +96,14 @@ class Lab:
         return self.within(node, _states, self.cluster)  # type: ignore[no-any-return]
 
     def explain(self) -> Explanation:
-        """What explain.yml does: every node's evidence at once, and one diagnosis."""
+        """What explain.yml does: every node's evidence at once, a closer look where it is asked for, one diagnosis."""
         names = [node.name for node in self.cluster.nodes]
         with ThreadPoolExecutor(len(names)) as pool:
-            told = list(pool.map(lambda name: self.call(name, collect, self.cluster, name, self.addresses), names))
-        return explain(self.cluster, self.addresses, dict(zip(names, told)))
+            found = pool.map(lambda name: self.call(name, collect, self.cluster, name, self.addresses), names)
+            told = dict(zip(names, found))
+            asked = ask(self.cluster, self.addresses, told)
+            looks = pool.map(lambda name: self.call(name, look, name, asked[name]), asked)
+            return explain(self.cluster, self.addresses, told, looks=dict(zip(asked, looks)))
 
     def execute(self, cause: Cause) -> str:
         """A cause's fix as it was printed, on the node or on the switch; what it says where it fails."""
@@ -150,7 +155,7 @@ def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
         "net/bridge/bridge-nf-call-iptables",
         "net/ipv4/conf/cni0/arp_ignore",
     )
-    found: Dict[str, Any] = {name: look(places[name], keys, blocks) for name in names}
+    found: Dict[str, Any] = {name: look_at(places[name], keys, blocks) for name in names}
     found.update({f"{name} rules": _rules(places[name]) for name in names})
     ports = re.sub(r"(?m)^\d+: (\S+?)@\S+", r"\1", _output(places["node"], "bridge", "-d", "link", "show"))
     found["ports"] = sorted(each.split() for each in re.split(r"\n(?=\S)", ports))

@@ -8,7 +8,8 @@ from typing import Any, Iterator, List, Optional
 from ..cause import Cause
 from ..commands import joined, within
 from ..evidence import NodeView, World
-from ..nftables import ENDS, OURS, Rule, rules
+from ..legacy import FAMILIES
+from ..nftables import ENDS, OURS, Rule, rules, table
 from ..titles import cause
 
 
@@ -44,12 +45,18 @@ def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Caus
                       for part in rule["rule"]["expr"])  # fmt: skip
         yield cause(
             "forward_dropped" if chain["hook"] == "forward" else "packets_dropped",
-            f"nftables table {chain['family']} {chain['table']}", node.name,
+            table(chain["family"], chain["table"]), node.name,
             keys=frozenset() if accepts else frozenset({f"{node.name} chain {where}"}), pairs=pairs,
             evidence=["expected: pods' packets are accepted", f"found: chain {where} has policy drop",
                       *([f"packets that its rules counted while probes ran: {hits}"] if hits else [])],
-            fix=f"nft chain {where} '{{ policy accept; }}'",
+            fix=_accepting(chain),
         )  # fmt: skip
+
+
+def _accepting(chain: Any) -> str:
+    if chain["family"] in FAMILIES.values():
+        return f"{chain['family']}-legacy -t {chain['table']} -P {chain['name']} ACCEPT"
+    return f"nft chain {chain['family']} {chain['table']} {chain['name']} '{{ policy accept; }}'"
 
 
 def _is_in(rule: Any, chain: Any) -> bool:

@@ -55,7 +55,7 @@ def _entry(
     pairs: frozenset[Pair],
     mine: List[Row],
 ) -> Iterator[Cause]:
-    evidence = [f"expected: {row['object']}", f"found: {row['was'] or 'nothing'}"]
+    evidence = [f"expected: {row['object']}", f"found: {row['was'] or 'nothing'}", *_word(world, node, peer)]
     if not row["was"]:
         yield _made(world, ids[0], node, row, [row], pairs, evidence)
         return
@@ -70,6 +70,14 @@ def _entry(
     fdb += [r for r in node.planned("FdbEntry", device=row["device"]) if r["action"] == "remove" and mac in r["object"]]
     evidence.append(f"no device of {peer} has {mac}")
     yield _made(world, ids[1], node, row, [row, *fdb], pairs, evidence)
+
+
+def _word(world: World, node: NodeView, peer: str) -> List[str]:
+    """What the kernel says of a packet to one of the peer's pods."""
+    words = node.told["oracle"].items()
+    blocks = world.blocks(peer)
+    known = ((ip, word) for ip, word in words if any(ip_address(ip) in block for block in blocks))
+    return [f"the kernel's word on a packet from a pod to {ip}: {word}" for ip, word in known][:1]
 
 
 def _is_of(row: Row, public: Any, block: IPNetwork, node: NodeView) -> bool:
@@ -98,11 +106,7 @@ def _route(
     """What stands in the place of the route that there should be."""
     found = [each for network, each in node.view.routes if network == block]
     evidence = [f"expected: {row['object']}", f"found: {_told(found[0]) if found else 'no route'}"]
-    evidence += [
-        f"the kernel's word on a packet from a pod to {ip}: {word}"
-        for ip, word in node.told["oracle"].items()
-        if ip_address(ip).version == block.version and ip_address(ip) in block
-    ][:1]
+    evidence += _word(world, node, peer)
     if not found:
         yield _made(world, "route_missing", node, row, [row], pairs, evidence)
         return

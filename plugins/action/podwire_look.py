@@ -1,0 +1,1 @@
+podwire_node.py

@@ -1,0 +1,56 @@
+"""From what the kernel told of packets (kernel/tracing.py) to the way of each. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Sequence
+
+from ..kernel.tracing import Passage
+
+_ETHERNET = 14
+#: Where an echo's answer ends, as nobody has a ping socket; a raw socket has its copy by then (net/ipv4/icmp.c).
+_ARRIVED = ("ping_rcv",)
+#: Raw sockets that do not want a packet drop a copy of it, of which nothing else was told.
+_COPIES = ("raw_rcv", "raw_rcv_skb", "rawv6_rcv", "rawv6_rcv_skb", "raw_v4_input", "raw_local_deliver")
+
+
+def flights(passages: Sequence[Passage], lengths: Sequence[int], answered: bool) -> List[Dict[str, Any]]:
+    """``[{"what", "way", "end"}]``, in the order in which they began.
+
+    ``what``: ``probe``, ``answer``, or ``neighbour`` for the question after a MAC address. ``way``: devices, each once
+    where it was met; ``end``: why and where it was dropped, "" where nobody told. ``lengths``: of the probes, from the
+    IP header on.
+    """
+    known = {each for length in lengths for each in (length, length + _ETHERNET)}
+    open_: Dict[str, Dict[str, Any]] = {}
+    found: List[Dict[str, Any]] = []
+    for each in passages:
+        flight = open_.get(each.packet)
+        if not each.device:
+            if each.function in _COPIES or (flight is None and not each.ours):
+                continue
+            if flight is None:  # dropped before any device had it
+                flight = _begin(found, each, known)
+            if each.function not in _ARRIVED:
+                flight["end"] = f"{each.reason or 'dropped'} in {each.function}" if each.function else each.reason
+            open_.pop(each.packet, None)
+            continue
+        is_ours = each.length in known
+        if not is_ours and not each.ours:
+            open_.pop(each.packet, None)
+            continue
+        turned = flight is not None and each.sent and not flight["sent"] and flight["way"][-1:] == [each.device]
+        if flight is None or turned or is_ours != (flight["what"] != "neighbour"):
+            flight = open_[each.packet] = _begin(found, each, known)
+        flight["sent"] = each.sent
+        if flight["way"][-1:] != [each.device]:
+            flight["way"].append(each.device)
+    kept = [each for each in found if each["what"] != "neighbour" or (not answered and each["end"])]
+    return [{key: each[key] for key in ("what", "way", "end")} for each in kept if each["way"] or each["end"]]
+
+
+def _begin(found: List[Dict[str, Any]], first: Passage, known: set[int]) -> Dict[str, Any]:
+    what = "neighbour" if first.device and first.length not in known else "probe"
+    if what == "probe" and any(each["what"] == "probe" for each in found):
+        what = "answer"
+    found.append({"what": what, "way": [], "end": "", "sent": first.sent})
+    return found[-1]
