@@ -48,15 +48,20 @@ def _pairs(
     for cause in chosen:
         failing = sorted(pair for pair in cause.pairs & wanted if _shows(world, pair))
         own = [pair for pair in failing if world.home.get(pair[0], pair[0]) == cause.node]
-        some = (own or failing)[:_WEIGHED]
+        some = sorted(own or failing, key=lambda pair: _ends(world, pair))[:_WEIGHED]
         if some:
-            yield min(some, key=lambda pair: (sum(pair in each.pairs for each in candidates), pair))
+            yield min(some, key=lambda pair: (_ends(world, pair), sum(pair in each.pairs for each in candidates), pair))
     seen: Set[Tuple[str, ...]] = set()
     for pair in sorted(unexplained):
         nodes = tuple(world.home.get(end, end) for end in pair)
         if nodes not in seen and pair in wanted and _shows(world, pair):
             seen.add(nodes)
             yield pair
+
+
+def _ends(world: World, pair: Pair) -> int:
+    """How many ends are no pod of the pod network: what goes from pod to pod has the longest way to tell of."""
+    return sum(end in world.host_pods or end not in world.home for end in pair)
 
 
 def _shows(world: World, pair: Pair) -> bool:
@@ -88,7 +93,7 @@ def _ask(world: World, pair: Pair) -> Optional[Dict[str, Any]]:
     protocol = _protocol(world.failing[pair])
     return {
         "source": source, "target": target, "address": address, "port": port, "protocol": protocol,
-        "length": length, "outer": outer, "places": places,
+        "length": length, "alone": protocol != "tcp" and length < world.cluster.mtu, "outer": outer, "places": places,
     }  # fmt: skip
 
 

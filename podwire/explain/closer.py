@@ -36,8 +36,8 @@ from .flights import flights
 
 Ask = Mapping[str, Any]
 """What asking.py wants to know: ``source``, ``target``, ``address``, ``port``, ``protocol``, ``length`` (of the IP
-packet), ``outer`` (bytes that a tunnel adds to that), ``places`` (pod -> path of its namespace, of this node's pods on
-the way; "" for those on the node's own network)."""
+packet), ``alone`` (nobody else sends packets of that length), ``outer`` (bytes that a tunnel adds to that), ``places``
+(pod -> path of its namespace, of this node's pods on the way; "" for those on the node's own network)."""
 
 #: Seconds that an answer may take. One that was lost is not waited for where the kernel tells of its end.
 _PATIENCE = 0.3
@@ -116,10 +116,10 @@ class _Looking:
         told: Dict[str, Any] = {key: ask[key] for key in ("source", "target", "protocol", "length")}
         told.update(answered=answered, error=error, flights=[], verdicts=[], rules=sorted(self.rules), counters={})
         if self.packets is not None:
-            told["flights"] = flights(self.packets.passages(), _lengths(ask), answered=answered)
+            told["flights"] = self._flights(ask, answered)
         for place, trace in self.rules.items():
             for each in trace.verdicts():
-                if ask["protocol"] != "tcp" or ask["address"] in each.ends:
+                if ask["alone"] or ask["address"] in each.ends:
                     row = [place, f"{each.family} {each.table} {each.chain}", each.handle, each.drops]
                     told["verdicts"] += [row] if row not in told["verdicts"] else []
         for place, space in self.spaces.items():
@@ -185,8 +185,12 @@ class _Looking:
         """Whether the kernel has told of its end: then nobody need wait for it."""
         if self.packets is None:
             return False
-        found = flights(self.packets.passages(), _lengths(ask), answered=False)
-        return any(each["end"] for each in found if each["what"] != "neighbour")
+        return any(each["end"] for each in self._flights(ask, False) if each["what"] != "neighbour")
+
+    def _flights(self, ask: Ask, answered: bool) -> List[Dict[str, Any]]:
+        assert self.packets is not None
+        passages = self.packets.passages()
+        return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered)
 
 
 def _has_tables(space: Namespace) -> bool:

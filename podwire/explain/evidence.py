@@ -143,6 +143,15 @@ class World:
     def _all(self, node: str) -> List[str]:
         return [pod for pod, home in self.home.items() if home == node]
 
+    def spares(self, node: str, place: str, rule: str, pairs: FrozenSet[Pair]) -> bool:
+        """Whether closer looks at ``pairs`` that fail, from a node, met other rules of a namespace and never ``rule``
+        (``ip house forward 4``): then it is not what breaks them."""
+        looks = [look for home, look in self.looks if home == node and place in look["rules"] and not look["answered"]]
+        looks = [look for look in looks if (look["source"], look["target"]) in pairs]
+        met = {(where, handle) for look in looks for at, where, handle, _ in look["verdicts"] if at == place}
+        where, _, handle = rule.rpartition(" ")
+        return bool(looks) and bool(met) and (where, int(handle)) not in met
+
     # --- whose is what ---------------------------------------------------------------------------
 
     def peers(self, node: str) -> Iterator[Node]:

@@ -13,12 +13,14 @@ _ARRIVED = ("ping_rcv",)
 _COPIES = ("raw_rcv", "raw_rcv_skb", "rawv6_rcv", "rawv6_rcv_skb", "raw_v4_input", "raw_local_deliver")
 
 
-def flights(passages: Sequence[Passage], lengths: Sequence[int], answered: bool) -> List[Dict[str, Any]]:
+def flights(
+    passages: Sequence[Passage], lengths: Sequence[int], *, alone: bool, answered: bool
+) -> List[Dict[str, Any]]:
     """``[{"what", "way", "end"}]``, in the order in which they began.
 
     ``what``: ``probe``, ``answer``, or ``neighbour`` for the question after a MAC address. ``way``: devices, each once
     where it was met; ``end``: why and where it was dropped, "" where nobody told. ``lengths``: of the probes, from the
-    IP header on.
+    IP header on; ``alone``: whether nobody else's packets have them.
     """
     known = {each for length in lengths for each in (length, length + _ETHERNET)}
     open_: Dict[str, Dict[str, Any]] = {}
@@ -35,7 +37,7 @@ def flights(passages: Sequence[Passage], lengths: Sequence[int], answered: bool)
             open_.pop(each.packet, None)
             continue
         is_ours = each.length in known
-        if not is_ours and not each.ours:
+        if not each.ours and (not is_ours or (flight is None and not alone)):
             open_.pop(each.packet, None)
             continue
         turned = flight is not None and each.sent and not flight["sent"] and flight["way"][-1:] == [each.device]

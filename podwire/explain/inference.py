@@ -3,7 +3,8 @@
 What has to be accounted for are failing pairs and deviations alike; a cause's consequences are deviations that it
 accounts for as well, so that whoever explains more is chosen first and leaves the smaller ones nothing to explain.
 A candidate without a deviation (a rule of somebody's firewall) comes last, for failing pairs that are left, and only
-where most of what it would break fails.
+where most of what it would break fails. Passing pairs speak against deviations, too: against one that breaks few of
+the pairs that it would, where other causes account for these.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
         open_keys -= best.keys
         open_pairs -= best.pairs
         chosen.append(best._replace(confidence=_confidence(best, failing)))
+    for each in sorted(chosen, key=lambda each: each.confidence):
+        if _is_contradicted(each, chosen, failing):
+            chosen.remove(each)
+            ruled_out.append(_passing(each))
     loose = [each for each in left if not each.keys]
     while loose and open_pairs:
         best = max(loose, key=lambda each: (len(each.pairs & open_pairs), each.id))
@@ -44,10 +49,22 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
     contradicted = [each for each in left if not each.keys and each.pairs & open_pairs]
     for each in contradicted:
         left.remove(each)
-        ruled_out.append(f"{each.id} ({each.object} on {each.node}): most of what it would break passes")
+        ruled_out.append(_passing(each))
     ruled_out += [f"{each.id} ({each.object} on {each.node}): follows from what was found" for each in left]
     chosen.sort(key=lambda each: (-len(each.pairs & failing) / max(1, len(failing)) * each.confidence, each.quiet))
     return chosen, ruled_out
+
+
+def _is_contradicted(each: Cause, chosen: List[Cause], failing: Set[Pair]) -> bool:
+    """A deviation that does no harm: most of what it would break passes, and other causes account for the rest."""
+    if each.quiet or 2 * len(each.pairs & failing) >= len(each.pairs):
+        return False
+    others: Set[Pair] = set().union(*(other.pairs for other in chosen if other is not each))
+    return each.pairs & failing <= others
+
+
+def _passing(each: Cause) -> str:
+    return f"{each.id} ({each.object} on {each.node}): most of what it would break passes"
 
 
 def _confidence(each: Cause, failing: Set[Pair]) -> float:

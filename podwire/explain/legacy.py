@@ -39,7 +39,7 @@ def rulesets() -> List[Any]:
 
 
 def parse(family: str, table: str, lines: Iterable[str]) -> List[Any]:
-    """``iptables-legacy-save -c -t TABLE`` as ``{"chain": …}`` and ``{"rule": …}``, whose ``spec`` is the rule itself."""
+    """``iptables-legacy-save -c`` as ``{"chain": …}`` and ``{"rule": …}``, whose ``spec`` is the rule itself. Pure."""
     found: List[Any] = []
     numbers: Dict[str, int] = {}
     for line in lines:

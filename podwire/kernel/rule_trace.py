@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from contextlib import suppress
+from errno import ENOBUFS
 from ipaddress import ip_address
 from typing import Collection, Dict, List, NamedTuple, Optional, Tuple
 
@@ -93,9 +93,14 @@ class RuleTrace:
     def verdicts(self) -> List[Verdict]:
         """What packets met since this was called last, each rule or policy that matched."""
         found: List[Verdict] = []
-        with suppress(BlockingIOError):
-            while True:
+        while True:
+            try:
                 found += parse(self._heard.recv(1 << 16, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != ENOBUFS:  # more packets of that length came than there was room for
+                    raise
         ends = {each.packet: each.ends for each in found if each.ends}
         return [each._replace(ends=ends.get(each.packet, ())) for each in found if each.table != TABLE]
 

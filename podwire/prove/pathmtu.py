@@ -19,6 +19,8 @@ BLACK_HOLE = "mtu black hole"
 SEARCHED = 256
 #: Seconds after which a size counts as lost in a search. Its path has answered before, as fast as it can.
 _LOST = 0.25
+#: Likewise of a quick run's rounds: more than a busy machine needs for what passes.
+_QUICK = PATIENCE / 2
 _LARGEST = 65535
 #: Identifiers of a search's echoes begin here, one a round, so that late answers count for their own.
 _FIRST_ROUND = 16
@@ -111,15 +113,18 @@ class PathMtu:
         self._passed: Set[int] = set()
         self._too_big: Dict[int, str] = {}
         self._exceeded: Dict[int, bool] = {}
+        self._patience = PATIENCE
         self._templates = {
             (version, purpose): wire.EchoTemplate(version, purpose, sockets.run, total - wire.IP_HEADER[version])
             for version in (4, 6)
             for purpose, total in ((wire.FITS, size), (wire.EXCEEDS, size + 1))
         }
 
-    def measure(self) -> Dict[int, Problem]:
-        """The numbers of the checks that failed, and why, with the real path MTU where it could be found."""
-        problems = in_rounds(len(self._checks), self._once)
+    def measure(self, quick: bool = False) -> Dict[int, Problem]:
+        """The numbers of the checks that failed, and why, with the real path MTU where it could be found. ``quick``:
+        fewer and shorter rounds."""
+        self._patience = _QUICK if quick else PATIENCE
+        problems = in_rounds(len(self._checks), self._once, 1 if quick else None)
         wrong = {number: problem for number, problem in problems.items() if problem.cause != BLACK_HOLE}
         for number, size in search(self._sockets, self._checks, list(wrong)[:SEARCHED], self._size).items():
             problem = problems[number]
@@ -138,7 +143,7 @@ class PathMtu:
             self._receive(0)
         waiting = {number for number in pending if not self._settled(number)}
         while waiting:
-            heard = self._receive(PATIENCE)
+            heard = self._receive(self._patience)
             if not heard:  # late echoes of the pass before us are not progress
                 return
             waiting -= {number for number in heard if self._settled(number)}

@@ -226,7 +226,9 @@ class _Probing:
             if self._possible(pair):
                 silent = (self.index[pair.source.pod], pair.target.address) in self.silent
                 (mute if silent else answering).append(pair)
-        too = PathMtu(sockets, [self._check(pair, ICMP) for pair in answering], self.cluster.mtu).measure()
+        checks = [self._check(pair, ICMP) for pair in answering]
+        too = PathMtu(sockets, checks, self.cluster.mtu).measure(self.options.quick)
+        self.narrow = {(checks[number].source, checks[number].address) for number in too}
         for number in range(len(mute)):
             too[len(answering) + number] = Problem("timeout", "no answer at any size")
         return _summary([(pair.source.pod, pair.target) for pair in answering + mute], too)
@@ -234,8 +236,9 @@ class _Probing:
     def _bulk(self, sockets: Sockets) -> Dict[str, Any]:
         """One transfer for each pair of nodes and family."""
         pairs = [pair for pair in expect.bulk_pairs_from(self.node, self.ends) if self._possible(pair)]
-        if self.options.quick:  # what does not answer will not take data either, and has failed already
-            pairs = [p for p in pairs if (self.index[p.source.pod], p.target.address) not in self.silent]
+        if self.options.quick:  # what does not answer as it should will not take data either, and has failed already
+            bad = self.silent | self.narrow
+            pairs = [p for p in pairs if (self.index[p.source.pod], p.target.address) not in bad]
         problems = bulk(sockets, [self._check(pair) for pair in pairs])
         return _summary([(pair.source.pod, pair.target) for pair in pairs], problems)
 

@@ -21,8 +21,8 @@ from .sockets import ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, 
 
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
 _STALL = 0.05
-#: Seconds that a round of a quick run takes at most, once all was sent: what answers at all has by then.
-_QUICK = 1.5 * PATIENCE
+#: A round of a quick run takes at most so many times its patience, once all was sent: what answers has by then.
+_QUICK = 1.5
 _SPARE_FDS = 64
 _RESET = struct.pack("ii", 1, 0)
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -74,16 +74,21 @@ class Reach:
         self._unseen: Set[int] = set()
         self._said: Dict[Tuple[int, int], Problem] = {}
         self.unanswered: Set[int] = set()
-        self._longest = float("inf")
+        self._quick, self._patience, self._longest = False, PATIENCE, float("inf")
 
     def run(self, quick: bool = False) -> Dict[int, Problem]:
-        """The numbers of the checks that failed, and why. ``quick``: fewer rounds, and none that goes on for as long
-        as errors trickle in: whoever sends into a closed tunnel hears of each packet by itself."""
-        self._longest = _QUICK if quick else float("inf")
+        """The numbers of the checks that failed, and why. ``quick``: fewer rounds, the later ones with less patience,
+        and none that goes on for as long as errors trickle in: whoever sends into a closed tunnel hears of each packet
+        by itself."""
+        self._quick = quick
         return in_rounds(len(self._checks), self._once, 1 if quick else None)
 
     def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
+        if self._quick:
+            self._longest = _QUICK * self._patience
         self._round(pending)
+        if self._quick:
+            self._patience = PATIENCE / 2
         self.unanswered = {number for number, found in self._found.items() if ICMP in found}
         suspect = self._found.keys() | self._wrong.keys() | self._unseen
         return {number: found for number in sorted(suspect) for found in [self._problem(number)] if found}
@@ -107,7 +112,7 @@ class Reach:
                 limit = min(len(flying) + self._window, self._most)
                 if limit - len(flying) < self._window // _STEPS:
                     self._give_up()
-            elif time.monotonic() - quiet_since > PATIENCE:
+            elif time.monotonic() - quiet_since > self._patience:
                 break
             if launched == len(pending) and time.monotonic() - launched_at > self._longest:
                 break

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
-from typing import Any, Iterator, List, Optional
+from typing import Any, FrozenSet, Iterator, List, Optional
 
-from ..cause import Cause
+from ..cause import Cause, Pair
 from ..commands import joined, within
 from ..evidence import NodeView, World
 from ..legacy import FAMILIES
@@ -94,19 +94,30 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
                     more = [f"{key} is 1: bridged frames go through this chain"]
                 elif _may_meet(world, node, rule):
                     pods = _pods_of(world, rule)
-                    own = [pod for pod in pods if world.home[pod] == node.name]
+                    # A policy's rules are about a pod at a time, others' about networks.
+                    own = [pod for pod in pods if world.home[pod] == node.name and len(pods) == 1]
                     id = "policy_stale" if own else "packets_dropped"
-                    pairs = frozenset(p for pod in own for p in world.of(pod)) if own else world.far(node.name)
+                    pairs = frozenset(p for pod in own for p in world.of(pod)) if own else _forwarded(world, node, rule)
                     pairs = frozenset(p for p in pairs if set(p) & set(pods)) if pods else pairs
                     more = [f"its comment: {rule.comment}"] if rule.comment else []
             elif hook in ("input", "output", "prerouting", "postrouting") and _may_meet(world, node, rule):
                 id, pairs = "packets_dropped", world.far(node.name) | world.local(node.name)
         if id:
+            if rule.hits is None and world.spares(node.name, "", f"{rule.where} {rule.handle}", pairs):
+                continue
             if id == "packets_dropped" and not rule.hits:
                 keys = set()  # every firewall drops something: no deviation, as long as something else explains all
             yield cause(
                 id, object, node.name, keys=frozenset(keys), pairs=pairs, evidence=[*rule.told(), *more], fix=fix,
             )  # fmt: skip
+
+
+def _forwarded(world: World, node: NodeView, rule: Rule) -> FrozenSet[Pair]:
+    """Pairs whose packets may come to a rule of a forward chain: bridged ones as well, once br_netfilter has hooks."""
+    bridge = world.cluster.cni.bridge
+    bridged = node.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
+    bridged = bridged and all(rule.matches.get(key, bridge) == bridge for key in ("iifname", "oifname"))
+    return world.far(node.name) | world.near(node.name) if bridged else world.far(node.name)
 
 
 def _key(node: NodeView, rule: Rule) -> str:
@@ -184,11 +195,14 @@ def _unenforced(world: World, node: NodeView) -> Iterator[Cause]:
         rules = [each["rule"] for each in node.told["nft"].get("", []) if "rule" in each]
         if any(policy["metadata"]["name"] in rule.get("comment", "") for rule in rules):
             continue
-        if any(target == pod for _, target in world.failures["pairs"]):
+        others = [other for other in world.home if other != pod]
+        reaching = sum((other, pod) not in world.failures["pairs"] for other in others)
+        if not reaching:
             continue  # something keeps them out
         yield cause(
             "policy_not_enforced", f"file {path}", node.name, "", "node", frozenset({f"{node.name} policy {path}"}),
-            evidence=[f"expected: nobody reaches {pod}", "found: everybody does, and no rule speaks of the policy"],
+            evidence=[f"expected: nobody reaches {pod}",
+                      f"found: {reaching} of {len(others)} do, and no rule speaks of the policy"],
             fix=f"rm {path}    # or install what enforces policies", quiet=True,
         )  # fmt: skip
 
