@@ -145,7 +145,9 @@ class World:
 
     def spares(self, node: str, place: str, rule: str, pairs: FrozenSet[Pair]) -> bool:
         """Whether closer looks at ``pairs`` that fail, from a node, met other rules of a namespace and never ``rule``
-        (``ip house forward 4``): then it is not what breaks them."""
+        (``ip house forward 4``): then it is not what breaks them. Other families come before what is traced."""
+        if rule.split()[0] not in ("inet", "ip", "ip6"):
+            return False
         looks = [look for home, look in self.looks if home == node and place in look["rules"] and not look["answered"]]
         looks = [look for look in looks if (look["source"], look["target"]) in pairs]
         met = {(where, handle) for look in looks for at, where, handle, _ in look["verdicts"] if at == place}

@@ -15,12 +15,13 @@ _COUNTED = 6
 
 class Drop(NamedTuple):
     """The end of a probe or of its answer. ``node``: where, "" for what is between nodes; ``device``: the last that had
-    it; ``reason``: the kernel's name for why; ``told``: the look."""
+    it; ``reason``, ``function``: the kernel's name for why and where; ``told``: the look."""
 
     pair: Pair
     node: str
     device: str
     reason: str
+    function: str
     told: Mapping[str, Any]
 
 
@@ -31,7 +32,8 @@ def drops(world: World) -> Iterator[Drop]:
             if flight["end"] and flight["what"] != "neighbour":
                 device = flight["way"][-1] if flight["way"] else ""
                 where = _where(world, node, look, flight)
-                yield Drop((look["source"], look["target"]), where, device, flight["end"].split()[0], look)
+                reason, _, function = flight["end"].partition(" in ")
+                yield Drop((look["source"], look["target"]), where, device, reason, function, look)
 
 
 def _where(world: World, node: str, look: Mapping[str, Any], flight: Mapping[str, Any]) -> str:

@@ -118,6 +118,36 @@ def test_a_program_on_a_device_is_named_and_mended(hook: str, lab_of: Callable[[
         run(lab, f"tc qdisc del dev {device} clsact")
 
 
+def test_a_program_of_xdp_is_named_and_mended(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    refused = lab.call(NODE, programs.drop_by_xdp, "eth0")
+    if refused:
+        pytest.skip(refused)
+    try:
+        found = explained(lab)
+        assert [(each.id, each.object) for each in found.causes] == [("filter_drops", "link eth0")]
+        assert mends(lab, found)
+    finally:
+        run(lab, "ip link set dev eth0 xdpgeneric off")
+
+
+def test_a_rule_of_a_devices_own_chain_is_named(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    run(
+        lab,
+        """nft 'table netdev house { chain early { type filter hook ingress device "flannel.1" priority 0
+            ip daddr 10.244.0.0/16 drop
+        }
+    }'""",
+    )
+    try:
+        found = explained(lab)
+        assert [(each.id, each.object) for each in found.causes] == [("packets_dropped", "nftables table netdev house")]
+        assert mends(lab, found)
+    finally:
+        run(lab, "nft delete table netdev house")
+
+
 def test_what_no_cause_accounts_for_is_told_with_where_it_ends(lab_of: Callable[[str], Lab]) -> None:
     """A pod that does not answer pings: explain has no hypothesis for that."""
     from podwire.explain.text import render

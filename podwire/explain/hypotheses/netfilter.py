@@ -12,6 +12,8 @@ from ..legacy import FAMILIES
 from ..nftables import ENDS, OURS, Rule, rules, table
 from ..titles import cause
 
+_OTHER_HOOKS = ("input", "output", "prerouting", "postrouting", "ingress", "egress")
+
 
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes and pods."""
@@ -100,7 +102,7 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
                     pairs = frozenset(p for pod in own for p in world.of(pod)) if own else _forwarded(world, node, rule)
                     pairs = frozenset(p for p in pairs if set(p) & set(pods)) if pods else pairs
                     more = [f"its comment: {rule.comment}"] if rule.comment else []
-            elif hook in ("input", "output", "prerouting", "postrouting") and _may_meet(world, node, rule):
+            elif hook in _OTHER_HOOKS and _may_meet(world, node, rule):
                 id, pairs = "packets_dropped", world.far(node.name) | world.local(node.name)
         if id:
             if rule.hits is None and world.spares(node.name, "", f"{rule.where} {rule.handle}", pairs):

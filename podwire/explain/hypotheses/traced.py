@@ -16,9 +16,12 @@ def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
     seen: Dict[str, Cause] = {}
     for drop in drops(world):
-        if drop.reason in _HOOKS and drop.node in world.nodes:
-            for each in _filters(world, world.nodes[drop.node], drop.device, _HOOKS[drop.reason]):
+        node = world.nodes.get(drop.node)
+        if node is not None and drop.reason in _HOOKS:
+            for each in _filters(world, node, drop.device, _HOOKS[drop.reason]):
                 seen.setdefault(f"{each.node} {each.object}", each)
+        elif node is not None and (drop.reason == "XDP" or drop.function == "do_xdp_generic"):
+            seen.setdefault(f"{drop.node} {drop.device}", _xdp(world, node, drop.device))
     yield from seen.values()
 
 
@@ -39,6 +42,16 @@ def _filters(world: World, node: NodeView, device: str, hook: str) -> Iterator[C
                       f"found: {'; '.join(shown) or 'a program that tc does not list: see bpftool net'}"],
             fix=command or f"bpftool net show dev {where}    # and detach what drops",
         )  # fmt: skip
+
+
+def _xdp(world: World, node: NodeView, device: str) -> Cause:
+    """A program of XDP's, in its generic mode: what drivers run themselves drops before there is a packet to trace."""
+    return cause(
+        "filter_drops", f"link {device}", node.name, device, keys=frozenset({f"{node.name} xdp {device}"}),
+        pairs=_by(world, node, device),
+        evidence=["expected: nothing drops packets of pods there", "found: an XDP program that does"],
+        fix=f"ip link set dev {device} xdpgeneric off",
+    )  # fmt: skip
 
 
 def _by(world: World, node: NodeView, device: str) -> FrozenSet[Pair]:
