@@ -3,7 +3,8 @@
 The controller asks for it (asking.py), of few pairs: what fails is known by then, and hypotheses want to know more.
 Every probe of a node has a length that no other node's has, so that packets are known by it wherever they are met::
 
-    {"source": "pod-a", "target": "pod-c", "protocol": "icmp", "length": 226, "answered": false,
+    {"source": "pod-a", "target": "pod-c", "address": "10.244.2.2", "protocol": "icmp", "length": 226,
+     "answered": false,
      "error":    "",                                          what the sender itself was told, as an errno's text
      "flights":  [{"what": "probe", "way": ["eth0", "vethb2", "cni0", "flannel.1"],
                    "end": "NO_TX_TARGET in vxlan_xmit"}],     tracefs: devices, and why and where it was dropped
@@ -47,6 +48,7 @@ _ETHERNET = 14
 _NEIGHBOUR = (28, 72)
 _SYN = {4: 60, 6: 80}
 _GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
+_TOLD = ("source", "target", "address", "protocol", "length")
 _TELLING = (
     "Discards",
     "Errors",
@@ -113,7 +115,7 @@ class _Looking:
             self.packets.begin()
         with source.entered():
             answered, error = self._send(number, ask)
-        told: Dict[str, Any] = {key: ask[key] for key in ("source", "target", "protocol", "length")}
+        told: Dict[str, Any] = {key: ask[key] for key in _TOLD}
         told.update(answered=answered, error=error, flights=[], verdicts=[], rules=sorted(self.rules), counters={})
         if self.packets is not None:
             told["flights"] = self._flights(ask, answered)

@@ -127,18 +127,21 @@ def _routes(
     cluster: Cluster, node: str, here: Namespace, addresses: expect.Addresses, snapshot: Mapping[str, Any]
 ) -> Dict[str, str]:
     """How the kernel would send a packet of the node's first pod on to each pod of a peer."""
-    own = [ip for pod in cluster.pods_of(node) for ip in addresses.get(pod.name, ())]
+    own = (ip.partition("/")[0] for pod in cluster.pods_of(node) for ip in addresses.get(pod.name, ()))
+    sources: Dict[bool, str] = {}
+    for ip in own:
+        sources.setdefault(":" in ip, ip)
     links = {link["name"]: link["ifindex"] for link in snapshot["namespace"]["links"]}
-    if not own or cluster.cni.bridge not in links:
+    if cluster.cni.bridge not in links:
         return {}
-    source = own[0].partition("/")[0]
     by_index = {link["ifindex"]: link for link in snapshot["namespace"]["links"]}
     found: Dict[str, str] = {}
     known: Dict[oracle.Hop, str] = {}
     for pod in cluster.pods:
         for text in addresses.get(pod.name, ()) if pod.node != node else ():
             ip = text.partition("/")[0]
-            if (":" in ip) == (":" in source):
+            source = sources.get(":" in ip)
+            if source is not None:
                 hop = oracle.route(here, ip, source, links[cluster.cni.bridge])
                 if hop.goes_on and hop not in known:
                     known[hop] = oracle.onward(here, hop, by_index)

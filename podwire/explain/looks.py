@@ -68,7 +68,7 @@ def _ends(look: Mapping[str, Any]) -> bool:
 def words(node: str, look: Mapping[str, Any]) -> List[str]:
     """A look as lines of evidence."""
     name = f"{look['source']} -> {look['target']}"
-    head = f"probe {name} ({look['protocol'].upper()}, {look['length']} bytes)"
+    head = f"probe {name} ({look['address']}, {look['protocol'].upper()}, {look['length']} bytes)"
     outcome = "answered" if look["answered"] else look["error"].lower() or "no answer"
     lines = [f"{head}: {outcome}"]
     for flight in look["flights"]:

@@ -34,6 +34,7 @@ TITLES: Dict[str, str] = {
     "ports_isolated": "ports of pods are isolated from each other",
     "fdb_pinned_to_wrong_port": "the bridge has a pod's MAC address pinned to another pod's port",
     "port_without_learning": "a pod's port neither learns nor is flooded",
+    "ipv6_disabled": "a pod's device has IPv6 switched off",
     "pod_routes_lost": "a pod has no default route",
     "gateway_mac_wrong": "a pod has a wrong MAC address for its gateway",
     "pod_neighbour_wrong": "a pod has a wrong MAC address for another pod of its node",

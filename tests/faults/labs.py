@@ -33,6 +33,12 @@ KINDS: Dict[str, Dict[str, Any]] = {
         "pods": [*(f"pod-{letter}" for letter in "abcdef"), {"name": "agent", "node": "node-1", "hostNetwork": True}]
     },
     "host-gw": {"backend": {"type": "host-gw"}},
+    "dual-stack": {
+        "cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"],
+        "service_cidrs": ["10.96.0.0/16", "fd00:10:96::/112"],
+        "node_prefix_length": {"ipv4": 24, "ipv6": 64},
+        "underlay": {"segments": {"underlay": {"cidrs": ["172.30.0.0/16", "fd00:30::/64"]}}},
+    },
 }
 _NEEDS = {"next_hop_not_adjacent": "host-gw"}
 

@@ -161,4 +161,4 @@ def test_what_no_cause_accounts_for_is_told_with_where_it_ends(lab_of: Callable[
         run(lab, f"ip netns exec {pod} sysctl -qw net.ipv4.icmp_echo_ignore_all=0")
     text = render(found)
     assert found.unexplained, text
-    assert f"-> {pod} (ICMP" in text and "its way: eth0 > " in text
+    assert f"-> {pod} (10.244.0." in text and "its way: eth0 > " in text

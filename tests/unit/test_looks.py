@@ -122,7 +122,16 @@ def test_a_rule_of_iptables_is_taken_away_by_its_own_words() -> None:
 
 
 def look(verdicts: List[Any], answered: bool = False) -> Any:
-    base = {"source": "a", "target": "b", "protocol": "icmp", "length": 200, "error": "", "flights": [], "counters": {}}
+    base = {
+        "source": "a",
+        "target": "b",
+        "address": "10.0.0.2",
+        "protocol": "icmp",
+        "length": 200,
+        "error": "",
+        "flights": [],
+        "counters": {},
+    }
     return {**base, "answered": answered, "verdicts": verdicts, "rules": [""]}
 
 
@@ -152,7 +161,7 @@ def test_a_look_in_words() -> None:
     seen["flights"] = [{"what": "probe", "way": way, "end": "NETFILTER_DROP in nft_do_chain"}]
     seen["counters"] = {"": {"eth0 tx dropped": 1}}
     assert looks.words("node-1", seen) == [
-        "probe a -> b (ICMP, 200 bytes): no answer",
+        "probe a -> b (10.0.0.2, ICMP, 200 bytes): no answer",
         "its way: 0 > 1 > 2 > 3 > 4 > 5 > … > 14 > 15 > 16 > 17 > 18 > 19; dropped: NETFILTER_DROP in nft_do_chain",
         "nftables' own word: rule 4 of ip house out drops it",
         "nftables' own word: the policy of inet app in drops it in pod-b",

@@ -24,24 +24,29 @@ def hypotheses(world: World) -> Iterator[Cause]:
 
 def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
     bridge = world.cluster.cni.bridge
-    word = next(iter(node.told["oracle"].values()), "")
-    said = [f"the kernel's word on a packet from a pod: {word}"] if word else []
-    off = node.sysctl("net/ipv4/ip_forward") == "0"
-    if off and 4 in world.cluster.versions:
-        yield cause(
-            "ip_forward_off", "sysctl net/ipv4/ip_forward", node.name,
-            keys=frozenset([*map(node.key, node.planned("Sysctl")), f"{node.name} forwarding {bridge}"]),
-            pairs=world.far(node.name), evidence=["expected: net.ipv4.ip_forward = 1", "found: 0", *said],
-            fix=sysctl("net/ipv4/ip_forward", "1"), verb=_SITE,
-        )  # fmt: skip
-    for device in (bridge, *(link["name"] for link in node.view.vteps())):
-        key = f"net/ipv4/conf/{device}/forwarding"
-        if node.sysctl(key) == "0" and not off:
+    for version in world.cluster.versions:
+        words = (word for ip, word in node.told["oracle"].items() if (":" in ip) == (version == 6))
+        said = [f"the kernel's word on a packet from a pod: {word}" for word in words][:1]
+        switch = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}[version]
+        off = node.sysctl(switch) == "0"
+        devices = (bridge, *(link["name"] for link in node.view.vteps()))
+        if off:
+            rows = [row for row in node.planned("Sysctl") if f"/ipv{version}/" in row["object"]]
+            keys = {f"{node.name} forwarding {version} {device}" for device in devices}
             yield cause(
-                "device_forwarding_off", f"sysctl {key}", node.name, device,
-                keys=frozenset({f"{node.name} forwarding {device}"}), pairs=world.far(node.name),
-                evidence=[f"expected: {key} = 1", "found: 0", *said], fix=sysctl(key, "1"),
+                "ip_forward_off", f"sysctl {switch}", node.name, keys=frozenset({*map(node.key, rows), *keys}),
+                pairs=world.far(node.name), evidence=[f"expected: {switch} = 1", "found: 0", *said],
+                fix=sysctl(switch, "1"), verb=_SITE,
             )  # fmt: skip
+        # The kernel forwards IPv6 by the switch of the device that a packet comes by as well (ip6_forward).
+        for device in () if off else devices:
+            key = f"net/ipv{version}/conf/{device}/forwarding"
+            if node.sysctl(key) == "0":
+                yield cause(
+                    "device_forwarding_off", f"sysctl {key}", node.name, device,
+                    keys=frozenset({f"{node.name} forwarding {version} {device}"}), pairs=world.far(node.name),
+                    evidence=[f"expected: {key} = 1", "found: 0", *said], fix=sysctl(key, "1"),
+                )  # fmt: skip
     for device in ("all", bridge):
         key = f"net/ipv4/conf/{device}/arp_ignore"
         if node.sysctl(key) not in ("", "0"):

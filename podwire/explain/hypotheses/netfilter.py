@@ -77,7 +77,7 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
             keys |= {_key(node, r) for r in others}
             fix = joined([r.fix for r in others])
         elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
-            id, pairs = "pod_snat", world.far(node.name)
+            id, pairs = "pod_snat", world.far(node.name) | (world.near(node.name) & world.failing.keys())
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
         elif rule.verdict in ENDS:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Any, Iterator, List, Mapping, Optional
 
 from ..cause import Cause
-from ..commands import joined, within
+from ..commands import joined, sysctl, within
 from ..evidence import NodeView, PodView, World
 from ..titles import cause
 
@@ -102,9 +102,11 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
         other = world.pod_with(ip)
         if other and other != pod.name:
             flush = _forgotten(node, ip, device["mac"])
+            # Of several addresses IPv6 may send from any (RFC 6724): who has one too many suffers as well.
+            own = world.of(pod.name) if ":" in ip else frozenset()
             yield cause(
                 "duplicate_ip", f"address {ip}/{each['prefix']} dev {name}", node.name, name, place,
-                frozenset({f"{key} extra {ip}"}), world.of(other),
+                frozenset({f"{key} extra {ip}"}), world.of(other) | own,
                 [f"expected: {ip} is {other}'s", f"found: {pod.name} has it, too, at {device['mac']}",
                  *_answered(node, ip)],
                 joined([within(pod.netns, f"ip addr del {ip}/{each['prefix']} dev {name}"), *flush]),
@@ -114,6 +116,9 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
     for ip in given:
         block = next((b for b in blocks if ip_address(ip) in b), None)
         if ip in has or block is None:
+            continue
+        if block.version == 6 and pod.namespace["sysctls"].get(f"net/ipv6/conf/{name}/disable_ipv6") == "1":
+            yield _without_ipv6(world, node, pod, ip, block)
             continue
         steps = [within(pod.netns, f"ip addr del {each['address']}/{each['prefix']} dev {name}") for each in strange]
         length = world.lengths.get(ip, ip).partition("/")[2] or block.prefixlen
@@ -136,6 +141,19 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
                 [f"expected: a default route via {block[1]}", f"found: {len(pod.inside.routes)} routes, none of them"],
                 joined([*steps, _default(pod, block, name)]),
             )  # fmt: skip
+
+
+def _without_ipv6(world: World, node: NodeView, pod: PodView, ip: str, block: Any) -> Cause:
+    """The kernel takes a device's addresses and routes away when IPv6 is switched off, and does not bring them back."""
+    key, name = f"{node.name} pod {pod.name}", (pod.device or {}).get("name", "eth0")
+    switch = f"net/ipv6/conf/{name}/disable_ipv6"
+    steps = [within(pod.netns, sysctl(switch, "0"))]
+    steps.append(within(pod.netns, f"ip addr replace {ip}/{block.prefixlen} dev {name} nodad"))
+    return cause(
+        "ipv6_disabled", f"sysctl {switch}", node.name, name, f"pod:{pod.name}",
+        frozenset({f"{key} address", f"{key} route 6"}), world.of(pod.name),
+        [f"expected: {switch} = 0", f"found: 1, and {ip} went with it"], joined([*steps, _default(pod, block, name)]),
+    )  # fmt: skip
 
 
 def _routes(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:

@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Mapping, Tuple
 
 from ...model import IPNetwork
 from ..cause import Cause, Pair
-from ..commands import joined, sysctl
+from ..commands import joined, sysctl, within
 from ..evidence import NodeView, World
 from ..titles import cause
 
@@ -55,7 +55,7 @@ def _entry(
     pairs: frozenset[Pair],
     mine: List[Row],
 ) -> Iterator[Cause]:
-    evidence = [f"expected: {row['object']}", f"found: {row['was'] or 'nothing'}", *_word(world, node, peer)]
+    evidence = [f"expected: {row['object']}", f"found: {row['was'] or 'nothing'}", *_word(world, node, peer, row)]
     if not row["was"]:
         yield _made(world, ids[0], node, row, [row], pairs, evidence)
         return
@@ -72,10 +72,11 @@ def _entry(
     yield _made(world, ids[1], node, row, [row, *fdb], pairs, evidence)
 
 
-def _word(world: World, node: NodeView, peer: str) -> List[str]:
+def _word(world: World, node: NodeView, peer: str, row: Row) -> List[str]:
     """What the kernel says of a packet to one of the peer's pods."""
     words = node.told["oracle"].items()
-    blocks = world.blocks(peer)
+    version = 6 if ":" in (row["key"] if row["kind"] != "FdbEntry" else row["object"].partition(" dst ")[2]) else 4
+    blocks = [block for block in world.blocks(peer) if block.version == version]
     known = ((ip, word) for ip, word in words if any(ip_address(ip) in block for block in blocks))
     return [f"the kernel's word on a packet from a pod to {ip}: {word}" for ip, word in known][:1]
 
@@ -106,7 +107,7 @@ def _route(
     """What stands in the place of the route that there should be."""
     found = [each for network, each in node.view.routes if network == block]
     evidence = [f"expected: {row['object']}", f"found: {_told(found[0]) if found else 'no route'}"]
-    evidence += _word(world, node, peer)
+    evidence += _word(world, node, peer, row)
     if not found:
         yield _made(world, "route_missing", node, row, [row], pairs, evidence)
         return
@@ -142,7 +143,10 @@ def _route(
     id = "next_hop_dead" if on_link else "next_hop_not_adjacent"
     if not on_link:
         evidence.append(f"{gateway} is in no network of {hop.get('device')}")
-    yield _made(world, id, node, row, [row], pairs, evidence)
+    made = _made(world, id, node, row, [row], pairs, evidence)
+    # IPv6 refuses an onlink gateway to which another device has the way (ip6_route_check_nh_onlink).
+    first = f"ip route del {block}" if block.version == 6 else ""
+    yield made._replace(fix=joined([*filter(None, [first]), made.fix]))
 
 
 def _told(route: Row) -> str:
@@ -164,10 +168,13 @@ def _extra_routes(world: World, node: NodeView) -> Iterator[Cause]:
             pairs = frozenset(p for p in world.between(node.name, peer.name) if p[0] in pods or p[1] in pods)
             words = [route["kind"]] if route["kind"] != "unicast" else []
             words += [route["destination"], *(f"dev {route[k]}" for k in ("device",) if k in route)]
+            # Where it leads back by the device that packets come from, pods were told so (RFC 4861 §8), and believe it.
+            redirected = node.pods.values() if network.version == 6 else ()
+            forget = [within(pod.netns, "ip -6 route flush cache") for pod in redirected]
             yield cause(
                 "route_overlapped", f"route {route['destination']}", node.name, route.get("device", ""),
                 keys=frozenset({f"{node.name} extra route {route['destination']}"}), pairs=pairs,
                 evidence=[f"expected: one route to {peer.pod_cidrs[0]}, the block of {peer.name}",
                           f"found: {_told(route)}, which is more specific"],
-                fix=f"ip route del {' '.join(words)}",
+                fix=joined([f"ip route del {' '.join(words)}", *forget]),
             )  # fmt: skip
