@@ -47,7 +47,7 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    known = _fault_names(hosts)
+    known = _known_faults(hosts)
     cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts, faults=known, lost=lost)
     if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
@@ -211,13 +211,13 @@ def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     return {node: told for node, told in found.items() if told is not None}
 
 
-def _fault_names(hosts: Mapping[str, Mapping[str, Any]]) -> Optional[List[str]]:
-    """The catalogue's names, where any fault is declared."""
+def _known_faults(hosts: Mapping[str, Mapping[str, Any]]) -> Optional[Dict[str, Sequence[str]]]:
+    """The catalogue's names and what each takes, where any fault is declared."""
     if all(variables.get("faults") is None for variables in hosts.values()):
         return None
     from ..faults.catalogue import CATALOGUE
 
-    return list(CATALOGUE)
+    return {name: fault.parameters for name, fault in CATALOGUE.items()}
 
 
 def _given(record: Optional[Record]) -> List[str]:
