@@ -16,7 +16,7 @@ from ..prove.verdict import judge
 from ..report.origins import Origins
 from . import Answer
 from .controller import kept
-from .summary import leave_report
+from .summary import leave_report, near
 
 
 def diagnosis(
@@ -56,4 +56,6 @@ def diagnosis(
     shown = [{**each, "fix": [text for text in (each["fix"], each["verb"]) if text]} for each in causes]
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, shown)
     text = f"{render(found, ends)}\nreport   {os.path.join(report, 'index.html')}\n"
+    if causes and not cluster.discovered and all(node.kind != "ssh" for node in cluster.nodes):
+        text += f"fix      .venv/bin/podwire exec -i {near(source)} NODE -- sh -c 'FIX'\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}
