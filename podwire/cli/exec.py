@@ -29,7 +29,6 @@ from ..lab.underlay import SWITCH
 from ..upkeep import unit
 from .intent import default_source
 
-
 #: What explain calls the switch below a lab's nodes, unless a node or pod has the name.
 UNDERLAY = "underlay"
 

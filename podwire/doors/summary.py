@@ -91,13 +91,16 @@ def leave_report(
     source: str,
     began: float,
     origins: Optional[Origins],
-    causes: Sequence[Mapping[str, Any]] = (),
+    explained: Optional[Mapping[str, Any]] = None,
 ) -> str:
-    """Write the report of a run into its results; the directory. ReportError."""
+    """Write the report of a run, with what was ``explained`` (see ``build``), into its results; the directory.
+
+    ReportError.
+    """
     limit = None if len(judged.nodes) == len(cluster.nodes) else tuple(sorted(judged.nodes))
     run = Run(near(source), began, time.time(), __version__, platform.release(), limit)
     directory = os.path.join(results, "report")
-    write(build(cluster, judged, addresses, observations, run, origins or Origins(), causes), directory)
+    write(build(cluster, judged, addresses, observations, run, origins or Origins(), **explained or {}), directory)
     return directory
 
 
