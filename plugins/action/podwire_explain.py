@@ -23,10 +23,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         cluster = load(str(arguments["intent"]))
         ends = str(arguments.get("src") or ""), str(arguments.get("dst") or "")
         hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
+        lost = [str(host) for host in variables["ansible_play_hosts_all"] if str(host) not in hosts]
         source = inventory_source(variables["ansible_inventory_sources"])
         origins = controller.origins(str(arguments["intent"]), source, cluster)
         results, began = str(arguments["results"]), float(arguments["began"])
-        result = answer(diagnosis.diagnosis, cluster, hosts, results, source, began, ends, origins)
+        result = answer(diagnosis.diagnosis, cluster, hosts, results, source, began, ends, origins, lost)
         if "text" in result:
             Display().display(result.pop("text"))
         return result

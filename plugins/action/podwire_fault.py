@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import inventory_source
+from podwire.cluster_id import inventory_option, inventory_source
 from podwire.doors import answer, controller, faults
 from podwire.doors.node import load
 from podwire.lab.registry import node_pid
@@ -32,6 +32,7 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
         hosts = [str(each) for each in self._variables["ansible_play_hosts_all"]]
         told = controller.kept("pods", str(options["results"]), cluster)
         options["addresses"] = {pod: ips for pods in told.values() for pod, ips in pods.items()}
+        options["which"] = inventory_option(inventory_source(self._variables["ansible_inventory_sources"]))
         if options.get("fault") == faults.LIST or state == "listed":
             return self._list(cluster, host, options, hosts)
         if state == "absent":
@@ -47,7 +48,7 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
         result = self._tell(host, self._call(faults.inject, cluster, host, {**options, "faults": mine, "blind": blind}))
         last = max(hosts.index(each.node) for each in every) == hosts.index(host)
         if last and not self._task.check_mode and not result.get("failed"):
-            Display().display(f"explain  ./run explain{self._inventory()}\nundo     ./run mend{self._inventory()}\n")
+            Display().display(f"explain  ./run explain{options['which']}\nundo     ./run mend{options['which']}\n")
         return result
 
     def _list(self, cluster: Any, host: str, options: Dict[str, Any], hosts: List[str]) -> Dict[str, Any]:
@@ -63,7 +64,7 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
         if cluster.node(host).kind == "netns":
             return answer(faults.visit, function, cluster, host, options, bool(self._task.check_mode))
         if cluster.node(host).kind == "docker" and node_pid(cluster.id, host) is None:
-            return answer(faults.not_running, function, host, bool(self._task.check_mode))
+            return answer(faults.not_running, function, host, options, bool(self._task.check_mode))
         arguments = {
             "intent": options["intent"],
             "node": host,
@@ -84,9 +85,3 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
             if lines:
                 Display().display("\n".join(f"{host}: {line}" for line in lines) + "\n")
         return result
-
-    def _inventory(self) -> str:
-        """The option that names this run's inventory; none for the default one."""
-        source = inventory_source(self._variables["ansible_inventory_sources"])
-        near = os.path.relpath(source) if os.path.exists(source) else source
-        return "" if near == "inventories/lab" else f" -i {source if near.startswith('..') else near}"

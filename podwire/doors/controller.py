@@ -158,7 +158,8 @@ def not_running(cluster: Cluster, stage: str, node: str, options: Options, check
         return _not_there(options)
     if check:
         return imagine(stage, cluster, node)
-    raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+    build = f"build the lab first: sudo ./run site{options.get('which', '')}"
+    raise LabError(f"failed to enter node {node}: it is not running", build)
 
 
 def _stage(stage: str, cluster: Cluster, node: str, options: Options, check: bool, tell: Callable[..., None]) -> Answer:
@@ -195,12 +196,15 @@ def _not_there(options: Options) -> Answer:
 
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
-    too much for Ansible to carry about. Gives the answer to pass on."""
+    too much for Ansible to carry about. Gives the answer to pass on. LabError where they cannot be stored."""
     for kind in ("pods", "found", "observations", "evidence", "findings", "heard"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_json(path, answered[kind])
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                write_json(path, answered[kind])
+            except OSError as error:
+                raise LabError(f"failed to store what {node} told in {path}: {error.strerror}") from error
             answered = {**answered, kind: path}
     return answered
 

@@ -9,6 +9,7 @@ from ..cluster import Cluster
 from ..errors import ProofError
 from ..explain import explain, to_json
 from ..explain.inferred import recorded
+from ..explain.silent import blamed
 from ..explain.text import render
 from ..lab.registry import write_json
 from ..prove.foreign import infer
@@ -27,9 +28,11 @@ def diagnosis(
     began: float,
     ends: Tuple[str, str] = ("", ""),
     origins: Optional[Origins] = None,
+    lost: Collection[str] = (),
 ) -> Answer:
     """Explain what ``hosts`` told, as kept in ``results``, or of that only what ``ends`` (source, target; "" is any)
-    suffers from; and leave the report of what was seen, with the causes in it.
+    suffers from; and leave the report of what was seen, with the causes in it. ``lost`` are hosts that failed or were
+    not reached on the way here.
 
     ``source``, ``began`` and ``origins`` are as for ``summary.verdict``.
     Returns ``text`` to show, ``causes``, ``explained``: where they are written, and ``report``. ProofError for ends
@@ -45,12 +48,13 @@ def diagnosis(
             hint = f"name one of {', '.join(sorted(known)[:5])}: -e {option}=…"
             raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory", hint)
     told = {node: each for node, each in kept("evidence", results, cluster).items() if node in hosts}
-    found = explain(cluster, addresses, told, notes).about(*ends)
+    lost = [name for name in lost if name in cluster.by_name]
+    found = blamed(explain(cluster, addresses, told, notes), cluster, lost).about(*ends)
     path = os.path.join(results, "causes.json")
     document = to_json(found)
     write_json(path, document)
     observations = {node: each["observations"] for node, each in told.items()}
-    judged = judge(cluster, addresses, observations, set(hosts) & set(cluster.by_name))
+    judged = judge(cluster, addresses, observations, {*hosts, *lost} & set(cluster.by_name))
     judged = judged._replace(inferred=tuple(notes))
     causes = document["causes"]
     shown = [{**each, "fix": [text for text in (each["fix"], each["verb"]) if text]} for each in causes]

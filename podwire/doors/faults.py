@@ -172,7 +172,7 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
     lab = registry.read(cluster.id)
     running = lab.running() if lab else {}
     if node not in running:
-        return not_running(function, node, check)
+        return not_running(function, node, options, check)
     with ExitStack() as stack:
         places = {
             place: stack.enter_context(Namespace.open(path, place))
@@ -181,11 +181,12 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
         return enter.call(running[node].pid, function, cluster, node, {**options, "places": places}, check)
 
 
-def not_running(function: Any, node: str, check: bool) -> Answer:
+def not_running(function: Any, node: str, options: Options, check: bool) -> Answer:
     """What there is to say of a lab's node that does not run. LabError where it has to be broken."""
     if check or function is not inject:
         return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
-    raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+    build = f"build the lab first: sudo ./run site{options.get('which', '')}"
+    raise LabError(f"failed to enter node {node}: it is not running", build)
 
 
 def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:

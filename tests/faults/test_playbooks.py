@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
@@ -13,6 +14,7 @@ import yaml
 
 from podwire.doors.controller import keep
 from podwire.inventory import read, record_of
+from podwire.lab.process import Process, kill
 from podwire.lab.registry import state_dir, write_json
 from podwire.report import files
 
@@ -84,6 +86,7 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
     assert "node-2: agent_blocked: the node cannot reach its own pods" in wet.output
     assert "node-2:   not seen to show: echo from " in wet.output and "node-1:   not seen" not in wet.output
     broken = {name: lab.states(name) for name in healthy}
+    shutil.rmtree(f"{state_dir(lab.cluster.id)}/results/pods")  # nodes are asked for their pods' addresses
     explained = playbooks.run("playbooks/explain.yml")
     assert explained.changed == 0 and {name: lab.states(name) for name in healthy} == broken
     assert "route_missing: the node has no route to a peer's block" in explained.output
@@ -106,3 +109,20 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
     assert {name: lab.states(name) for name in healthy} == healthy
     again = playbooks.run("playbooks/mend.yml")
     assert again.changed == 0 and "nothing to mend" in again.output
+
+
+def test_a_node_that_is_down_is_a_cause_and_no_answer_is_lost(drill: Tuple[Playbooks, Lab]) -> None:
+    """The last test: it ends the first node. What the others see fail towards it is that node's."""
+    playbooks, lab = drill
+    process = Process.of(lab.pid("node-1"))
+    kill([process])
+    ended = playbooks.run("playbooks/explain.yml", status=2)
+    words = " ".join(ended.output.split())
+    assert "build the lab first: sudo ./run site -i " in words
+    assert "1. node_silent: the node is down, or podwire does not reach it" in ended.output
+    assert "unexplained" not in ended.output and "not asked: node-1" in ended.output
+    results = Path(state_dir(lab.cluster.id), "results", "evidence")
+    shutil.rmtree(results)
+    results.write_text("")
+    unwritable = playbooks.run("playbooks/explain.yml", status=2).output
+    assert f"failed to store what node-2 told in {results}/node-2.json: File exists" in unwritable
