@@ -38,7 +38,7 @@ options:
       - C(list) is O(state=listed).
     type: str
   node:
-    description: The node to break. Other hosts do nothing.
+    description: The node to break, to mend or to list for. Other hosts do nothing.
     type: str
   peer:
     description: The other node, of faults that have one. Default is the next one in the inventory.
@@ -98,7 +98,7 @@ mended:
   type: list
   sample: [vxlan_fdb_missing]
 lacking:
-  description: Why each fault cannot be injected; empty for those that can.
+  description: Why each fault cannot be injected; empty for those that can, if need be with O(host_wide).
   returned: when listed
   type: dict
 """

@@ -18,6 +18,12 @@ def inventory_source(sources: Sequence[str]) -> str:
     return ",".join([each for each in names if not molecule or not each.startswith(molecule)] or names)
 
 
+def inventory_option(source: str) -> str:
+    """`` -i`` and the inventory as a person would name it from here; nothing for the default one."""
+    near = os.path.relpath(source) if os.path.exists(source) else source
+    return "" if near == "inventories/lab" else f" -i {source if near.startswith('..') else near}"
+
+
 def cluster_id(source: str) -> str:
     """The id of the cluster that the inventory at ``source`` declares, such as ``lab-1f0c9a2e``.
 

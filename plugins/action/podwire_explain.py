@@ -25,10 +25,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
         if arguments.get("ask"):
             return answer(diagnosis.question, cluster, hosts, str(arguments["results"]), ends)
+        lost = [str(host) for host in variables["ansible_play_hosts_all"] if str(host) not in hosts]
         source = inventory_source(variables["ansible_inventory_sources"])
         origins = controller.origins(str(arguments["intent"]), source, cluster)
         results, began = str(arguments["results"]), float(arguments["began"])
-        result = answer(diagnosis.diagnosis, cluster, hosts, results, source, began, ends, origins)
+        result = answer(diagnosis.diagnosis, cluster, hosts, results, source, began, ends, origins, lost)
         if "text" in result:
             Display().display(result.pop("text"))
         return result

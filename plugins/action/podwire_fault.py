@@ -12,6 +12,7 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.cluster_id import inventory_option, inventory_source
 from podwire.doors import answer, controller, faults
 from podwire.doors.node import load
 from podwire.lab.registry import node_pid
@@ -28,36 +29,42 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
     def _act(self, options: Dict[str, Any], host: str) -> Dict[str, Any]:
         cluster = load(str(options["intent"]))
         state = options.get("state", "present")
+        hosts = [str(each) for each in self._variables["ansible_play_hosts_all"]]
         told = controller.kept("pods", str(options["results"]), cluster)
         options["addresses"] = {pod: ips for pods in told.values() for pod, ips in pods.items()}
+        options["which"] = inventory_option(inventory_source(self._variables["ansible_inventory_sources"]))
         if options.get("fault") == faults.LIST or state == "listed":
-            return self._list(cluster, host, options)
+            return self._list(cluster, host, options, hosts)
         if state == "absent":
+            if not faults.mends(host, cluster, options, hosts):
+                return {"changed": False, "skipped": True}
             return self._tell(host, self._call(faults.mend, cluster, host, options))
-        hosts = [str(each) for each in self._variables["ansible_play_hosts_all"]]
-        if host not in hosts[:1]:  # what is wrong with the command line is said once
-            mine = faults.asked_of(host, cluster, options)
-        else:
-            mine = [each for each in faults.asked(cluster, options, hosts) if each.node == host]
+        every = faults.asked_of(host, cluster, options, hosts)
+        mine = [each for each in every if each.node == host]
         if not mine:
             return {"changed": False, "skipped": True}
-        return self._tell(host, self._call(faults.inject, cluster, host, {**options, "faults": mine}))
+        # Of a whole drill the faults of one node may hide how those of the next would show.
+        blind = options.get("blind", False) or len(every) > 1
+        result = self._tell(host, self._call(faults.inject, cluster, host, {**options, "faults": mine, "blind": blind}))
+        last = max(hosts.index(each.node) for each in every) == hosts.index(host)
+        if last and not self._task.check_mode and not result.get("failed"):
+            Display().display(f"explain  ./run explain{options['which']}\nundo     ./run mend{options['which']}\n")
+        return result
 
-    def _list(self, cluster: Any, host: str, options: Dict[str, Any]) -> Dict[str, Any]:
-        where = str(options.get("node") or next(iter(self._variables["ansible_play_hosts_all"])))
-        if host != where:
+    def _list(self, cluster: Any, host: str, options: Dict[str, Any], hosts: List[str]) -> Dict[str, Any]:
+        if not faults.lists(host, options, hosts):
             return {"changed": False, "skipped": True}
         result = self._call(faults.lacking, cluster, host, options)
         if result.get("failed"):
             return result
-        Display().display(faults.table(result.get("lacking")))
+        Display().display(faults.table(result.get("lacking"), host))
         return {"changed": False, "lacking": result.get("lacking") or {}}
 
     def _call(self, function: Any, cluster: Any, host: str, options: Dict[str, Any]) -> Dict[str, Any]:
         if cluster.node(host).kind == "netns":
             return answer(faults.visit, function, cluster, host, options, bool(self._task.check_mode))
         if cluster.node(host).kind == "docker" and node_pid(cluster.id, host) is None:
-            return answer(faults.not_running, function, host, bool(self._task.check_mode))
+            return answer(faults.not_running, function, host, options, bool(self._task.check_mode))
         arguments = {
             "intent": options["intent"],
             "node": host,
@@ -75,5 +82,6 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
         """Say in any case what was done: a diff is shown only to whoever asks for it."""
         if not self._play_context.diff:
             lines: List[str] = [line for each in result.get("diff", ()) for line in each["prepared"].splitlines()[1:]]
-            Display().display("\n".join(f"{host}: {line}" for line in lines))
+            if lines:
+                Display().display("\n".join(f"{host}: {line}" for line in lines) + "\n")
         return result

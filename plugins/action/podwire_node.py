@@ -18,6 +18,7 @@ from ansible.utils.display import Display
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.cluster import Cluster
+from podwire.cluster_id import inventory_option, inventory_source
 from podwire.doors import answer, controller, facts, library
 from podwire.doors.node import OWN, load
 from podwire.lab.registry import node_pid
@@ -54,6 +55,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 options["found"] = controller.kept("found", str(options["results"]), cluster)
         began = time.time()
         check = bool(self._task.check_mode)
+        if is_netns or gone:
+            options["which"] = inventory_option(inventory_source(variables["ansible_inventory_sources"]))
         if gone:
             result = answer(controller.not_running, cluster, stage, name, options, check)
         elif is_netns:
@@ -62,7 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result = self._by_module(options, variables)
         if "findings" in result:  # with when the node was asked for the time
             result["findings"]["asked"] = began, time.time()
-        return controller.keep(result, str(options.get("results")), name)
+        return answer(controller.keep, result, str(options.get("results")), name)
 
     def _together(
         self, cluster: Cluster, name: str, options: Dict[str, Any], variables: Dict[str, Any]

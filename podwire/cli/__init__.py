@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "exec",
         help="run a command in a node or pod",
         usage="podwire exec [-i INVENTORY] NODE-or-POD -- COMMAND [ARGUMENT ...]",
-        description="Run a command in a node or pod, with its streams and exit status.",
+        description="Run a command in a node or pod, with its streams and exit status; 'underlay' is a lab's switch.",
     )
     execute.add_argument("name", metavar="NODE-or-POD")
     execute.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")

@@ -25,12 +25,16 @@ from ..kernel.namespace import (
 from ..lab import registry, sandbox
 from ..lab.enter import fork_into
 from ..lab.process import Process
+from ..lab.underlay import SWITCH
 from ..upkeep import unit
 from .intent import default_source
 
+#: What explain calls the switch below a lab's nodes, unless a node or pod has the name.
+UNDERLAY = "underlay"
+
 
 class Place(NamedTuple):
-    """Where to run: a node by its PID 1, or a pod on it."""
+    """Where to run: a node (or the switch) by its PID 1, or a pod on it."""
 
     lab: str
     node: Process
@@ -87,7 +91,11 @@ def _places(lab: registry.Lab, name: str) -> List[Place]:
     if name in nodes:
         return [Place(lab.id, nodes[name], None)]
     record = f"{sandbox.RECORDS}/{os.path.basename(name)}.json"
-    return [Place(lab.id, node, name) for node in nodes.values() if os.path.exists(f"/proc/{node.pid}/root{record}")]
+    on = [node for node in nodes.values() if os.path.exists(f"/proc/{node.pid}/root{record}")]
+    switch = lab.running().get(SWITCH)
+    if not on and name == UNDERLAY and switch is not None:
+        return [Place(lab.id, switch, None)]
+    return [Place(lab.id, node, name) for node in on]
 
 
 def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:

@@ -47,7 +47,7 @@ def declare(
     directory = state_dir(cluster_id(source))
     stored = _load(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
-    known = _fault_names(hosts)
+    known = _known_faults(hosts)
     cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts, faults=known, lost=lost)
     if not check and os.geteuid() != 0 and any(node.kind != "ssh" for node in cluster.nodes):
         raise LabError(f"failed to build lab {cluster.id}: needs root", "run: sudo ./run site")
@@ -158,7 +158,8 @@ def not_running(cluster: Cluster, stage: str, node: str, options: Options, check
         return _not_there(options)
     if check:
         return imagine(stage, cluster, node)
-    raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+    build = f"build the lab first: sudo ./run site{options.get('which', '')}"
+    raise LabError(f"failed to enter node {node}: it is not running", build)
 
 
 def _stage(stage: str, cluster: Cluster, node: str, options: Options, check: bool, tell: Callable[..., None]) -> Answer:
@@ -195,12 +196,15 @@ def _not_there(options: Options) -> Answer:
 
 def keep(answered: Answer, results: str, node: str) -> Answer:
     """Store what a node told: its pods' addresses for the other nodes' probes, and its observations, which are
-    too much for Ansible to carry about. Gives the answer to pass on."""
+    too much for Ansible to carry about. Gives the answer to pass on. LabError where they cannot be stored."""
     for kind in ("pods", "found", "observations", "evidence", "looks", "findings", "heard"):
         if kind in answered:
             path = os.path.join(results, kind, f"{node}.json")
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_json(path, answered[kind])
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                write_json(path, answered[kind])
+            except OSError as error:
+                raise LabError(f"failed to store what {node} told in {path}: {error.strerror}") from error
             answered = {**answered, kind: path}
     return answered
 
@@ -211,13 +215,13 @@ def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     return {node: told for node, told in found.items() if told is not None}
 
 
-def _fault_names(hosts: Mapping[str, Mapping[str, Any]]) -> Optional[List[str]]:
-    """The catalogue's names, where any fault is declared."""
+def _known_faults(hosts: Mapping[str, Mapping[str, Any]]) -> Optional[Dict[str, Sequence[str]]]:
+    """The catalogue's names and what each takes, where any fault is declared."""
     if all(variables.get("faults") is None for variables in hosts.values()):
         return None
     from ..faults.catalogue import CATALOGUE
 
-    return list(CATALOGUE)
+    return {name: fault.parameters for name, fault in CATALOGUE.items()}
 
 
 def _given(record: Optional[Record]) -> List[str]:

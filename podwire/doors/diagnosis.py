@@ -10,6 +10,7 @@ from ..cluster import Cluster
 from ..errors import ProofError
 from ..explain import ask, explain, to_json
 from ..explain.inferred import recorded
+from ..explain.silent import blamed
 from ..explain.text import render
 from ..lab.registry import write_json
 from ..prove.foreign import infer
@@ -17,7 +18,7 @@ from ..prove.verdict import judge
 from ..report.origins import Origins
 from . import Answer
 from .controller import kept
-from .summary import leave_report
+from .summary import leave_report, near
 
 
 def diagnosis(
@@ -28,26 +29,33 @@ def diagnosis(
     began: float,
     ends: Tuple[str, str] = ("", ""),
     origins: Optional[Origins] = None,
+    lost: Collection[str] = (),
 ) -> Answer:
     """Explain what ``hosts`` told, as kept in ``results``, or of that only what ``ends`` (source, target; "" is any)
-    suffers from; and leave the report of what was seen, with the causes in it.
+    suffers from; and leave the report of what was seen, with the causes in it. ``lost`` are hosts that failed or were
+    not reached on the way here.
 
     ``source``, ``began`` and ``origins`` are as for ``summary.verdict``.
     Returns ``text`` to show, ``causes``, ``explained``: where they are written, and ``report``. ProofError for ends
     that are not declared.
     """
     cluster, addresses, told, notes = _told(cluster, hosts, results, ends)
-    found = explain(cluster, addresses, told, notes, kept("looks", results, cluster)).about(*ends)
+    lost = [name for name in lost if name in cluster.by_name]
+    found = explain(cluster, addresses, told, notes, kept("looks", results, cluster))
+    found = blamed(found, cluster, lost).about(*ends)
     path = os.path.join(results, "causes.json")
     document = to_json(found)
     write_json(path, document)
     observations = {node: each["observations"] for node, each in told.items()}
-    judged = judge(cluster, addresses, observations, set(hosts) & set(cluster.by_name))
+    judged = judge(cluster, addresses, observations, {*hosts, *lost} & set(cluster.by_name))
     judged = judged._replace(inferred=tuple(notes))
     causes = document["causes"]
     shown = [{**each, "fix": [text for text in (each["fix"], each["verb"]) if text]} for each in causes]
-    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, shown)
+    explained = {"causes": shown, **{key: document[key] for key in ("unexplained", "ruled_out")}}
+    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, explained)
     text = f"{render(found, ends)}\nreport   {os.path.join(report, 'index.html')}\n"
+    if causes and not cluster.discovered and all(node.kind != "ssh" for node in cluster.nodes):
+        text += f"fix      .venv/bin/podwire exec -i {near(source)} NODE -- sh -c 'FIX'\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..cluster import Cluster, DeclaredFault
 from ..errors import FaultError, LabError
 from ..faults import engine, undo
 from ..faults.catalogue import CATALOGUE, named
-from ..faults.fault import MACHINE, UNDERLAY
+from ..faults.document import TITLES
+from ..faults.fault import LAYERS, MACHINE, UNDERLAY
 from ..faults.ground import Ground
 from ..faults.places import Places
 from ..kernel import Namespace
@@ -18,56 +21,107 @@ from ..lab.underlay import SWITCH
 from . import Answer, Options, differs
 
 LIST = "list"
+#: Names that a hint has room for.
+_FEW = 5
 
 
 def asked(cluster: Cluster, options: Options, hosts: Sequence[str]) -> List[DeclaredFault]:
     """The faults that a run of ``hosts`` is for: the one named, or those that the inventory declares. FaultError."""
-    name, node = options.get("fault"), options.get("node")
+    name, node, wide = options.get("fault"), options.get("node"), bool(options.get("host_wide"))
     if not name:
         if not cluster.faults:
-            hint = "-e fault=NAME -e node=NODE; -e fault=list has them all; or declare faults in the inventory"
+            hint = (
+                "name one: -e fault=NAME -e node=NODE (-e fault=list has them all), or declare faults in the inventory"
+            )
             raise FaultError("failed to break anything: no fault is named, and the inventory declares none", hint)
-        return [each for each in cluster.faults if each.node in hosts]
-    named(str(name))
-    nodes = [each.name for each in cluster.nodes]
-    pods = {each.name: each.node for each in cluster.pods}
-    for option, known in (("node", nodes), ("peer", nodes), ("pod", list(pods))):
-        value = options.get(option)
-        if value is None and option != "node":
-            continue
-        if value not in known:
-            cause = f"no {option} is named" if value is None else f"{option} {value!r} is not declared"
-            raise FaultError(f"failed to inject {name}: {cause}", f"name one of {', '.join(known[:5])}: -e {option}=…")
-    pod, peer = str(options.get("pod") or ""), str(options.get("peer") or "")
-    if pod and pods[pod] != node:
-        raise FaultError(f"failed to inject {name}: pod {pod} runs on {pods[pod]}, not on {node}")
-    if node not in hosts:
-        raise FaultError(f"failed to inject {name}: {node} is none of the run's hosts", "leave out --limit")
+        named_here = [each for each in cluster.faults if each.node in hosts and node in (None, each.node)]
+        return [replace(each, host_wide=each.host_wide or wide) for each in named_here]
+    what = f"failed to inject {name}"
+    fault = named(str(name))
+    _is_declared(what, "node", node, [each.name for each in cluster.nodes])
+    for option in ("peer", "pod"):
+        if options.get(option) and option not in fault.parameters:
+            raise FaultError(f"{what}: it takes no {option}", f"leave out -e {option}=…")
+    peer, pod = str(options.get("peer") or ""), str(options.get("pod") or "")
     if peer == node:
-        raise FaultError(f"failed to inject {name}: peer {peer} is the node itself")
-    return [DeclaredFault(str(name), str(node), peer, pod, bool(options.get("host_wide")))]
+        raise FaultError(f"{what}: peer {peer} is the node itself", "name another node, or leave out -e peer=…")
+    if peer:
+        _is_declared(what, "peer", peer, [each.name for each in cluster.nodes if each.name != node])
+    pods = {each.name: each.node for each in cluster.pods}
+    if pod in pods and pods[pod] != node:
+        own = ", ".join(each.name for each in cluster.pods_of(str(node))[:_FEW]) or "no pod"
+        raise FaultError(f"{what}: pod {pod} runs on {pods[pod]}, not on {node}", f"{node} has {own}")
+    if pod:
+        _is_declared(what, "pod", pod, [each for each in pods if pods[each] == node])
+    if node not in hosts:
+        raise FaultError(f"{what}: {node} is none of the run's hosts", "leave out --limit")
+    return [DeclaredFault(str(name), str(node), peer, pod, wide)]
 
 
-def asked_of(host: str, cluster: Cluster, options: Options) -> List[DeclaredFault]:
-    """Those of one host; none where the command line is wrong, which another host says."""
+def asked_of(host: str, cluster: Cluster, options: Options, hosts: Sequence[str]) -> List[DeclaredFault]:
+    """The same as one of ``hosts`` sees it: what is wrong with the command line is said by the first alone."""
     try:
-        return [each for each in asked(cluster, options, [host]) if each.node == host]
+        return asked(cluster, options, hosts)
     except FaultError:
+        if host == hosts[0]:
+            raise
         return []
 
 
+def lists(host: str, options: Options, hosts: Sequence[str]) -> bool:
+    """Whether a listing is for a host: it is for the one named, or the first of ``hosts``. FaultError, on the first."""
+    node = str(options.get("node") or hosts[0])
+    if host == hosts[0]:
+        _is_declared("failed to list faults", "node", node, hosts)
+    return node == host
+
+
+def mends(host: str, cluster: Cluster, options: Options, hosts: Sequence[str]) -> bool:
+    """Whether a host is among those to mend. FaultError, on the first of ``hosts``, for names that are none."""
+    name, node = options.get("fault"), options.get("node")
+    if host == hosts[0]:
+        if name:
+            named(str(name))
+        if node:
+            _is_declared("failed to mend", "node", node, [each.name for each in cluster.nodes])
+    return node in (None, "", host)
+
+
+def _is_declared(what: str, option: str, value: Optional[Any], known: Sequence[str]) -> None:
+    """FaultError, with the nearest names or the first."""
+    if value in known:
+        return
+    cause = f"{option} {value!r} is not declared" if value else f"no {option} is named"
+    near = known[:_FEW]
+    if len(known) > _FEW:
+        near = get_close_matches(str(value or ""), known, n=3) or near
+    more = f" and {len(known) - len(near)} more" if len(known) > len(near) else ""
+    raise FaultError(f"{what}: {cause}", f"there is {', '.join(near)}{more}: -e {option}=…")
+
+
 def inject(cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
-    """In a node: inject ``options["faults"]``. ``places`` are namespaces that the node itself cannot reach."""
+    """In a node: inject ``options["faults"]``, all or none. ``places`` are namespaces that the node itself cannot
+    reach."""
     told: List[str] = []
     expects: List[Dict[str, Any]] = []
+    done: List[str] = []
     blind = bool(options.get("blind"))
     for each in options["faults"]:
+        fault = named(each.fault)
         with Places(options["places"]) as places:
             ground = Ground(cluster, node, options["addresses"], places, each.peer or None, each.pod or None)
-            done = engine.inject(named(each.fault), ground, host_wide=each.host_wide, blind=blind, check=check)
-        told += [f"{each.fault}: {named(each.fault).title}", *(f"  {line}" for line in done.lines)]
-        told += [f"  the probe says {done.said!r}" + (f": {done.detail}" if done.detail else "")] if done.said else []
-        expects.append({"fault": each.fault, "said": done.said, **(done.expects._asdict() if done.expects else {})})
+            try:
+                found = engine.inject(fault, ground, host_wide=each.host_wide, blind=blind, check=check)
+            except FaultError as error:
+                if not done or check:
+                    raise
+                undo.mend(places, done)
+                undone = f"{error.message}; so {', '.join(done)}, injected just before, is undone"
+                raise FaultError(undone, error.hint) from None
+        done.append(fault.name)
+        told += [f"{fault.name}: {fault.title}", *(f"  {line}" for line in found.lines)]
+        told += [f"  {found.probe}"] if found.probe else []
+        expects.append({"fault": fault.name, "said": found.said, **(found.expects._asdict() if found.expects else {})})
     return {**differs(told, f"faults of {node}"), "faults": expects}
 
 
@@ -76,32 +130,41 @@ def mend(_cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     names = [str(options["fault"])] if options.get("fault") else None
     told: List[str] = []
     with Places(options["places"]) as places:
-        for name, done in undo.mend(places, names, check=check):
-            told += [f"{name}: mended", *(f"  {line}" for line in done.lines)]
-            told += [f"  the probe says {done.said!r}"] if done.said else []
-    return {**differs(told, f"faults of {node}"), "mended": [line.split(":")[0] for line in told if line[0] != " "]}
+        mended = undo.mend(places, names, check=check)
+    for name, done in mended:
+        told += [f"{name}: {'would be mended' if check else 'mended'}", *(f"  {line}" for line in done.lines)]
+        told += [f"  {done.probe}"] if done.probe else []
+    return {**differs(told, f"faults of {node}"), "mended": [name for name, _ in mended]}
 
 
 def lacking(cluster: Cluster, node: str, options: Options, _check: bool) -> Answer:
-    """In a node: why each fault cannot be injected; "" where it can."""
+    """In a node: why each fault cannot be injected; "" where it can, if need be with ``host_wide``."""
     with Places(options["places"]) as places:
         ground = Ground(cluster, node, options["addresses"], places)
-        wide = bool(options.get("host_wide"))
-        found = {name: engine.refuse(fault, ground, host_wide=wide) for name, fault in CATALOGUE.items()}
+        found = {name: engine.refuse(fault, ground, host_wide=True) for name, fault in CATALOGUE.items()}
     return {"changed": False, "lacking": found}
 
 
-def table(lacks: Optional[Mapping[str, str]]) -> str:
-    """All faults, one line each; below those that are not to be had here, and why."""
+def table(lacks: Optional[Mapping[str, str]], node: str) -> str:
+    """All faults by layer, one line each; below those that cannot be on ``node``, and why."""
     width = max(map(len, CATALOGUE))
-    lines = ["", "FAULTS"]
-    for name, fault in CATALOGUE.items():
-        lines.append(f"{name:{width}}  {fault.layer:9}  {fault.title}")
-        if lacks is not None and lacks.get(name):
-            lines.append(f"{'':{width}}  {'':9}  not here: {lacks[name]}")
+    lines = ["", f"{'FAULT':{width + 2}}  {'TAKES':9}  WHAT IS WRONG"]
+    for layer in LAYERS:
+        lines.append(TITLES[layer])
+        for fault in (each for each in CATALOGUE.values() if each.layer == layer):
+            takes = " ".join(sorted(fault.parameters)) + ("host_wide" if fault.host_wide else "")
+            lines.append(f"  {fault.name:{width}}  {takes:9}  {fault.title}")
+    missing = {name: why for name, why in (lacks or {}).items() if why}
     if lacks is None:
-        lines += ["", "No node is running, so nobody can say which of them there can be here."]
-    return "\n".join([*lines, ""])
+        lines += ["", f"{node} is not running, so nobody can say which of them there can be: build the lab first"]
+    elif missing:
+        lines += ["", f"NOT ON {node}, BECAUSE"]
+        lines += [f"  {name:{width}}  {why}" for name, why in missing.items()]
+    lines += [
+        "",
+        "inject  -e fault=FAULT -e node=NODE, and of what it takes: [-e peer=NODE] [-e pod=POD] [-e host_wide=true]",
+    ]
+    return "\n".join([*lines, "read    docs/FAULTS.md: how each is done by hand, and how it shows", ""])
 
 
 def visit(function: Any, cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
@@ -109,7 +172,7 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
     lab = registry.read(cluster.id)
     running = lab.running() if lab else {}
     if node not in running:
-        return not_running(function, node, check)
+        return not_running(function, node, options, check)
     with ExitStack() as stack:
         places = {
             place: stack.enter_context(Namespace.open(path, place))
@@ -118,11 +181,12 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
         return enter.call(running[node].pid, function, cluster, node, {**options, "places": places}, check)
 
 
-def not_running(function: Any, node: str, check: bool) -> Answer:
+def not_running(function: Any, node: str, options: Options, check: bool) -> Answer:
     """What there is to say of a lab's node that does not run. LabError where it has to be broken."""
     if check or function is not inject:
         return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
-    raise LabError(f"failed to enter node {node}: it is not running", "build the lab first: sudo ./run site")
+    build = f"build the lab first: sudo ./run site{options.get('which', '')}"
+    raise LabError(f"failed to enter node {node}: it is not running", build)
 
 
 def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:

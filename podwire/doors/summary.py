@@ -63,12 +63,12 @@ def verdict(
     why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
     complete = whole and not lost
     tests = _test(source, results) if complete and not cluster.discovered else _untested(results, why)
-    near = _near(source)
+    shown = near(source)
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins)
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
     lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
     lines += [f"results  {results}", f"report   {os.path.join(report, 'index.html')}"]
-    lines += _examples(cluster, addresses, near)
+    lines += _examples(cluster, addresses, shown)
     paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
     answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
     # Under --limit the other nodes may not be there yet, and a lost one has failed on its own: what could not be tried
@@ -91,17 +91,20 @@ def leave_report(
     source: str,
     began: float,
     origins: Optional[Origins],
-    causes: Sequence[Mapping[str, Any]] = (),
+    explained: Optional[Mapping[str, Any]] = None,
 ) -> str:
-    """Write the report of a run into its results; the directory. ReportError."""
+    """Write the report of a run, with what was ``explained`` (see ``build``), into its results; the directory.
+
+    ReportError.
+    """
     limit = None if len(judged.nodes) == len(cluster.nodes) else tuple(sorted(judged.nodes))
-    run = Run(_near(source), began, time.time(), __version__, platform.release(), limit)
+    run = Run(near(source), began, time.time(), __version__, platform.release(), limit)
     directory = os.path.join(results, "report")
-    write(build(cluster, judged, addresses, observations, run, origins or Origins(), causes), directory)
+    write(build(cluster, judged, addresses, observations, run, origins or Origins(), **explained or {}), directory)
     return directory
 
 
-def _near(source: str) -> str:
+def near(source: str) -> str:
     """The inventory as a person would name it from here."""
     return os.path.relpath(source) if os.path.exists(source) else source
 

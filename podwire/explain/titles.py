@@ -24,6 +24,7 @@ TITLES: Dict[str, str] = {
     "foreign_range": "a pod's address is not of its node's block",
     "bridge_address_stale": "the bridge has another address than the pods' gateway",
     "duplicate_pod_cidr": "two nodes hold one block",
+    "node_silent": "the node is down, or podwire does not reach it",
     "port_without_master": "a pod's veth is no port of the bridge",
     "port_down": "the node's end of a pod's veth pair is down",
     "pod_device_down": "a pod's own device is down",

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from contextlib import suppress
+from difflib import ndiff
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Protocol, Sequence
 
 from ..errors import FaultError
@@ -17,6 +18,10 @@ from ..files import replace_file
 
 if TYPE_CHECKING:
     from ..kernel import Namespace
+
+
+#: Changed lines of a file that are shown.
+_MOST_LINES = 2
 
 
 class Cell(Protocol):
@@ -197,6 +202,20 @@ class Qdisc(NamedTuple):
 
     def __str__(self) -> str:
         return f"qdisc of {self.device}"
+
+
+def change(cell: Cell, before: Any, value: Any) -> str:
+    """A cell that gets another value, for people; of a file the lines that differ, as far as they are few."""
+    if not isinstance(cell, FileText) or value is None:
+        return cell.told(value)
+    if before is None:
+        return f"{cell}: new, {len(value['text'])} bytes"
+    if before["text"] == value["text"]:
+        return f"{cell}: mode {value['mode']:04o}"
+    marks = ndiff(before["text"].splitlines(), value["text"].splitlines())
+    lines = [f"{line[0]} {line[2:].strip()}" for line in marks if line[0] in "+-"]
+    more = [f"and {len(lines) - _MOST_LINES} more lines"] if len(lines) > _MOST_LINES else []
+    return f"{cell}: " + "; ".join(lines[:_MOST_LINES] + more)
 
 
 def of_kernel(cell: Cell) -> bool:

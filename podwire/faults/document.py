@@ -6,13 +6,14 @@ from typing import List
 
 from .catalogue import CATALOGUE
 from .fault import LAYERS, PODS_MTU, Fault
+from .probes import NAMES
 
 _HEAD = """# Faults
 
     ./run break -e fault=list                                            # which of these there can be here
     ./run break -e fault=vxlan_fdb_missing -e node=node-1 -e peer=node-2
     ./run break -e fault=vxlan_fdb_missing -e node=node-1 --check --diff # what would be done
-    ./run mend
+    ./run mend                                                           # all of it; or -e node=…, -e fault=…
 
 A fault stands on one **node**; `peer` is the other node of those that have one (default: the next in the inventory),
 `pod` a pod on the node (default: the first). What is to be undone is on the node's disk (`/var/lib/podwire/faults`)
@@ -27,7 +28,8 @@ podwire's own); what is wrong; how a person would do it in the default lab; how 
 
 This file is generated from `podwire/faults/catalogue`.
 """
-_TITLES = {
+#: Layers as people call them.
+TITLES = {
     "cni": "CNI: configuration and plugins",
     "ipam": "Addresses",
     "bridge": "Pods' devices and the bridge",
@@ -37,14 +39,6 @@ _TITLES = {
     "sysctl": "Sysctls",
     "netfilter": "Firewalls and policies",
     "limits": "Limits and leftovers",
-}
-_PROBES = {
-    "echo": "echo",
-    "fetch": "HTTP request",
-    "burst": "burst of echoes",
-    "add": "ADD as a runtime does it",
-    "flannel": "ADD of a list of flannel's",
-    "fragments": "echo",
 }
 _ENDS = {
     "pod": "the pod",
@@ -62,7 +56,7 @@ def markdown() -> str:
     lines: List[str] = [_HEAD]
     for layer in LAYERS:
         lines += [
-            f"## {_TITLES[layer]}",
+            f"## {TITLES[layer]}",
             "",
             "| fault | # | what is wrong | by hand | shows |",
             "|---|---|---|---|---|",
@@ -84,7 +78,7 @@ def shows(fault: Fault) -> str:
         return fault.quiet
     words = " or ".join(sorted(symptom.after))
     if symptom.probe in ("add", "flannel"):
-        return f"{_PROBES[symptom.probe]}: {words}"
+        return f"{NAMES[symptom.probe]}: {words}"
     size = "" if not symptom.size else " of the pods' MTU" if symptom.size == PODS_MTU else f" of {symptom.size} bytes"
     way = f"from {_ENDS[symptom.source]} to {_ENDS[symptom.target]}"
-    return f"{_PROBES[symptom.probe]}{size} {way}: {words}"
+    return f"{NAMES[symptom.probe]}{size} {way}: {words}"

@@ -52,12 +52,15 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
                 f"failed to inject {fault.name} on {ground.node.name}: it is there already", "mend it first"
             )
         edits = list(fault.edits(ground))
-        told = tuple(lines(edits))
+        told = tuple(lines(edits, lambda put: put.cell.read(ground.places[put.place])))
         if check:
             return Done(told, expects=expected(fault, ground.node.name, edits))
-        aim = _aim(fault.symptom, ground) if fault.symptom else None
-        if aim and not _is_well(fault, ground, aim, blind=blind or bool(standing)):
-            aim = None
+        aim, quiet = (_aim(fault.symptom, ground) if fault.symptom else None), fault.quiet
+        if aim:
+            already = _already(fault, ground, aim, blind=blind or bool(standing))
+            if already:
+                quiet = f"not seen to show: {probes.told(aim)} said {already!r} before; the kernel has it"
+                aim = None
         entry = _entry(fault, ground, edits, aim)
         entry["number"] = 1 + max((each["number"] for each in standing), default=0)
         journal.write(entry)
@@ -70,17 +73,21 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
             undo.mend_one(entry, ground.places)
             raise
     detail = "; ".join(attach.said) if said == "failed" else ""
-    return Done(told, said, detail, expected(fault, ground.node.name, edits))
+    words = f"{probes.told(aim)}: {said}" + (f": {detail}" if detail else "") if aim else quiet
+    return Done(told, said, detail, expected(fault, ground.node.name, edits), words)
 
 
-def _is_well(fault: Fault, ground: Ground, aim: Aim, *, blind: bool) -> bool:
-    """Whether a symptom could be told from what is broken already. FaultError if not, unless that is known."""
+def _already(fault: Fault, ground: Ground, aim: Aim, *, blind: bool) -> str:
+    """What a probe says that is not well before the fault; "" if it is. FaultError where no symptom could be told then,
+    unless that is known."""
     said = probes.settle(aim, ground.places, aim.before, _WELL_S)
-    if said not in aim.before and not blind:
-        cause = f"{aim.probe} from {aim.place} to {aim.address} says {said!r} already"
-        hint = "mend it first, or inject all the same: -e blind=true"
+    if said in aim.before:
+        return ""
+    if not blind:
+        cause = f"{probes.told(aim)} says {said!r} already"
+        hint = "./run explain says why; mend it first, or inject all the same: -e blind=true"
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {cause}", hint)
-    return said in aim.before
+    return said
 
 
 def _aim(symptom: Symptom, ground: Ground) -> Aim:
@@ -172,7 +179,7 @@ def _break(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
         return ""
     said = probes.settle(aim, places, aim.after, _SHOW_S)
     if said not in aim.after:
-        cause = f"{aim.probe} from {aim.place} to {aim.address} still says {said!r}, and not {' or '.join(aim.after)}"
+        cause = f"{probes.told(aim)} still says {said!r}, and not {' or '.join(aim.after)}"
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: it does not show: {cause}")
     return said
 

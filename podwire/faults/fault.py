@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..model import Object
-from .cells import Cell
+from .cells import Cell, FileText, change
 
 if TYPE_CHECKING:
     from .ground import Ground
@@ -124,8 +124,9 @@ def expected(fault: Fault, node: str, edits: Sequence[Edit]) -> Expected:
     return Expected(fault.cause or fault.name, node, first.place, wanted, found)
 
 
-def lines(edits: Sequence[Edit]) -> List[str]:
-    """Edits for people, one line an object, such as ``node: - fdb ...``; of very many only the first."""
+def lines(edits: Sequence[Edit], now: Callable[[Put], Any]) -> List[str]:
+    """Edits for people, one line an object, such as ``node: - fdb ...``; of very many only the first. ``now``: the
+    value that a cell has before."""
     told: List[str] = []
     for edit in edits:
         if isinstance(edit, Patch):
@@ -133,6 +134,7 @@ def lines(edits: Sequence[Edit]) -> List[str]:
             told += [f"{edit.place}: + {each}" for each in edit.new]
             told += [f"{edit.place}: - {each} (by the kernel)" for each in edit.lost]
         elif isinstance(edit, Put):
-            told.append(f"{edit.place}: ~ {edit.cell.told(edit.value)}")
+            before = now(edit) if isinstance(edit.cell, FileText) else None
+            told.append(f"{edit.place}: ~ {change(edit.cell, before, edit.value)}")
     more = len(told) - _MOST_LINES
     return told if more <= 0 else [*told[:_MOST_LINES], f"and {more} more"]

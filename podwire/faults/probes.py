@@ -44,6 +44,27 @@ class Aim(NamedTuple):
     plugin_dirs: tuple[str, ...] = ()
 
 
+#: Probes as people call them.
+NAMES = {
+    "echo": "echo",
+    "fragments": "echo",
+    "fetch": "HTTP request",
+    "burst": "burst of echoes",
+    "add": "ADD as a runtime does it",
+    "flannel": "ADD of a list of flannel's",
+}
+
+
+def told(aim: Aim) -> str:
+    """What a probe does, for people: ``echo of 1450 bytes from pod-a to 10.244.1.2``."""
+    name = NAMES[aim.probe]
+    if aim.probe in ("add", "flannel"):
+        return name
+    size = f" of {aim.size} bytes" if aim.size else ""
+    to = f"{aim.address} port {aim.port}" if aim.probe == "fetch" else aim.address
+    return f"{name}{size} from {aim.place.partition(':')[2] or 'the node'} to {to}"
+
+
 def ask(aim: Aim, places: Places) -> str:
     """Run a probe once; its word."""
     namespace = places[aim.place]

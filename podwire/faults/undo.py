@@ -26,13 +26,14 @@ _HEAL_S = 10.0
 
 class Done(NamedTuple):
     """What was done, or in check mode would be: one line an object. ``said``: what the probe answers
-    now, ``detail``: what it heard, where it heard more than that. ``expects``: what a diagnosis
-    has to name."""
+    now, ``detail``: what it heard, where it heard more than that; ``probe``: what it does, and what it said, or why it
+    was not asked, for people. ``expects``: what a diagnosis has to name."""
 
     lines: Tuple[str, ...]
     said: str = ""
     detail: str = ""
     expects: Optional[Expected] = None
+    probe: str = ""
 
 
 def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool = False) -> List[Tuple[str, Done]]:
@@ -70,7 +71,8 @@ def mend_one(entry: journal.Entry, places: Places, *, check: bool = False) -> Do
         return Done(tuple(told))
     _announce(entry, places)
     journal.remove(entry)
-    return Done(tuple(told), _healed(entry, places))
+    said, probe = _healed(entry, places)
+    return Done(tuple(told), said, probe=probe)
 
 
 def _by_place(entry: journal.Entry) -> List[Tuple[str, Dict[str, Any]]]:
@@ -98,7 +100,7 @@ def _cell_back(held: Dict[str, Any], places: Places, *, check: bool) -> List[str
         cell.write(namespace, held["before"])
         if not cells.same(cell, cell.read(namespace), held["before"]):
             raise FaultError(f"failed to mend {cell}: it does not take its value back")
-    return [f"{held['place']}: ~ {cell.told(held['before'])}"]
+    return [f"{held['place']}: ~ {cells.change(cell, now, held['before'])}"]
 
 
 def _state_back(entry: journal.Entry, place: str, kept: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
@@ -126,13 +128,19 @@ def _announce(entry: journal.Entry, places: Places) -> None:
             announce(places[place], [link for link in links if link.name == "eth0"])
 
 
-def _healed(entry: journal.Entry, places: Places) -> str:
-    """What the fault's probe says now; waits for ``before`` a while, because neighbours have to be learnt again."""
+def _healed(entry: journal.Entry, places: Places) -> Tuple[str, str]:
+    """What the fault's probe says now, and the same in words; waits for ``before`` a while, because neighbours have to
+    be learnt again."""
     if entry["probe"] is None:
-        return ""
+        return "", ""
     aim = Aim(**entry["probe"])
     try:
         said = probes.settle(aim, places, aim.before, _HEAL_S)
-        return said if said in aim.before else f"{said}, so something else is wrong: ./run explain"
     except PodwireError as error:
-        return f"unknown: {error.message}"
+        return "unknown", f"{probes.told(aim)}: unknown: {error.message}"
+    words = f"{probes.told(aim)}: {said}"
+    if said in aim.before:
+        return said, words if said == "ok" else f"{words}, as without the fault"
+    others = ", ".join(each["fault"] for each in journal.entries())
+    why = f"{others} still stands on this node" if others else "something else is wrong: ./run explain"
+    return said, f"{words}, because {why}" if others else f"{words}, so {why}"

@@ -16,7 +16,7 @@ from ..lease import Record, lease, record_of
 from ..model import IPNetwork
 from .addressing import place
 from .checks import check
-from .faults import read_faults
+from .faults import Catalogue, read_faults
 from .field import ALL, Field, Problems
 from .nodes import Known, NodeIntent, read_node
 from .own_checks import read_checks
@@ -33,7 +33,7 @@ def read(
     record: Optional[Record] = None,
     origins: Optional[Mapping[Tuple[str, str], str]] = None,
     facts: Optional[Mapping[str, Mapping[str, Any]]] = None,
-    faults: Optional[Collection[str]] = None,
+    faults: Optional[Catalogue] = None,
     lost: Collection[str] = (),
 ) -> Cluster:
     """Make a Cluster out of the hosts' variables.
@@ -43,7 +43,7 @@ def read(
     record:  what an earlier run gave; see ``record_of``.
     origins: where a host's variable is written, for messages: (host, variable) -> "file:line".
     facts:   what SSH nodes said of themselves (doors/facts.py), by host; others keep what was found before.
-    faults:  the names that there are (podwire.faults stands above); None: any.
+    faults:  the names that there are and what each takes (podwire.faults stands above); None: any.
     lost:    hosts that this run tried in vain to reach.
 
     Raises IntentError with all problems.

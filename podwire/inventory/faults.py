@@ -9,13 +9,15 @@ from .field import Field
 from .names import meant
 
 _EXAMPLE = "[{fault: route_missing, node: node-1}]"
+#: Names of the catalogue, and which of peer and pod each takes.
+Catalogue = Mapping[str, Collection[str]]
 _KEYS = ("fault", "node", "peer", "pod", "host_wide")
 
 
 def read_faults(
-    variable: Optional[Field], nodes: Sequence[Node], pods: Sequence[Pod], known: Optional[Collection[str]]
+    variable: Optional[Field], nodes: Sequence[Node], pods: Sequence[Pod], known: Optional[Catalogue]
 ) -> Tuple[DeclaredFault, ...]:
-    """The declared faults. ``known``: names of the catalogue; None: any name will do."""
+    """The declared faults. ``known``: None: any name will do."""
     if variable is None:
         return ()
     found: List[DeclaredFault] = []
@@ -30,6 +32,10 @@ def read_faults(
                 item.fail(f"has no {key}", f"add {key}, e.g. {_EXAMPLE}")
         if known is not None and "fault" in fields:
             _choose(fields["fault"], known, "no such fault", "-e fault=list has them all")
+            name = fields["fault"].value
+            takes = known[name] if isinstance(name, str) and name in known else ("peer", "pod")
+            for key in (each for each in ("peer", "pod") if each in fields and each not in takes):
+                fields[key].fail(f"{name} takes no {key}", "leave it out")
         names = [node.name for node in nodes]
         for key in ("node", "peer"):
             if key in fields:
@@ -46,7 +52,7 @@ def read_faults(
 
 
 def _choose(field: Field, known: Collection[str], cause: str, right: str) -> None:
-    if field.value not in known:
+    if field.value not in list(known):  # a list or a mapping is not hashable
         near = meant(str(field.value), known)
         field.fail(cause, f"did you mean {near}? Else {right}" if near else right)
 

@@ -41,8 +41,11 @@ def build(
     run: Run,
     origins: Origins,
     causes: Sequence[Mapping[str, Any]] = (),
+    unexplained: Sequence[Sequence[str]] = (),
+    ruled_out: Sequence[str] = (),
 ) -> Dict[str, Any]:
-    """The whole document. ``observations`` by node, as far as there are any; ``causes`` as explain names them."""
+    """The whole document. ``observations`` by node, as far as there are any; ``causes`` as explain names them, what
+    failing pairs they leave ``unexplained``, and what was ``ruled_out``."""
     seen = {node: observed for node, observed in observations.items() if node in verdict.nodes}
     return {
         "format": "podwire results",
@@ -69,6 +72,8 @@ def build(
         "leases": _leases(cluster, seen),
         "routes": _routes(cluster, seen),
         "causes": [dict(cause) for cause in causes],
+        "unexplained": [list(pair) for pair in unexplained],
+        "ruled_out": list(ruled_out),
     }
 
 

@@ -1,4 +1,5 @@
-"""JUnit XML as Jenkins and GitLab read it: a suite for each guarantee, a test for each pair of nodes in it."""
+"""JUnit XML as Jenkins and GitLab read it: a suite for each guarantee, a test for each pair of nodes in it; and one of
+root causes, a failing test each."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections import defaultdict
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..xmltext import content, quoted
-from .words import line
+from .words import ends, explained, line, where
 
 #: Failures shown in one test.
 SHOWN = 20
@@ -28,7 +29,28 @@ def render(document: Mapping[str, Any]) -> str:
         )
         lines += tests
         lines.append("  </testsuite>")
-    return "\n".join([*lines, "</testsuites>"]) + "\n"
+    return "\n".join([*lines, *_causes(document, stamp), "</testsuites>"]) + "\n"
+
+
+def _causes(document: Mapping[str, Any], stamp: str) -> List[str]:
+    """A suite of root causes, where any were looked for and found; what none accounts for is one test more."""
+    told = [
+        (f"{each['id']}: {each['object']} on {where(each)}", each["id"], explained(each)) for each in document["causes"]
+    ]
+    unexplained = document.get("unexplained", ())
+    if unexplained:
+        pairs = [ends({"source": source, "target": target}) for source, target in unexplained]
+        more = [f"and {len(pairs) - SHOWN} more"] if len(pairs) > SHOWN else []
+        told.append(("unexplained", "unexplained", ["no cause accounts for", *pairs[:SHOWN], *more]))
+    if not told:
+        return []
+    counts = f'tests="{len(told)}" failures="{len(told)}" errors="0" skipped="0"'
+    tests = [
+        f'    <testcase classname="podwire.causes" name={quoted(name)} time="0"><failure type={quoted(kind)} '
+        f"message={quoted(lines[0])}>{content(chr(10).join(lines))}</failure></testcase>"
+        for name, kind, lines in told
+    ]
+    return [f'  <testsuite name="root causes" {counts} time="0" timestamp="{stamp}">', *tests, "  </testsuite>"]
 
 
 def _tests(guarantee: Mapping[str, Any], node_of: Mapping[str, str]) -> List[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
 
 Sample = Tuple[Mapping[str, str], float]
 
@@ -36,6 +36,13 @@ def render(document: Mapping[str, Any]) -> str:
         ),
         ("podwire_differing_objects", "", "Kernel objects of a node that are not as desired.", _differing(document)),
         ("podwire_causes", "", "Root causes named.", [({}, len(document["causes"]))]),
+        ("podwire_cause_failing_pairs", "", "Failing pairs that a root cause accounts for.", _pairs(document)),
+        (
+            "podwire_unexplained_pairs",
+            "",
+            "Failing pairs that no root cause accounts for.",
+            [({}, len(document.get("unexplained", ())))],
+        ),
     ):
         lines += [f"# TYPE {name} gauge", *([f"# UNIT {name} {unit}"] if unit else []), f"# HELP {name} {text}"]
         for labels, value in samples:
@@ -72,6 +79,14 @@ def _differing(document: Mapping[str, Any]) -> Iterator[Sample]:
     for node, *_, desired, there in document["routes"]["rows"]:
         counts[node] += desired is not None and desired != there
     return (({"node": node}, count) for node, count in counts.items())
+
+
+def _pairs(document: Mapping[str, Any]) -> Iterator[Sample]:
+    """By cause and node, where several of one kind can be: a missing plugin and another."""
+    found: Dict[Tuple[str, str], Set[Tuple[str, ...]]] = {}
+    for each in document["causes"]:
+        found.setdefault((each["id"], each["node"]), set()).update(map(tuple, each["pairs"]))
+    return (({"cause": cause, "node": node}, len(pairs)) for (cause, node), pairs in found.items())
 
 
 def _escaped(text: str) -> str:

@@ -13,7 +13,7 @@ import os
 from typing import Any, List, Mapping
 
 from . import static
-from .static import text
+from .markup import text
 
 _ASSETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets")
 STYLES = ("base.css", "verdict.css", "drawing.css", "print.css")
@@ -24,6 +24,7 @@ SCRIPTS = (
     "path.js",
     "node.js",
     "topology.js",
+    "marks.js",
     "heatmap.js",
     "tables.js",
     "views.js",

@@ -1,7 +1,8 @@
 """SARIF 2.1.0: a rule for each guarantee, a result for each thing in the inventory that failures have in common.
 
 A result points at the line where that thing is declared. Code scanning shows few results well and thousands not at
-all, so failing pairs are gathered: by the pod that all have, else by pair of nodes, else by node.
+all, so failing pairs are gathered: by the pod that all have, else by pair of nodes, else by node. Root causes, where
+they were looked for, are results of their own, with evidence and fix.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import defaultdict
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import quote
 
-from .words import ends
+from .words import ends, explained
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 #: Pairs of nodes with a result each; where more fail, each node has one.
@@ -44,7 +45,7 @@ def render(document: Mapping[str, Any]) -> str:
                     "driver": {
                         "name": "podwire",
                         "semanticVersion": run["podwire"],
-                        "rules": [_rule(each) for each in document["guarantees"]],
+                        "rules": [*(_rule(each) for each in document["guarantees"]), *_cause_rules(document)],
                     }
                 },
                 "invocations": [
@@ -60,7 +61,8 @@ def render(document: Mapping[str, Any]) -> str:
                     _result(guarantee, index, group)
                     for index, guarantee in enumerate(document["guarantees"])
                     for group in groups(document, guarantee)
-                ],
+                ]
+                + _causes(document),
             }
         ],
     }
@@ -125,6 +127,43 @@ def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: M
         Group(words[len(key)].format(*key), count, listed[key], tuple(nodes[node] for node in key))
         for key, count in sorted(counts.items())
     ]
+
+
+def _cause_rules(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """One for each kind of root cause that was named."""
+    titles = {each["id"]: each.get("title") or each["id"] for each in document["causes"]}
+    return [
+        {
+            "id": f"podwire/cause/{name}",
+            "name": "".join(word.capitalize() for word in name.split("_")),
+            "shortDescription": {"text": title},
+            "defaultConfiguration": {"level": "error"},
+            "properties": {"tags": ["pod-network", "root-cause"]},
+        }
+        for name, title in titles.items()
+    ]
+
+
+def _causes(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """A result for each root cause, at the line that declares its node; a warning while no pair suffers."""
+    cluster = document["cluster"]
+    nodes = {node["name"]: node["origin"] for node in cluster["nodes"]}
+    kinds = list(dict.fromkeys(each["id"] for each in document["causes"]))
+    fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
+    found = []
+    for each in document["causes"]:
+        digest = hashlib.sha256(f"cause/{each['id']}/{each['node']}/{each['object']}".encode()).hexdigest()
+        found.append(
+            {
+                "ruleId": f"podwire/cause/{each['id']}",
+                "ruleIndex": len(document["guarantees"]) + kinds.index(each["id"]),
+                "level": "error" if each["pairs"] else "warning",
+                "message": {"text": "\n".join(explained(each))},
+                "partialFingerprints": {"podwireObject/v1": digest[:32]},
+                "locations": [_location(nodes.get(each["node"]) or fallback)],
+            }
+        )
+    return found
 
 
 def _rule(guarantee: Mapping[str, Any]) -> Dict[str, Any]:

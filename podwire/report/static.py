@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import time
 from typing import Any, Iterator, List, Mapping, Sequence, Set
 
-from .words import ends
+from . import causes
+from .markup import pair_button, text
+from .words import capital
 
 #: Failing checks shown at once, and behind a click, for each guarantee.
 SHOWN, MORE = 5, 200
@@ -16,11 +17,6 @@ OBJECTS = 20
 VERDICTS = {"passed": "Passed", "failed": "Failed", "not run": "Not proven"}
 _COUNTED = (("passed", "passed"), ("failed", "failed"), ("not_run", "not run"))
 _ICONS = {"passed": "pass", "failed": "fail", "not run": "none"}
-
-
-def text(value: object) -> str:
-    """Escaped for HTML, attributes too; control characters become visible."""
-    return html.escape("".join(each if each >= " " or each in "\n\t" else "\ufffd" for each in str(value)))
 
 
 def state(document: Mapping[str, Any]) -> str:
@@ -37,7 +33,7 @@ def body(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _header(document)
     yield "<main>"
     yield from _guarantees(document)
-    yield from _causes(document)
+    yield from causes.section(document)
     yield from _failed(document)
     yield from _differing(document)
     yield from _places()
@@ -65,7 +61,7 @@ def _header(document: Mapping[str, Any]) -> Iterator[str]:
     yield "<header>"
     yield f'<p class="where"><b>podwire</b> <span>{text(run["inventory"])}</span> <time>{when}</time></p>'
     yield f'<h1 class="{_ICONS[whole]}">{_icon(whole)}<span>{text(_sentence(document, whole))}</span></h1>'
-    yield f'<p class="lead">{text(cluster["id"])}: {text(_lead(document))}</p>'
+    yield f'<p class="lead">{text(cluster["id"])}: {text(_lead(document))}{_named(document)}</p>'
     yield '<dl class="facts">'
     yield from (f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts)
     yield "</dl>"
@@ -92,6 +88,11 @@ def _lead(document: Mapping[str, Any]) -> str:
     lines += [f"failing {shared}"] if shared else []
     lines += [f"no report from {', '.join(missing)}"] if missing else []
     return "; ".join(lines) + "."
+
+
+def _named(document: Mapping[str, Any]) -> str:
+    count = len(document["causes"])
+    return f' <a href="#h-causes">{count} root cause{"" if count == 1 else "s"} named</a>.' if count else ""
 
 
 def _total(guarantee: Mapping[str, Any]) -> int:
@@ -125,24 +126,6 @@ def _bar(guarantee: Mapping[str, Any], total: int) -> str:
     return f'<svg class="bar" aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def _causes(document: Mapping[str, Any]) -> Iterator[str]:
-    if not document["causes"]:
-        return
-    yield '<section aria-labelledby="h-causes"><h2 id="h-causes">Root causes</h2><ol class="causes">'
-    for cause in document["causes"]:
-        yield f"<li><h3>{text(cause.get('title') or cause['id'])}</h3>"
-        where = " ".join(filter(None, (cause["node"], cause["device"])))
-        count = len(cause["pairs"])
-        behind = f", behind {count} failing pair{'' if count == 1 else 's'}" if count else ""
-        yield f"<p><code>{text(cause['object'])}</code> on {text(where)}{behind}</p>"
-        yield "<ul>" + "".join(f"<li>{text(line)}</li>" for line in cause["evidence"]) + "</ul>"
-        if cause["fix"]:
-            fixes = "".join(f"<pre>{text(line)}</pre>" for line in cause["fix"])
-            yield f'<p class="label">Fix: {"any of these" if len(cause["fix"]) > 1 else "run"}</p>{fixes}'
-        yield "</li>"
-    yield "</ol></section>"
-
-
 def _failed(document: Mapping[str, Any]) -> Iterator[str]:
     failing = [each for each in document["guarantees"] if each["failed"]]
     if not failing:
@@ -153,7 +136,7 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
         yield f'<article id="failed-{text(each["key"])}"><h3>{text(each["title"])}</h3>'
         if each["shared"]:
             yield (
-                '<ul class="shared">' + "".join(f"<li>{text(_capital(line))}</li>" for line in each["shared"]) + "</ul>"
+                '<ul class="shared">' + "".join(f"<li>{text(capital(line))}</li>" for line in each["shared"]) + "</ul>"
             )
         failures = each["failures"]
         yield _table(failures[:SHOWN], known)
@@ -167,18 +150,11 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
     yield "</section>"
 
 
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
-
-
 def _table(failures: Sequence[Mapping[str, str]], known: Set[str]) -> str:
     """Failing checks; those between pods and nodes that the page can draw a path for are buttons."""
     rows: List[str] = []
     for each in failures:
-        check = text(ends(each, "→"))
-        if {each["source"], each["target"]} <= known:
-            data = f'data-source="{text(each["source"])}" data-target="{text(each["target"])}"'
-            check = f'<button type="button" {data}>{check}</button>'
+        check = pair_button(each["source"], each["target"], known)
         rows.append(
             f'<tr><th scope="row">{check}</th><td><code>{text(each["address"])}</code></td>'
             f"<td>{text(each['cause'])}</td><td>{text(each['reason'])}</td></tr>"

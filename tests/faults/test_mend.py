@@ -11,6 +11,8 @@ from typing import Any, Iterator, List
 
 import pytest
 
+from podwire.cluster import DeclaredFault
+from podwire.doors import faults as doors
 from podwire.errors import FaultError
 from podwire.faults import engine, journal, undo
 from podwire.faults.catalogue import CATALOGUE
@@ -137,6 +139,14 @@ def test_on_top_of_another_fault_the_kernels_word_will_do(lab: Lab, healthy: Any
     assert lab.inject("ip_forward_off", NODE).said == "lost"
     assert lab.inject("route_missing", NODE).said == ""
     assert [each for each, _ in lab.mend(NODE)] == ["route_missing", "ip_forward_off"]
+
+
+def test_of_a_nodes_faults_all_are_injected_or_none(lab: Lab, healthy: Any) -> None:
+    wanted = [DeclaredFault("route_missing", NODE), DeclaredFault("conntrack_full", NODE)]
+    options = {"faults": wanted, "addresses": lab.addresses}
+    with pytest.raises(FaultError, match="conntrack_full .* so route_missing, injected just before, is undone"):
+        doors.visit(doors.inject, lab.cluster, NODE, options, False)
+    assert differences(healthy, lab.states(NODE)) == []
 
 
 def test_what_does_not_show_is_undone(lab: Lab, healthy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
@@ -12,6 +14,7 @@ import yaml
 
 from podwire.doors.controller import keep
 from podwire.inventory import read, record_of
+from podwire.lab.process import Process, kill
 from podwire.lab.registry import state_dir, write_json
 from podwire.report import files
 
@@ -24,6 +27,7 @@ VARIABLES: Dict[str, Any] = {
     "faults": [
         {"fault": "route_missing", "node": "node-1", "peer": "node-2"},
         {"fault": "agent_blocked", "node": "node-2"},
+        {"fault": "route_missing", "node": "node-2"},  # the other one hides how it shows
     ],
 }
 
@@ -49,9 +53,9 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[Playbooks,
 
 def test_all_faults_are_listed_with_why_not(drill: Tuple[Playbooks, Lab]) -> None:
     output = drill[0].run("playbooks/break.yml", "-e", "fault=list").output
-    assert "vxlan_fdb_missing          vxlan      the VXLAN device does not know" in output
-    assert "not here: it reaches every network of this machine; allow it with -e host_wide=true" in output
-    assert "not here: there is no third node" in output
+    assert "vxlan_fdb_missing          peer pod   the VXLAN device does not know" in output
+    assert "conntrack_full             host_wide  the machine's connection table is full" in output
+    assert "vxlan_fdb_wrong_vtep       there is no third node" in output.partition("NOT ON node-1, BECAUSE")[2]
 
 
 @pytest.mark.parametrize(
@@ -78,18 +82,21 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
     assert "- route 10.244.1.0/24 via 10.244.1.0 dev flannel.1" in dry.output and dry.changed == 2
     assert {name: lab.states(name) for name in healthy} == healthy
     wet = playbooks.run("playbooks/break.yml")
-    assert wet.changed == 2 and "node-1:   the probe says 'unreachable'" in wet.output
+    assert wet.changed == 2 and ": unreachable" in wet.output and "undo     ./run mend -i " in wet.output
     assert "node-2: agent_blocked: the node cannot reach its own pods" in wet.output
+    assert "node-2:   not seen to show: echo from " in wet.output and "node-1:   not seen" not in wet.output
     broken = {name: lab.states(name) for name in healthy}
+    shutil.rmtree(f"{state_dir(lab.cluster.id)}/results/pods")  # nodes are asked for their pods' addresses
     explained = playbooks.run("playbooks/explain.yml")
     assert explained.changed == 0 and {name: lab.states(name) for name in healthy} == broken
     assert "route_missing: the node has no route to a peer's block" in explained.output
     assert "fix         ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in explained.output
     document = json.loads(Path(state_dir(lab.cluster.id), "results", "causes.json").read_text())
-    assert {each["id"]: each["node"] for each in document["causes"]} == {
-        "route_missing": "node-1",
-        "agent_blocked": "node-2",
-    }
+    assert sorted((each["id"], each["node"]) for each in document["causes"]) == [
+        ("agent_blocked", "node-2"),
+        ("route_missing", "node-1"),
+        ("route_missing", "node-2"),
+    ]
     assert document["unexplained"] == []
     report = json.loads(Path(state_dir(lab.cluster.id), "results/report/results.json").read_text())
     jsonschema.validate(report, json.loads(Path(files.SCHEMA).read_text()))
@@ -98,6 +105,24 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
     one = playbooks.run("playbooks/explain.yml", "--check", "-e", f"src={src}", "-e", f"dst={dst}").output
     assert "1. route_missing" in one and "agent_blocked" not in one
     mended = playbooks.run("playbooks/mend.yml")
-    assert mended.changed == 2 and mended.output.count("the probe says 'ok'") == 2
+    assert mended.changed == 2 and len(re.findall(r"(?m)^node-\d:   .* from .* to .*: ok$", mended.output)) == 2
     assert {name: lab.states(name) for name in healthy} == healthy
-    assert playbooks.run("playbooks/mend.yml").changed == 0
+    again = playbooks.run("playbooks/mend.yml")
+    assert again.changed == 0 and "nothing to mend" in again.output
+
+
+def test_a_node_that_is_down_is_a_cause_and_no_answer_is_lost(drill: Tuple[Playbooks, Lab]) -> None:
+    """The last test: it ends the first node. What the others see fail towards it is that node's."""
+    playbooks, lab = drill
+    process = Process.of(lab.pid("node-1"))
+    kill([process])
+    ended = playbooks.run("playbooks/explain.yml", status=2)
+    words = " ".join(ended.output.split())
+    assert "build the lab first: sudo ./run site -i " in words
+    assert "1. node_silent: the node is down, or podwire does not reach it" in ended.output
+    assert "unexplained" not in ended.output and "not asked: node-1" in ended.output
+    results = Path(state_dir(lab.cluster.id), "results", "evidence")
+    shutil.rmtree(results)
+    results.write_text("")
+    unwritable = playbooks.run("playbooks/explain.yml", status=2).output
+    assert f"failed to store what node-2 told in {results}/node-2.json: File exists" in unwritable

@@ -1,7 +1,7 @@
 """docs/scenarios are true: their commands are run on a copy of their inventory, and have to print what the pages say.
 
 A page's examples are indented blocks. A line that begins with ``$`` is a command, what follows is its output; ``…``
-stands for anything, on a line or for any number of lines.
+stands for anything, on a line or for any number of lines. A command that fails has to be shown to fail.
 """
 
 from __future__ import annotations
@@ -63,10 +63,15 @@ def matches(wanted: List[str], printed: str) -> str:
     return "" if loose or at == len(lines) else f"nothing after line {at}, and not {lines[at]!r}"
 
 
+def may_fail(step: Step) -> bool:
+    """Whether what a page shows of a command says that it failed."""
+    return bool(re.search(r"(?m)^(curl|ls|podwire): |^FAILED |has room for", "\n".join(step.output)))
+
+
 def translated(command: str, name: str, copy: Path) -> str:
     """A command as it runs here: on the copy, with this interpreter's Ansible and podwire."""
     command = command.replace(f"docs/scenarios/{name}", str(copy))
-    command = command.replace('"$PWD/.venv/bin/podwire"', _PODWIRE).replace(".venv/bin/podwire", _PODWIRE)
+    command = command.replace(".venv/bin/podwire", _PODWIRE)
     return re.sub(r"^\./run (\w+)", rf"{_PLAYBOOK} playbooks/\1.yml", command)
 
 
@@ -86,8 +91,9 @@ def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tuple[str, 
     indirect=True,
 )
 def test_scenario(copy: Tuple[str, Path], tmp_path: Path) -> None:
-    if not shutil.which("curl"):
-        pytest.skip("curl is not installed: apt-get install curl")
+    missing = [tool for tool in ("curl", "ip", "bridge", "nft") if not shutil.which(tool)]
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not installed; apt-get install curl iproute2 nftables")
     name, folder = copy
     scratch = tmp_path / "ansible"
     scratch.mkdir()
@@ -105,6 +111,36 @@ def test_scenario(copy: Tuple[str, Path], tmp_path: Path) -> None:
         )
         missing = matches(step.output, done.stdout)
         assert not missing, f"$ {step.command}\nlacks: {missing}\nprinted:\n{done.stdout}"
+        assert may_fail(step) or done.returncode == 0, f"$ {step.command}\nfailed:\n{done.stdout}"
+
+
+@pytest.mark.parametrize(
+    "shown, may",
+    [
+        ([], False),
+        (["…"], False),
+        (["…", "ok      pods reach each other", "…"], False),
+        (["curl: …"], True),
+        (["…", "FAILED  pods reach each other …"], True),
+        (["podwire: configuration version '0.1.0' …"], True),
+    ],
+)
+def test_only_what_is_shown_to_fail_may_fail(shown: List[str], may: bool) -> None:
+    assert may_fail(Step("true", shown)) is may
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_every_page_has_every_step(page: Path) -> None:
+    """In the order in which a person takes them."""
+    text = page.read_text()
+    playbooks = [step.command.split()[1] for step in steps(text) if step.command.startswith("./run ")]
+    order = [verb for verb in ("site", "break", "explain", "mend", "reset") if verb in playbooks]
+    assert order == ["site", "break", "explain", "mend", "reset"]
+    assert [playbooks.index(verb) for verb in order] == sorted(playbooks.index(verb) for verb in order)
+    assert playbooks[-1] == "reset"
+    assert all(f"**{word}" in text for word in ("Build", "Look", "Break", "Explain", "Mend", "Reset"))
+    used = [step.command for step in steps(text) if "-i docs/scenarios/" in step.command]
+    assert all(f"-i docs/scenarios/{page.parent.name}" in command for command in used)
 
 
 def test_there_are_seven() -> None:

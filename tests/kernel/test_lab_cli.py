@@ -68,6 +68,11 @@ def test_exec_leaves_the_commands_own_dashes_alone(lab: Cluster, inventory: str)
     assert done.stdout == "-i -- --json\n"
 
 
+def test_exec_enters_the_switch_where_explain_says_underlay(lab: Cluster) -> None:
+    done = podwire("exec", "underlay", "--", "ip", "-o", "link", "show", "br-underlay")
+    assert "br-underlay" in done.stdout, done
+
+
 def test_exec_knows_podwire_itself(lab: Cluster) -> None:
     done = podwire("exec", "cli-node-1", "--", "podwire", "apply", "--help")
     assert "--check" in done.stdout, done

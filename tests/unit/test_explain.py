@@ -12,15 +12,33 @@ from hypothesis import strategies as st
 from podwire.explain.cause import Cause, Explanation, Pair, to_json
 from podwire.explain.commands import commands
 from podwire.explain.inference import infer
+from podwire.explain.silent import blamed
 from podwire.explain.text import render
 from podwire.explain.titles import TITLES, cause
 from podwire.faults.catalogue import CATALOGUE
+from podwire.inventory import read
 from podwire.model import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
 from podwire.plan import ADD, CHANGE, REMOVE, Operation
 
 #: Faults that reach the whole machine: a node's own namespace does not show them.
 HOST_WIDE = {name for name, fault in CATALOGUE.items() if fault.host_wide}
 MAC = MacAddress.parse("66:00:00:00:00:01")
+
+
+def test_a_node_that_is_lost_has_what_nobody_else_accounts_for() -> None:
+    cluster = read({name: {"pods": ["a", "b", "c"]} for name in ("node-1", "node-2", "node-3")}, source="x,")
+    failing = {("a", "b"): "lost", ("a", "c"): "lost", ("node-2", "b"): "lost", ("c", "a"): "lost"}
+    known = Cause("route_missing", "", "route", "node-1", pairs=frozenset({("a", "b")}))
+    told = Explanation((known,), failing, tuple(pair for pair in failing if pair != ("a", "b")), ())
+    found = blamed(told, cluster, ["node-2"])
+    assert [(each.id, each.node, set(each.pairs)) for each in found.causes[1:]] == [
+        ("node_silent", "node-2", {("node-2", "b")})
+    ]
+    assert found.unexplained == (("a", "c"), ("c", "a"))
+    assert "./run site" in render(found)
+    assert blamed(told, cluster, []) == blamed(told._replace(unexplained=()), cluster, ["node-2"])._replace(
+        unexplained=told.unexplained
+    )
 
 
 def test_every_fault_is_a_cause_that_can_be_named() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.cluster import DeclaredFault
-from podwire.doors.faults import asked, asked_of
+from podwire.doors.faults import asked, asked_of, lists, mends, table
 from podwire.errors import FaultError, IntentError
 from podwire.faults import cells
 from podwire.faults.catalogue import CATALOGUE, named
@@ -148,6 +148,16 @@ def test_cells_survive_the_journal(cell: Any) -> None:
     assert cells.from_json(json.loads(json.dumps(cells.to_json(cell)))) == cell
 
 
+def test_a_file_that_changes_is_told_by_its_lines() -> None:
+    cell = cells.FileText("/etc/x")
+    old, new = ({"text": text, "mode": 0o644} for text in ('{\n  "a": 1,\n  "b": 2\n}\n', '{\n  "b": 2\n}\n'))
+    assert cells.change(cell, old, new) == 'file /etc/x: - "a": 1,'
+    assert cells.change(cell, None, new) == "file /etc/x: new, 13 bytes"
+    assert cells.change(cell, new, None) == "file /etc/x: removed"
+    assert cells.change(cell, new, {**new, "mode": 0}) == "file /etc/x: mode 0000"
+    assert cells.change(cell, old, {"text": "", "mode": 0}).endswith('- {; - "a": 1,; and 2 more lines')
+
+
 def test_patches_follow_one_another() -> None:
     up = Link("cni0", "bridge", mtu=1450, hairpin=None)
     down = up._replace(up=False)
@@ -175,7 +185,10 @@ def test_what_a_diagnosis_has_to_name() -> None:
 # --- the inventory -------------------------------------------------------------------------------
 
 
-def declared(faults: Any, known: Any = ("route_missing",)) -> Any:
+KNOWN = {"route_missing": ("peer", "pod"), "cni_conf_missing": ()}
+
+
+def declared(faults: Any, known: Any = KNOWN) -> Any:
     hosts: Dict[str, Dict[str, Any]] = {name: {"faults": faults} for name in ("node-1", "node-2")}
     return read(hosts, source="hosts.yml", faults=known)
 
@@ -198,6 +211,9 @@ def test_faults_are_declared_and_reach_the_nodes() -> None:
         ([{"fault": "route_missing", "node": "node-1", "pod": "node-2-pod-1"}], "runs on node-2, not on node-1"),
         ([{"fault": "route_missing", "node": "node-1", "pods": "x"}], "unknown key; did you mean pod?"),
         ([{"fault": "route_missing", "node": "node-1", "host_wide": "yes"}], "write true without quotes"),
+        ([{"fault": "route_missing", "node": "node-1", "pod": ["a"]}], '.pod = ["a"]: no such pod'),
+        ([{"fault": ["a"], "node": "node-1"}], '.fault = ["a"]: no such fault'),
+        ([{"fault": "cni_conf_missing", "node": "node-1", "peer": "node-2"}], "cni_conf_missing takes no peer"),
         (["route_missing"], "not a fault; write a mapping"),
         ([{"fault": "route_missing", "node": "node-1"}] * 2, "declared twice on node-1"),
     ],
@@ -216,17 +232,47 @@ HOSTS = ["node-1", "node-2"]
 def test_what_the_command_line_asks_for() -> None:
     cluster = declared([{"fault": "route_missing", "node": "node-2"}])
     assert asked(cluster, {}, HOSTS) == list(cluster.faults)
-    assert asked(cluster, {}, ["node-1"]) == []
+    assert asked(cluster, {}, ["node-1"]) == asked(cluster, {"node": "node-1"}, HOSTS) == []
+    assert asked(cluster, {"host_wide": True}, HOSTS) == [DeclaredFault("route_missing", "node-2", host_wide=True)]
     options = {"fault": "vni_mismatch", "node": "node-1", "peer": "node-2", "pod": "node-1-pod-1", "host_wide": True}
     assert asked(cluster, options, HOSTS) == [DeclaredFault(*list(options.values())[:4], host_wide=True)]
-    assert asked_of("node-2", cluster, options) == asked_of("node-2", cluster, {"fault": "none"}) == []
+    assert asked_of("node-2", cluster, options, HOSTS) == asked(cluster, options, HOSTS)
+
+
+def test_what_is_wrong_with_the_command_line_is_said_once() -> None:
+    cluster = declared(None)
+    for told in (asked_of, mends):
+        with pytest.raises(FaultError, match="did you mean vni_mismatch"):
+            told("node-1", cluster, {"fault": "vni_mismach"}, HOSTS)
+        assert not told("node-2", cluster, {"fault": "vni_mismach", "node": "node-1"}, HOSTS)
+    with pytest.raises(FaultError, match="'node-7' is not declared"):
+        lists("node-1", {"node": "node-7"}, HOSTS)
+    assert [lists(host, {"node": "node-2"}, HOSTS) for host in HOSTS] == [False, True]
+    assert [lists(host, {}, HOSTS) for host in HOSTS] == [True, False]
+    assert [mends(host, cluster, {"node": "node-2"}, HOSTS) for host in HOSTS] == [False, True]
+    assert all(mends(host, cluster, {}, HOSTS) for host in HOSTS)
+
+
+def test_the_listing_has_each_fault_once_and_reasons_with_the_name() -> None:
+    lines = table({"link_lossy": "this kernel lacks netem", "vni_mismatch": ""}, "node-2").splitlines()
+    where = lines.index("NOT ON node-2, BECAUSE")
+    assert [line.split()[0] for line in lines[2:where] if line.startswith("  ")] == [
+        name for layer in LAYERS for name, fault in CATALOGUE.items() if fault.layer == layer
+    ]
+    assert [line.split(maxsplit=1) for line in lines[where + 1 : where + 3]] == [
+        ["link_lossy", "this kernel lacks netem"],
+        [],
+    ]
+    assert max(map(len, lines)) <= 120
+    assert "node-2 is not running" in table(None, "node-2")
 
 
 @pytest.mark.parametrize(
     "options, problem",
     [
         ({}, "no fault is named, and the inventory declares none"),
-        ({"fault": "vni_mismatch"}, "no node is named (name one of node-1, node-2: -e node=…)"),
+        ({"fault": "vni_mismatch"}, "no node is named (there is node-1, node-2: -e node=…)"),
+        ({"fault": "cni_conf_missing", "node": "node-1", "peer": "node-2"}, "it takes no peer (leave out -e peer=…)"),
         ({"fault": "vni_mismatch", "node": "node-9"}, "node 'node-9' is not declared"),
         ({"fault": "vni_mismatch", "node": "node-1", "peer": "node-1"}, "peer node-1 is the node itself"),
         ({"fault": "vni_mismatch", "node": "node-1", "pod": "node-2-pod-1"}, "runs on node-2, not on node-1"),

@@ -131,7 +131,7 @@ def test_text_that_xml_cannot_hold_is_still_xml(broken: Document) -> None:
 
 def test_sarif_is_sarif(broken: Document, healthy: Document, large: Document) -> None:
     oracle = pytest.importorskip("sarif_pydantic", reason="needs sarif-pydantic: ./run test installs it")
-    for told in (broken, healthy, large):
+    for told in (broken, healthy, {**broken, "causes": [CAUSE]}, large):
         log = json.loads(sarif.render(told))
         oracle.Sarif.model_validate(log)
     log["runs"][0]["results"][0]["level"] = "dreadful"
@@ -185,6 +185,56 @@ def test_sarif_stays_small_where_everything_fails() -> None:
     told = documents.document(documents.cluster(12, 1), broken={(a, b) for a in names for b in names})
     results = json.loads(sarif.render(told))["runs"][0]["results"]
     assert 12 <= len([each for each in results if each["ruleId"] == "podwire/pods"]) <= sarif.MOST_PAIRS
+
+
+def test_causes_are_where_a_ci_looks(broken: Document) -> None:
+    quiet = {
+        **CAUSE,
+        "id": "ipam_leak",
+        "title": "An address is held",
+        "object": "file /x",
+        "pairs": [],
+        "fix": ["rm /x"],
+    }
+    told = {
+        **broken,
+        "causes": [CAUSE, quiet, {**quiet, "object": "file /y"}],
+        "unexplained": [["node-1", "node-1-pod-1"]],
+    }
+    (suite,) = [each for each in ElementTree.fromstring(junit.render(told)) if each.get("name") == "root causes"]
+    assert [test.get("name", "").partition(":")[0] for test in suite] == [
+        "vxlan_fdb_missing",
+        "ipam_leak",
+        "ipam_leak",
+        "unexplained",
+    ]
+    assert suite.get("tests") == suite.get("failures") == "4"
+    said = "".join(suite[0].itertext())
+    assert "expected one entry, found none" in said and "fix: bridge fdb append" in said
+    assert "node-1 -> node-1-pod-1" in "".join(suite[3].itertext())
+    run = json.loads(sarif.render(told))["runs"][0]
+    results = [each for each in run["results"] if each["ruleId"].startswith("podwire/cause/")]
+    assert [each["level"] for each in results] == ["error", "warning", "warning"]
+    assert [run["tool"]["driver"]["rules"][each["ruleIndex"]]["id"] for each in results] == [
+        each["ruleId"] for each in results
+    ]
+    assert "fix: rm /x" in results[1]["message"]["text"]
+    assert results[0]["locations"][0]["physicalLocation"]["region"]["startLine"] == 4
+    assert len({each["partialFingerprints"]["podwireObject/v1"] for each in run["results"]}) == len(run["results"])
+    lines = metrics.render(told).splitlines()
+    for line in (
+        'cause_failing_pairs{cluster="%s",cause="vxlan_fdb_missing",node="node-1"} 1',
+        'unexplained_pairs{cluster="%s"} 1',
+    ):
+        assert f"podwire_{line % told['cluster']['id']}" in lines
+    assert len([line for line in lines if 'cause="ipam_leak"' in line]) == 1
+
+
+def test_without_causes_nothing_speaks_of_them(broken: Document) -> None:
+    """As in a document that was written before there were any."""
+    told = {key: value for key, value in broken.items() if key not in ("unexplained", "ruled_out")}
+    assert "root causes" not in junit.render(told) and "podwire/cause/" not in sarif.render(told)
+    assert "podwire_unexplained_pairs" in metrics.render(told)
 
 
 def test_metrics_are_openmetrics_and_prometheus_text(broken: Document) -> None:

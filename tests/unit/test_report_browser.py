@@ -185,6 +185,80 @@ def test_causes_are_drawn_where_they_are(shown: Any) -> None:
     assert opened.run(BAD) == [], "the cause is not this pair's"
 
 
+def cause(node: str, device: str = "", place: str = "node", pairs: Any = (), **more: Any) -> Dict[str, Any]:
+    said = {
+        "id": "it",
+        "title": f"what is wrong with {device or node}",
+        "object": "it",
+        "evidence": [],
+        "fix": ["true"],
+    }
+    return {**said, "node": node, "device": device, "place": place, "pairs": [list(pair) for pair in pairs], **more}
+
+
+#: Cause -> the hop on the way of the first pair that is marked, and what is in the topology.
+PLACES = {
+    "a veth pair": (cause("node-2", "veth0eth0", pairs=[("node-1-pod-1", "node-2-pod-1")]), "cni0", "pod"),
+    "inside a pod": (cause("node-2", "eth0", "pod:node-2-pod-1", [("node-1-pod-1", "node-2-pod-1")]), "eth0", "pod"),
+    "the switch": (cause("node-2", "node-2.eth0", "underlay", [("node-1-pod-1", "node-2-pod-1")]), "underlay", "wire"),
+    "a node": (cause("node-2", pairs=[("node-1-pod-1", "node-2-pod-1")]), "cni0", "box"),
+    "a device": (cause("node-1", "flannel.1", pairs=[("node-1-pod-1", "node-2-pod-1")]), "flannel.1", "part"),
+    "a device that nobody suffers from yet": (cause("node-1", "flannel.1"), "flannel.1", "part"),
+    "a file": (cause("node-2"), "", "box"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_cause_is_on_the_hop_and_in_the_topology(shown: Any, name: str) -> None:
+    told, hop, part = PLACES[name]
+    opened = shown(documents.document(documents.cluster(3, 1), broken={("node-1", "node-2")}, causes=[told]))
+    bad = opened.run(BAD)
+    assert [each.startswith(hop) for each in bad] == ([True] if hop else []), bad
+    if name == "inside a pod":
+        assert "node-2-pod-1" in bad[0]
+    marked = "[...document.querySelectorAll('.topology .bad')].map(e => e.getAttribute('class'))"
+    (classes,) = opened.run(marked)
+    if part == "pod":
+        assert "node-2-pod-1" in opened.run("document.querySelector('.topology .bad title').textContent")
+    else:
+        assert part in classes.split()
+    assert told["title"] in opened.run("document.querySelector('.topology .bad > title').textContent")
+    assert opened.run("document.querySelectorAll('.topology .cross').length") == 1
+
+
+def test_a_cause_leads_to_its_pairs_and_a_pair_to_its_cause(shown: Any, broken: Dict[str, Any]) -> None:
+    told = {**broken, "causes": [cause("node-1", "flannel.1", pairs=[("node-1-pod-2", "node-2-pod-1")])]}
+    opened = shown(told)
+    opened.click(".causes .pairs button")
+    assert opened.run(TITLE) == "node-1-pod-2 → node-2-pod-1"
+    opened.click(".hops .why a")
+    assert opened.run("document.querySelector('#cause-1:target h3').textContent").startswith("What is wrong")
+
+
+def test_a_fix_is_copied_or_selected(shown: Any, broken: Dict[str, Any]) -> None:
+    opened = shown({**broken, "causes": [cause("node-1", fix=["ip link set it up"])]})
+    opened.click(".fix button")
+    said = opened.run(
+        "new Promise(done => { const button = document.querySelector('.fix button');"
+        " const look = () => button.textContent !== 'Copy' && done(button.textContent); look();"
+        " new MutationObserver(look).observe(button, {childList: true, subtree: true, characterData: true}); })"
+    )
+    assert said in ("Copied", "Selected")
+    if said == "Selected":
+        assert opened.run("getSelection().toString()") == "ip link set it up"
+
+
+def test_seventy_causes_are_there_and_fit(shown: Any, broken: Dict[str, Any]) -> None:
+    opened = shown({**broken, "causes": [cause("node-1", "a-very-long-word-" * 20) for _ in range(70)]})
+    assert opened.run("document.querySelectorAll('.causes > ol > li').length") == 10
+    assert opened.run("document.querySelector('.causes > details summary').textContent") == "60 more"
+    opened.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
+    assert opened.run("document.documentElement.scrollWidth") <= 390
+    opened.call("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
+    opened.run("dispatchEvent(new Event('beforeprint'))")
+    assert opened.run("document.querySelector('.causes > details').open")
+
+
 @pytest.mark.parametrize(("nodes", "pods"), [(1, 0), (1, 1), (2, 0), (1, 9)])
 def test_clusters_with_next_to_nothing_in_them(shown: Any, nodes: int, pods: int) -> None:
     opened = shown(documents.document(documents.cluster(nodes, pods)))

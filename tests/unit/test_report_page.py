@@ -59,6 +59,27 @@ def evil() -> Dict[str, Any]:
     return told
 
 
+def test_a_cause_says_where_its_fix_is_run() -> None:
+    told = documents.document(documents.cluster(2, 2), broken={("node-1", "node-2")})
+    pairs = [["node-1-pod-1", "node-2-pod-1"], ["node-1-pod-1", "gone"]]
+    same = {"id": "underlay_mtu_low", "object": "link x", "node": "node-1", "device": "x", "place": "underlay"}
+    told["causes"] = [
+        {**same, "pairs": pairs, "evidence": ["expected: a", "b"], "fix": ["ip x", "./run site"], "verb": "./run site"}
+    ]
+    told["unexplained"], told["ruled_out"] = [["node-2-pod-1", "node-2"]], ["route_missing on node-1"]
+    shown = page.render(told).partition('<script type="application/json"')[0]
+    assert "Fix, in a shell on the underlay of node-1" in shown
+    assert ".venv/bin/podwire exec -i inventories/made-up underlay -- bash" in shown
+    assert "<pre>./run site -i inventories/made-up</pre>" in shown
+    assert "<span>expected</span> <code>a</code></li><li><span></span> b" in shown
+    assert '<button type="button" data-source="node-1-pod-1" data-target="node-2-pod-1">' in shown
+    assert 'data-target="gone"' not in shown and "node-1-pod-1 → gone" in shown
+    assert "1 failing pair that no cause accounts for" in shown and "route_missing on node-1" in shown
+    assert '<a href="#h-causes">1 root cause named</a>' in shown
+    machines = json.loads(json.dumps(told).replace('"kind": "netns"', '"kind": "ssh"'))
+    assert "podwire exec" not in page.render(machines).partition('<script type="application/json"')[0]
+
+
 def test_nothing_in_the_data_becomes_markup() -> None:
     told = evil()
     plain = Elements(page.render(documents.document(documents.cluster(2, 2))))

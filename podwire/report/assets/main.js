@@ -23,7 +23,37 @@ document.querySelectorAll("button[data-source]").forEach((button) =>
     ui.path.focus({ preventScroll: true });
   }),
 );
+document.querySelectorAll(".fix").forEach((fix) => fix.append(...copier(fix.querySelector("pre"))));
+// Paper has nothing to click on.
+addEventListener("beforeprint", () =>
+  document.querySelectorAll(".causes > details").forEach((each) => (each.open = true)),
+);
 document.documentElement.dataset.ready = "true";
+
+// A button that copies a command; where the browser does not allow that, the command is selected, for the user to copy.
+function copier(pre) {
+  const said = element("span", { class: "hidden", role: "status" });
+  const tell = (word, more) => {
+    button.textContent = word;
+    said.textContent = more;
+  };
+  const button = element(
+    "button",
+    {
+      type: "button",
+      onclick: () =>
+        navigator.clipboard.writeText(pre.textContent).then(
+          () => tell("Copied", "copied"),
+          () => {
+            getSelection().selectAllChildren(pre);
+            tell("Selected", "selected: copy it by keyboard");
+          },
+        ),
+    },
+    "Copy",
+  );
+  return [button, said];
+}
 
 function connectivity(place) {
   const select = element(

@@ -70,6 +70,8 @@ function drawNode(model, node, size, x, y, rail, note) {
   wire(`M${middle} ${from + height}V${from + step}`, above, `${node.name}|${node.interface}`);
   chip(`${node.name}|${node.interface}`, node.interface, node.addresses[0]?.split("/")[0], from + step, inner * 0.8);
   wire(`M${middle} ${from + step + height}V${rail}`, `${node.name}|${node.interface}`, "");
+  const port = note(`port|${node.name}`, wires[wires.length - 1]);
+  Object.assign(port.dataset, { x: middle, y: (from + step + height + rail) / 2 });
   return shape(
     "g",
     { class: "node" },

@@ -34,8 +34,14 @@ function pick(source, target) {
           { class: wrong.has(i) && "bad" },
           element("span", {}, element("b", {}, each.device), " ", element("small", {}, each.what)),
           each.mtu && element("span", { class: each.mtu === least ? "mtu least" : "mtu" }, `MTU ${each.mtu}`),
-          (wrong.get(i) ?? []).map((text) =>
-            element("p", { class: "why" }, element("span", { class: "hidden" }, "Failing here: "), text),
+          (wrong.get(i) ?? []).map(({ text, cause }) =>
+            element(
+              "p",
+              { class: "why" },
+              element("span", { class: "hidden" }, "Failing here: "),
+              text,
+              cause && [" ", element("a", { href: `#cause-${cause}` }, `Evidence and fix (${cause})`)],
+            ),
           ),
         ),
       ]),

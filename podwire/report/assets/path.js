@@ -84,22 +84,38 @@ function address(node, version) {
   return node.addresses.find((each) => (version === 6) === each.includes(":")) ?? node.addresses[0] ?? "";
 }
 
+// The hop of a cause that is in a pod, or on the switch below a node; undefined for all others.
+function hopOf(cause, way, ends) {
+  const last = way.length - 1 - [...way].reverse().findIndex((each) => each.zone === "underlay");
+  if (cause.place === "underlay" && last < way.length)
+    return cause.node === ends[0] ? way.findIndex((each) => each.zone === "underlay") : last;
+  const [kind, pod] = (cause.place ?? "").split(":");
+  const inside = way.findIndex((each) => each.at === `pod|${pod}`);
+  return kind === "pod" && inside >= 0 ? inside : undefined;
+}
+
 // What is wrong at each hop: causes that explain this pair, and objects of both nodes that differ from intent.
 function faults(model, source, target, way) {
   const ends = [model.nodeOf(source), model.nodeOf(target)];
   const found = new Map();
-  const add = (at, text) => found.set(at, [...(found.get(at) ?? []), text]);
-  const place = (node, device) => {
-    const exact = way.findIndex((each) => each.node === node && each.device === device);
-    return exact >= 0
-      ? exact
+  const add = (at, text, cause) => found.set(at, [...(found.get(at) ?? []), { text, cause }]);
+  const exact = (node, device) => way.findIndex((each) => each.node === node && each.device === device);
+  // What is wrong with a node, and at none of the hops: where its own routing begins.
+  const within = (node) => {
+    const bridge = way.findIndex((each) => each.node === node && each.bridge);
+    return bridge >= 0
+      ? bridge
       : way.findIndex((each) => each.node === node || each.device === node || each.at === `pod|${node}`);
   };
-  for (const cause of model.results.causes) {
-    if (cause.pairs.length && !cause.pairs.some(([a, b]) => a === source && b === target)) continue;
-    const at = place(cause.node, cause.device);
-    if (at >= 0) add(at, `${cause.title || cause.id}: ${cause.object}`);
-  }
+  const place = (node, device) => (exact(node, device) >= 0 ? exact(node, device) : within(node));
+  model.results.causes.forEach((cause, number) => {
+    const suffers = cause.pairs.some(([a, b]) => a === source && b === target);
+    const at = !suffers
+      ? exact(cause.node, cause.device)
+      : (hopOf(cause, way, ends) ?? place(cause.node, cause.device));
+    // What no pair suffers from yet is shown where it would, and nowhere else.
+    if (at >= 0 && (suffers || !cause.pairs.length)) add(at, `${cause.title || cause.id}: ${cause.object}`, number + 1);
+  });
   for (const row of model.differing) {
     const other = ends[0] === row.node ? ends[1] : ends[0];
     if (!ends.includes(row.node) || (row.peer && row.peer !== other)) continue;
@@ -114,7 +130,8 @@ function faults(model, source, target, way) {
   for (const guarantee of model.guarantees.filter((each) => !each.classes.size)) {
     for (const failure of guarantee.failures) {
       if (!ends.includes(failure.source) || ![source, target, ...ends].includes(failure.target)) continue;
-      const named = way.findIndex((each) => each.node === failure.source && failure.reason.includes(each.device));
+      const words = failure.reason.split(/[^\w.:-]+/);
+      const named = way.findIndex((each) => each.node === failure.source && words.includes(each.device));
       add(named >= 0 ? named : place(failure.source, ""), `${failure.target}: ${failure.reason}`);
     }
   }

@@ -160,24 +160,6 @@ function failingAt(model, node) {
   return count;
 }
 
-function markFaults(model, parts) {
-  const mark = (node, device, text) => {
-    const places = [`${node}|${device}`, `pod|${node}`, `router|${node}`, `segment|${device}`, `box|${node}`];
-    const found = parts.get(places.find((at) => parts.has(at))) ?? [];
-    for (const made of found) {
-      if (!made.classList.contains("part") || made.classList.contains("bad")) continue;
-      made.classList.add("bad");
-      const box = made.querySelector("rect"),
-        at = (name) => Number(box.getAttribute(name));
-      const x = at("x") + at("width") - 14,
-        y = at("y") + at("height") / 2;
-      made.append(shape("title", {}, text), shape("path", { class: "cross", d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8` }));
-    }
-  };
-  for (const cause of model.results.causes) mark(cause.node, cause.device, cause.title || cause.id);
-  for (const row of model.differing) mark(row.node, row.device, row.text);
-}
-
 function asTable(model) {
   const rows = [...model.nodes.values()].map((node) => [
     node.name,
@@ -186,6 +168,7 @@ function asTable(model) {
     node.vteps.map((each) => each.device).join(", ") || "none",
     `${node.interface} ${node.addresses.join(", ")}`,
     node.ports.map((port) => port.segment).join(", ") || "unknown",
+    causesAt(model, node.name),
     failingAt(model, node.name),
   ]);
   const routers = model.cluster.routers.map((router) => [
@@ -195,10 +178,11 @@ function asTable(model) {
     "",
     "",
     router.ports.map((port) => port.segment).join(", "),
+    causesAt(model, router.name),
     "",
   ]);
   return table(
-    ["Node", "Pods", "Bridge", "VXLAN devices", "External interface", "Segments", "#Failed checks"],
+    ["Node", "Pods", "Bridge", "VXLAN devices", "External interface", "Segments", "Root causes", "#Failed checks"],
     [...rows, ...routers],
   );
 }
