@@ -53,7 +53,7 @@ def diagnosis(
     shown = [{**each, "fix": [text for text in (each["fix"], each["verb"]) if text]} for each in causes]
     explained = {"causes": shown, **{key: document[key] for key in ("unexplained", "ruled_out")}}
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, explained)
-    text = f"{render(found, ends)}\nreport   {os.path.join(report, 'index.html')}\n"
+    text = f"{render(found, ends, near(source))}\nreport   {os.path.join(report, 'index.html')}\n"
     if causes and not cluster.discovered and all(node.kind != "ssh" for node in cluster.nodes):
         text += f"fix      .venv/bin/podwire exec -i {near(source)} NODE -- sh -c 'FIX'\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}

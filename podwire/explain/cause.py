@@ -40,7 +40,7 @@ class Cause(NamedTuple):
 class Explanation(NamedTuple):
     """``causes``, the one that explains most first; ``unexplained``: failing pairs that none of them covers;
     ``ruled_out``: what was looked at and is not it; ``inferred``: from what intent was taken; ``looks``: closer looks,
-    each with the node that made it."""
+    each with the node that made it; ``cannot``: what these had to do without."""
 
     causes: Tuple[Cause, ...]
     failing: Dict[Pair, str]
@@ -49,6 +49,7 @@ class Explanation(NamedTuple):
     inferred: Tuple[str, ...] = ()
     missing: Tuple[str, ...] = ()
     looks: Tuple[Tuple[str, Mapping[str, Any]], ...] = ()
+    cannot: Tuple[str, ...] = ()
 
     def about(self, source: str, target: str) -> Explanation:
         """Of all this only what hurts pairs from ``source`` to ``target``; "" is any."""
@@ -87,5 +88,6 @@ def to_json(found: Explanation) -> Dict[str, Any]:
         "ruled_out": list(found.ruled_out),
         "inferred": list(found.inferred),
         "missing": list(found.missing),
+        "cannot": list(found.cannot),
         "looks": [{"node": node, **look} for node, look in found.looks],
     }

@@ -64,16 +64,24 @@ _TELLING = (
 
 
 def look(node: str, asks: Sequence[Ask]) -> Dict[str, Any]:
-    """``{"looks": [...], "cannot": [...]}``, from the node that this process runs in. KernelError."""
-    with ExitStack() as stack:
-        spaces = {"": stack.enter_context(Namespace.current(node))}
-        for ask in asks:
-            for pod, path in ask["places"].items():
-                if pod not in spaces:
-                    spaces[pod] = stack.enter_context(Namespace.open(path, pod)) if path else spaces[""]
-        lengths = {length for ask in asks for length in _lengths(ask)}
-        looking = _Looking(stack, spaces, lengths)
-        return {"looks": [looking.at(number, ask) for number, ask in enumerate(asks)], "cannot": looking.cannot}
+    """``{"looks": [...], "cannot": [...]}``, from the node that this process runs in."""
+    looks: List[Dict[str, Any]] = []
+    cannot: List[str] = []
+    try:
+        with ExitStack() as stack:
+            spaces = {"": stack.enter_context(Namespace.current(node))}
+            for ask in asks:
+                for pod, path in ask["places"].items():
+                    if pod not in spaces:
+                        spaces[pod] = stack.enter_context(Namespace.open(path, pod)) if path else spaces[""]
+            looking = _Looking(stack, spaces, {length for ask in asks for length in _lengths(ask)}, cannot)
+            for number, ask in enumerate(asks):
+                looks.append(looking.at(number, ask))
+    except PodwireError as error:  # evidence is there without it: a pod that went meanwhile is no reason to fail
+        cannot.append(error.message)
+    except OSError as error:
+        cannot.append(f"failed to look closer: {error.strerror}")
+    return {"looks": looks, "cannot": cannot}
 
 
 def _lengths(ask: Ask) -> Tuple[int, ...]:
@@ -85,9 +93,8 @@ def _lengths(ask: Ask) -> Tuple[int, ...]:
 class _Looking:
     """What listens while probes are sent."""
 
-    def __init__(self, stack: ExitStack, spaces: Mapping[str, Namespace], lengths: Set[int]) -> None:
+    def __init__(self, stack: ExitStack, spaces: Mapping[str, Namespace], lengths: Set[int], cannot: List[str]) -> None:
         self.spaces = spaces
-        self.cannot: List[str] = []
         self.run = int.from_bytes(os.urandom(4), "big")
         self.rules: Dict[str, RuleTrace] = {}
         self.packets: Optional[PacketTrace] = None
@@ -95,7 +102,7 @@ class _Looking:
             wanted = {each for length in (*lengths, *_NEIGHBOUR) for each in (length, length + _ETHERNET)}
             self.packets = stack.enter_context(PacketTrace(wanted))
         except PodwireError as error:
-            self.cannot.append(error.message)
+            cannot.append(error.message)
         seen: Set[int] = set()
         for place, space in spaces.items():
             inode = os.fstat(space.fd).st_ino
@@ -105,7 +112,7 @@ class _Looking:
             try:
                 self.rules[place] = stack.enter_context(RuleTrace(space, lengths))
             except PodwireError as error:
-                self.cannot.append(f"{error.message} ({place or 'the node'})")
+                cannot.append(f"{error.message} ({place or 'the node'})")
 
     def at(self, number: int, ask: Ask) -> Dict[str, Any]:
         """One probe."""

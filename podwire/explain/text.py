@@ -11,14 +11,15 @@ from .cause import Cause, Explanation, Pair
 SHOWN = 6
 
 
-def render(found: Explanation, ends: Tuple[str, str] = ("", "")) -> str:
-    """Each cause with how it is known, whom it hurts and what mends it; then what is left unexplained."""
+def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str = "") -> str:
+    """Each cause with how it is known, whom it hurts and what mends it; then what is left unexplained. ``inventory``:
+    what podwire's own verbs are to be called with."""
     lines = [""]
     lines += [f"inferred: {each}" for each in found.inferred]
     if any(ends):
         lines.append(f"about {ends[0] or 'all'} -> {ends[1] or 'all'}")
     for number, each in enumerate(found.causes, 1):
-        lines += ["", *_cause(number, each, found)]
+        lines += ["", *_cause(number, each, found, f" -i {inventory}" if inventory else "")]
     if found.unexplained:
         lines += ["", f"unexplained: {_pairs(found.unexplained)}"]
         lines += [f"    {source} -> {target}: {found.failing[source, target]}"
@@ -32,20 +33,23 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", "")) -> str:
         lines += [f"    {each}" for each in found.ruled_out]
     if not found.causes and not found.unexplained:
         words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
+        words += ", as far as was asked" if found.missing else ""
         lines += ["", words]
+    lines += [f"looked closer without: {each}" for each in found.cannot]
     if found.missing:
         lines += ["", f"not asked: {', '.join(found.missing)}"]
     return "\n".join([*lines, ""])
 
 
-def _cause(number: int, each: Cause, found: Explanation) -> List[str]:
+def _cause(number: int, each: Cause, found: Explanation, inventory: str) -> List[str]:
     hurt = sorted(each.pairs & found.failing.keys())
     lines = [f"{number}. {each.id}: {each.title}", f"   object      {each.object} ({_where(each)})"]
     lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(each.evidence)]
     lines.append(f"   suffering   {_pairs(hurt) if hurt else 'no pair yet'}")
-    lines.append(f"   fix         {each.fix or each.verb}")
-    if each.verb and each.fix:
-        lines.append(f"   or          {each.verb}")
+    verb = f"{each.verb}{inventory}" if each.verb.startswith("./run") else each.verb
+    lines.append(f"   fix         {each.fix or verb}")
+    if each.fix and verb:
+        lines.append(f"   or          {verb}")
     return [*lines, f"   confidence  {each.confidence:.0%}"]
 
 
