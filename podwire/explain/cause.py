@@ -52,11 +52,18 @@ class Explanation(NamedTuple):
     cannot: Tuple[str, ...] = ()
 
     def about(self, source: str, target: str) -> Explanation:
-        """Of all this only what hurts pairs from ``source`` to ``target``; "" is any."""
+        """Of all this only what hurts pairs from ``source`` to ``target``, though it need not break them; "" is any."""
         if not source and not target:
             return self
-        ends = {pair: why for pair, why in self.failing.items() if source in ("", pair[0]) and target in ("", pair[1])}
-        causes = tuple(each for each in self.causes if each.pairs & ends.keys())
+
+        def meant(pair: Pair) -> bool:
+            return source in ("", pair[0]) and target in ("", pair[1])
+
+        ends = {pair: why for pair, why in self.failing.items() if meant(pair)}
+        causes = tuple(
+            each for each in self.causes
+            if each.pairs & ends.keys() or (each.quiet and any(map(meant, each.pairs)))
+        )  # fmt: skip
         return self._replace(
             causes=causes, failing=ends, unexplained=tuple(pair for pair in self.unexplained if pair in ends)
         )

@@ -239,7 +239,7 @@ class _Probing:
         if self.options.quick:  # what does not answer as it should will not take data either, and has failed already
             bad = self.silent | self.narrow
             pairs = [p for p in pairs if (self.index[p.source.pod], p.target.address) not in bad]
-        problems = bulk(sockets, [self._check(pair) for pair in pairs])
+        problems = bulk(sockets, [self._check(pair) for pair in pairs], self.options.quick)
         return _summary([(pair.source.pod, pair.target) for pair in pairs], problems)
 
     def _fragments(self) -> int:
