@@ -15,6 +15,7 @@
      "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
      "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
      "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on the way from pods to the peers' pods
+     "limits":    {"connections": [12, 262144]},               of the kernel's tables: entries, and how many may be
      "list":      [path, content]}                             the network configuration list that there should be
 
 Reads only; probes are all that it sends.
@@ -34,6 +35,7 @@ from ..cluster import Cluster
 from ..errors import KernelError, PodwireError
 from ..kernel import Namespace, show
 from ..kernel.nfnetlink import NfTablesSocket
+from ..kernel.show import read_sysctl
 from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
@@ -74,6 +76,7 @@ def collect(
     told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
     told["podwire"] = f"PYTHONPATH={_ROOT} {sys.executable} -c 'from podwire.cli import main; main()'"
     told["policies"] = _policies()
+    told["limits"] = _limits()
     ports = {pod.port for pod in cluster.pods_of(node) if pod.host_network}
     told["listeners"] = _listeners(ports) if ports else {}
     if not cluster.discovered:
@@ -165,6 +168,18 @@ def _mode(kind: str, directories: Sequence[str]) -> List[str]:
         with suppress(OSError):
             return [f"{directory}/{kind}", f"{os.stat(f'{directory}/{kind}').st_mode & 0o777:04o}"]
     return [f"{directories[0]}/{kind}", ""]
+
+
+def _limits() -> Dict[str, Tuple[int, int]]:
+    """What the kernel tells of this namespace: of neighbours only the first one, as the table is all namespaces'."""
+    found = {}
+    with suppress(OSError, ValueError):
+        count, most = (int(read_sysctl(f"net/netfilter/nf_conntrack_{word}")) for word in ("count", "max"))
+        found["connections"] = count, most
+    with suppress(OSError, ValueError, IndexError), open("/proc/self/net/stat/arp_cache", encoding="ascii") as file:
+        entries = int(list(file)[1].split()[0], 16)
+        found["neighbours"] = entries, int(read_sysctl("net/ipv4/neigh/default/gc_thresh3"))
+    return found
 
 
 def _policies() -> Dict[str, Any]:

@@ -116,7 +116,7 @@ def _text(value: bytes) -> str:
 
 
 def disciplines(namespace: Namespace) -> Dict[str, str]:
-    """Device -> kind of its root queueing discipline, where somebody set one."""
+    """Device -> kind of its root queueing discipline, where somebody set one; ``netem loss`` or ``netem delay``."""
     names = {}
     for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
         index, name = rtnl.read_link_name(payload)[:2]
@@ -126,5 +126,8 @@ def disciplines(namespace: Namespace) -> Dict[str, str]:
         _, index, handle, parent, _ = struct.unpack_from("=BxxxiIII", payload)
         if parent == _ROOT and handle and index in names:
             values = dict(attributes(payload, 20, len(payload)))
-            found[names[index]] = values.get(1, b"").rstrip(b"\0").decode()
+            kind, options = _text(values.get(1, b"")), values.get(2, b"")
+            if kind == "netem" and len(options) >= 12:  # struct tc_netem_qopt: latency, limit, loss, ...
+                kind = "netem loss" if struct.unpack_from("=I", options, 8)[0] else "netem delay"
+            found[names[index]] = kind
     return found

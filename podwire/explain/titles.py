@@ -75,6 +75,7 @@ TITLES: Dict[str, str] = {
     "underlay_neighbour_wrong": "the node has a wrong MAC address for a peer",
     "node_behind_nat": "the node's outer packets are translated, and peers send to its private address",
     "link_slow": "the node's link is limited to a rate",
+    "link_delayed": "the node's link delays packets on purpose",
     "link_lossy": "the node's link loses packets on purpose",
     "ip_forward_off": "the node does not forward",
     "device_forwarding_off": "the node does not forward what comes from its pods",
@@ -91,6 +92,8 @@ TITLES: Dict[str, str] = {
     "cidr_overlap": "the node's network overlaps the pods'",
     "host_port_clash": "another process has the port of a hostNetwork pod",
     "server_down": "the server of a hostNetwork pod does not run",
+    "conntrack_full": "the machine's table of connections is full: new ones are dropped",
+    "neighbour_table_full": "the machine's neighbour table is full: new neighbours are not learnt",
     "orphan_namespace": "a network namespace that nobody knows holds an address of the pods",
 }
 

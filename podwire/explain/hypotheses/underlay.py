@@ -11,7 +11,7 @@ from ..commands import joined
 from ..evidence import NodeView, World
 from ..titles import cause
 
-_SHAPED = {"tbf": "link_slow", "netem": "link_lossy", "htb": "link_slow"}
+_SHAPED = {"tbf": "link_slow", "htb": "link_slow", "netem loss": "link_lossy", "netem delay": "link_delayed"}
 
 
 def hypotheses(world: World) -> Iterator[Cause]:
