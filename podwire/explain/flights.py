@@ -28,12 +28,13 @@ def flights(
     for each in passages:
         flight = open_.get(each.packet)
         if not each.device:
-            if each.function in _COPIES or (flight is None and not each.ours):
+            is_copy = each.function in _COPIES or (not each.function and each.reason == "SOCKET_FILTER")
+            if is_copy or (flight is None and not each.ours):
                 continue
             if flight is None:  # dropped before any device had it
                 flight = _begin(found, each, known)
-            if each.function not in _ARRIVED:
-                flight["end"] = f"{each.reason or 'dropped'} in {each.function}" if each.function else each.reason
+            if each.function not in _ARRIVED and not answered:
+                flight["end"] = " in ".join(filter(None, (each.reason or "dropped", each.function)))
             open_.pop(each.packet, None)
             continue
         is_ours = each.length in known

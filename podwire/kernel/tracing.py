@@ -25,6 +25,7 @@ _DROPS = "skb/kfree_skb"
 _MARKER = "podwire looks"
 _LINE = re.compile(r"^\s*.+-(\d+)\s+\[\d+\]\s+\S+\s+[\d.]+: (\w+): (.*)$")
 _FIELD = re.compile(r"(\w+)=(\S+)")
+_NUMBER = re.compile(r"(0x)?[0-9a-f]{8,}")
 _REASON = re.compile(r"reason: (\w+)")
 
 
@@ -129,8 +130,10 @@ def parse(text: str) -> List[Passage]:
         packet, ours = fields.get("skbaddr", ""), thread == own
         if event == "kfree_skb":
             reason = _REASON.search(told)
-            # Compilers append to a function's name (.constprop.0), the kernel where in it this was (+0x9e/0xb0).
+            # Compilers append to a function's name (.constprop.0), the kernel where in it this was (+0x9e/0xb0). Kernels
+            # of some years ago print a number that says nothing.
             function = fields.get("location", "").partition("+")[0].partition(".")[0]
+            function = "" if _NUMBER.fullmatch(function) else function
             found.append(Passage(packet, reason=reason[1] if reason else "", function=function, ours=ours))
         else:
             device, length = fields.get("dev", ""), int(fields.get("len", 0))

@@ -63,6 +63,13 @@ def test_a_kernel_without_reasons_still_says_where() -> None:
     assert told(old) == [("probe", WAY, "dropped in vxlan_rcv")]
 
 
+def test_a_kernel_that_prints_addresses_for_functions_says_why_at_least() -> None:
+    old = DROPPED.replace("location=vxlan_rcv.constprop.0+0x123/0x456", "location=00000000d3adb33f")
+    assert told(old.replace("location=raw_rcv+0x1/0x2", "location=00000000d3adb340")) == [
+        ("probe", WAY, "VXLAN_VNI_NOT_FOUND")
+    ]
+
+
 def test_an_address_that_the_next_packet_has_again_is_another_packet() -> None:
     passages = [
         Passage("aa", "eth0", 240, True, ours=True),
