@@ -6,11 +6,12 @@ import argparse
 import sys
 import time
 from random import Random
-from typing import Dict, List
+from typing import Dict, List, NamedTuple, Optional
 
 from podwire.errors import PodwireError
 from podwire.faults.catalogue import CATALOGUE
 
+from .foreign import STYLES, ForeignLab
 from .labs import KINDS, Lab, differences, kind_for, make, names
 
 NODE = "node-1"
@@ -24,6 +25,11 @@ def main() -> int:
         "--pairs", metavar="N", type=int, default=0, help="then N pairs of faults at once, on two nodes"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the pairs (default: %(default)s)")
+    parser.add_argument(
+        "--foreign", metavar="STYLE", nargs="?", const="flannel", choices=list(STYLES),
+        help="on nodes that somebody else wired: %(choices)s (default: flannel)",
+    )  # fmt: skip
+    parser.add_argument("--healthy", metavar="N", type=int, default=0, help="first N rounds with nothing broken")
     given = parser.parse_args()
     chosen = given.fault or list(CATALOGUE)
     unknown = [name for name in chosen if name not in CATALOGUE]
@@ -32,47 +38,79 @@ def main() -> int:
     labs: Dict[str, Lab] = {}
 
     def lab_for(name: str) -> Lab:
-        kind = kind_for(name)
+        kind = given.foreign or kind_for(name)
         if kind not in labs:
-            labs[kind] = make(f"drill-{kind}", **KINDS[kind])
+            made = ForeignLab(f"drill-{kind}", STYLES[kind]) if given.foreign else make(f"drill-{kind}", **KINDS[kind])
+            labs[kind] = made
         return labs[kind]
 
-    print(f"{'FAULT':27}{'CAUSE':8}{'OBJECT':8}{'FIX':8}{'SECONDS':>8}  WHAT WENT WRONG", flush=True)
     try:
-        wrong = sum(not _one(name, lab_for(name)) for name in chosen)
-        print(f"{len(chosen)} faults, {wrong} went wrong")
+        accused = sum(not _healthy(lab_for("route_missing"), number) for number in range(1, given.healthy + 1))
+        print(f"{'FAULT':27}{'CAUSE':8}{'OBJECT':8}{'FIX':8}{'SECONDS':>8}  WHAT WENT WRONG", flush=True)
+        done = [each for each in (_one(name, lab_for(name)) for name in chosen) if each is not None]
+        _sum_up(done, len(chosen))
         missed = _pairs(lab_for("route_missing"), given.pairs, given.seed) if given.pairs else 0
     finally:
         for lab in labs.values():
             lab.close()
-    return 1 if wrong or missed * 10 > given.pairs else 0
+    # Where intent can only be inferred, a fault in ten may be out of reach.
+    wrong = sum(not each.well for each in done)
+    allowed = len(done) // 10 if given.foreign else 0
+    return 1 if accused or wrong > allowed or missed * 10 > given.pairs else 0
 
 
-def _one(name: str, lab: Lab) -> bool:
-    """Inject, explain, mend by what was explained; whether all of it went well."""
+class Outcome(NamedTuple):
+    """What became of one fault: its own cause came first, with its own object, and its fix mended; ``well`` also says
+    that nothing else was accused or left."""
+
+    cause: bool
+    object: bool
+    fix: bool
+    well: bool
+
+
+def _healthy(lab: Lab, number: int) -> bool:
+    found = lab.explain()
+    word = ", ".join(f"{each.id} ({each.object} on {each.node})" for each in found.causes)
+    word += f" {len(found.failing)} pairs fail" if found.failing else ""
+    print(f"healthy, round {number}: {word or 'no cause'}", flush=True)
+    return not word
+
+
+def _sum_up(done: List[Outcome], chosen: int) -> None:
+    kinds = ("right cause first", "right object", "mended by the printed fix", "all of it and nothing else")
+    counts = [sum(each[number] for each in done) for number in range(len(kinds))]
+    told = ", ".join(f"{count} {kind}" for kind, count in zip(kinds, counts))
+    print(f"{len(done)} faults injected: {told}; {chosen - len(done)} not here")
+
+
+def _one(name: str, lab: Lab) -> Optional[Outcome]:
+    """Inject, explain, mend by what was explained; None where the fault cannot be."""
     lacking = lab.lacking(name, NODE)
     if lacking:
         print(f"{name:27}not here: {lacking}", flush=True)
-        return True
+        return None
     healthy = lab.states(NODE)
     cause = named = mends = False
     left: List[str] = []
     spent = 0.0
     try:
         expects = lab.inject(name, NODE).expects
+        assert expects is not None
         began = time.monotonic()
         found = lab.explain()
         spent = time.monotonic() - began
         first = found.causes[0] if found.causes else None
-        cause = first is not None and first.id == name
-        left += [f"{each.id} as well" for each in found.causes[1:]]
+        cause = first is not None and (first.id, first.node) == (expects.cause, expects.node)
+        left += [f"{each.id} as well" for each in found.causes[0 if not cause else 1 :]]
         left += [f"{len(found.unexplained)} pairs unexplained"] if found.unexplained else []
-        if first is not None and expects is not None:
+        if first is not None:
             named = names(first, expects)
             said = lab.execute(first)
             after = lab.explain()
             left += [said] if said else []
-            mends = not said and not after.causes and not after.failing
+            left += [f"{each.id} after the fix" for each in after.causes]
+            mends = cause and not said and not after.causes and not after.failing
         lab.mend(NODE)
         left += differences(healthy, lab.states(NODE))
     except PodwireError as error:
@@ -80,7 +118,7 @@ def _one(name: str, lab: Lab) -> bool:
         lab.mend(NODE)
     words = "".join(f"{'yes' if each else 'NO':8}" for each in (cause, named, mends))
     print(f"{name:27}{words}{spent:7.1f}s  {'; '.join(left)}", flush=True)
-    return cause and named and mends and not left
+    return Outcome(cause, named, mends, cause and named and mends and not left)
 
 
 def _pairs(lab: Lab, count: int, seed: int) -> int:

@@ -16,6 +16,7 @@ from podwire.doors.controller import plugins
 from podwire.explain import Cause, Explanation, explain
 from podwire.explain.collect import collect
 from podwire.faults import engine, undo
+from podwire.faults.attach import PLUGIN_DIR
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.fault import MACHINE, UNDERLAY, Expected
 from podwire.faults.ground import Ground
@@ -47,8 +48,12 @@ class Lab:
         self.cluster = cluster
         self.addresses: Dict[str, List[str]] = {}
         plugins(cluster, False)
-        netns.present(cluster)
-        for node in cluster.nodes:
+        self.build()
+
+    def build(self) -> None:
+        """Nodes, their networks and pods."""
+        netns.present(self.cluster)
+        for node in self.cluster.nodes:
             self.converge(node.name)
 
     def converge(self, node: str) -> bool:
@@ -166,7 +171,12 @@ def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
         for path in (os.path.join(where, file) for file in files)
         if "last_reserved" not in path and ".podwire" not in path
     }
-    found["plugins"] = {name: os.stat(f"/opt/cni/bin/{name}").st_mode for name in os.listdir("/opt/cni/bin")}
+    plugins = [
+        os.path.join(directory, name)
+        for directory in cluster.cni.plugin_dirs or (PLUGIN_DIR,)
+        for name in os.listdir(directory)
+    ]
+    found["plugins"] = {path: os.stat(path).st_mode for path in plugins}
     found["journal"] = (
         [name for name in os.listdir("/var/lib/podwire/faults") if name != "lock"]
         if os.path.isdir("/var/lib/podwire/faults")
@@ -213,6 +223,10 @@ def names(cause: Cause, expects: Expected) -> bool:
     """Whether a cause is the one that was injected, and names the object that was."""
     if (cause.id, cause.node) != (expects.cause, expects.node):
         return False
+    if cause.place.startswith("pod:") and expects.place.startswith("pod:"):
+        # Of others' pods the name begins with the node's, and with Kubernetes' namespace where a runtime told it.
+        if re.split(r"[:/.]", cause.place)[-1] != expects.place.partition(":")[2]:
+            return False
     words = set(cause.object.split())
     if words & {"process"}:
         return expects.found.startswith("process ")
