@@ -27,6 +27,8 @@ def explain(
         inferred = (*inferred, "what nodes should have of each other from what most of them have")
     world = World(cluster, addresses, told)
     causes, ruled_out = infer(candidates(world), set(world.failing))
+    if cluster.discovered:  # nothing of podwire's knows what these nodes should be
+        causes = [each._replace(verb="") for each in causes]
     covered = {pair for each in causes for pair in each.pairs}
     return Explanation(
         tuple(causes),

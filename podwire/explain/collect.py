@@ -67,7 +67,8 @@ def collect(
         )
     kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
     standing = [directory for directory in _PLUGIN_DIRS if os.path.isdir(directory)]
-    directories = cluster.cni.plugin_dirs or standing[:1] or _PLUGIN_DIRS[:1]
+    standing = standing if cluster.discovered else standing[:1]  # nobody says where others' runtimes look
+    directories = cluster.cni.plugin_dirs or standing or _PLUGIN_DIRS[:1]
     told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
     told["podwire"] = f"PYTHONPATH={_ROOT} {sys.executable} -c 'from podwire.cli import main; main()'"
     told["policies"] = _policies()

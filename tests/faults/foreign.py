@@ -129,7 +129,7 @@ def wire(cluster: Cluster, node: str, style: Style) -> Dict[str, List[str]]:
         "ipam": {"type": "host-local", "ranges": [[{"subnet": str(block)}]], "routes": [{"dst": "0.0.0.0/0"}]},
     }
     network = {"cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin]}
-    text = json.dumps(network, indent=2)
+    text = json.dumps(network, indent=2) + "\n"
     Path("/etc/cni/net.d/10-containerd-net.conflist").write_text(text)
     sandboxes = sandbox.start(cluster.pods_of(node))
     return {name: _attach(each, plugin, text, style.cached) for name, each in sandboxes.items()}

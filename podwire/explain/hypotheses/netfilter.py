@@ -190,5 +190,7 @@ def _denied(world: World, policy: Any) -> Optional[str]:
     """The pod whose ingress a NetworkPolicy denies altogether."""
     spec = policy.get("spec", {})
     name = spec.get("podSelector", {}).get("matchLabels", {}).get("name", "")
+    # Runtimes tell Kubernetes' names for pods, the namespace among them.
+    names = (name, f"{policy['metadata'].get('namespace', 'default')}.{name}")
     denies = "Ingress" in spec.get("policyTypes", []) and not spec.get("ingress")
-    return next((pod for pod in world.home if denies and pod.rpartition("/")[2] == name), None)
+    return next((pod for pod in world.home if denies and pod.rpartition("/")[2] in names), None)
