@@ -57,9 +57,11 @@ def recorded(found: Mapping[str, Told]) -> Dict[str, Dict[str, Any]]:
         for held in snapshot["reservations"].values():
             for ip, claim in held.items():
                 by_owner.setdefault(claim[0], []).append(ip)
+        if not by_netns:
+            by_netns = _by_reservation(snapshot)
         pods = dict(told["pods"])
         names = {each["netns"]: name for name, each in pods.items()}
-        for name, sandbox in snapshot["sandboxes"].items():
+        for name, sandbox in {**snapshot["unattached"], **snapshot["sandboxes"]}.items():
             given = by_netns.get(sandbox["netns"]) or by_owner.get(sandbox["container"] or "-")
             if given:
                 pod = names.get(sandbox["netns"], f"{node}/{name}")
@@ -68,6 +70,35 @@ def recorded(found: Mapping[str, Told]) -> Dict[str, Dict[str, Any]]:
                 pods.pop(names.get(sandbox["netns"], ""), None)  # no runtime of this node knows it: no pod
         corrected[node] = {**told, "pods": pods}
     return corrected
+
+
+def _by_reservation(snapshot: Told) -> Dict[str, List[str]]:
+    """Path of a namespace -> its addresses, by reservations alone, which name containers that nothing leads from.
+
+    Of two that hold an address it is given to whoever has no other. A single address that nobody holds is of the single
+    namespace that should have one: a port of the bridge that has none of those that are reserved, or one that has a
+    name and a process, and no device at all.
+    """
+    reserved = {ip for held in snapshot["reservations"].values() for ip in held}
+    masters = {each["link_netnsid"]: each["master"] for each in snapshot["namespace"]["links"]
+               if "link_netnsid" in each and "master" in each}  # fmt: skip
+    has = {
+        each["netns"]: [it["address"] for it in each["namespace"]["addresses"] if it["address"] in reserved]
+        for each in snapshot["sandboxes"].values() if each["known_by"] == "mount"
+    }  # fmt: skip
+    bridges = {masters.get(each["nsid"]) for each in snapshot["sandboxes"].values() if has.get(each["netns"])}
+    given = {netns: ips for netns, ips in has.items() if len(ips) == 1}
+    taken = {ips[0] for ips in given.values()}
+    for netns, ips in has.items():
+        if len(ips) > 1:
+            given[netns] = [ip for ip in ips if ip not in taken]
+    lost = sorted(reserved - {ip for ips in has.values() for ip in ips})
+    strays = [each["netns"] for each in snapshot["sandboxes"].values()
+              if has.get(each["netns"]) == [] and masters.get(each["nsid"]) in bridges - {None}]  # fmt: skip
+    strays += [each["netns"] for each in snapshot["unattached"].values()]
+    if len(lost) == len(strays) == 1:
+        given[strays[0]] = lost
+    return given
 
 
 def _lease(node: Node, own: Mapping[str, str], others: List[Mapping[str, str]]) -> Iterator[Operation]:

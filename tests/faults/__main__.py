@@ -25,10 +25,10 @@ def main() -> int:
         "--pairs", metavar="N", type=int, default=0, help="then N pairs of faults at once, on two nodes"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the pairs (default: %(default)s)")
+    parser.add_argument("--foreign", action="store_true", help="on nodes that somebody else wired")
     parser.add_argument(
-        "--foreign", metavar="STYLE", nargs="?", const="flannel", choices=list(STYLES),
-        help="on nodes that somebody else wired: %(choices)s (default: flannel)",
-    )  # fmt: skip
+        "--style", choices=list(STYLES), default="flannel", help="how: %(choices)s (default: %(default)s)"
+    )
     parser.add_argument("--healthy", metavar="N", type=int, default=0, help="first N rounds with nothing broken")
     given = parser.parse_args()
     chosen = given.fault or list(CATALOGUE)
@@ -38,7 +38,7 @@ def main() -> int:
     labs: Dict[str, Lab] = {}
 
     def lab_for(name: str) -> Lab:
-        kind = given.foreign or kind_for(name)
+        kind = given.style if given.foreign else kind_for(name)
         if kind not in labs:
             made = ForeignLab(f"drill-{kind}", STYLES[kind]) if given.foreign else make(f"drill-{kind}", **KINDS[kind])
             labs[kind] = made

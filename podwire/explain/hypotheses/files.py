@@ -150,6 +150,7 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
         each["address"]: name
         for name, sandbox in node.snapshot["sandboxes"].items() for each in sandbox["namespace"]["addresses"]
     }  # fmt: skip
+    alive.update((ip, pod) for pod in world.pods_of(node.name) for ip in world.ips.get(pod, ()))  # or should be
     known = {(each["container"], each["ifname"]) for each in node.snapshot["attachments"]}
     containers = {each["container"] for each in node.snapshot["sandboxes"].values()}
     for network, held in node.snapshot["reservations"].items():

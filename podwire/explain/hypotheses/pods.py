@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, Iterator, List, Mapping, Optional
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from ..cause import Cause
 from ..commands import joined, within
@@ -209,7 +209,7 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
                     within(pod.netns, f"ip neigh del {ip} dev {name}"),
                 )  # fmt: skip
     twin = _twin(node, pod, device)
-    right = _own_mac(world, node, pod)
+    right, source = _own_mac(node, pod, device)
     if twin is not None and right and right != device["mac"]:
         steps = [within(pod.netns, f"ip link set dev {name} address {right}")]
         for ip in world.ips.get(pod.name, []):
@@ -217,7 +217,7 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
         yield cause(
             "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}),
             world.of(pod.name) | world.of(twin.name),
-            [f"expected: {right}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
+            [f"expected: {right}: {source}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
         )  # fmt: skip
 
 
@@ -228,9 +228,15 @@ def _twin(node: NodeView, pod: PodView, device: Link) -> Optional[PodView]:
     return None
 
 
-def _own_mac(world: World, node: NodeView, pod: PodView) -> str:
-    """What the plugin said when it made the device."""
+def _own_mac(node: NodeView, pod: PodView, device: Link) -> Tuple[str, str]:
+    """What the device was made with, and who says so: the plugin, by the runtime's cache; else its link-local address,
+    which comes of the MAC address that it came up with (RFC 4291 appendix A) and stays when that changes."""
     for each in node.snapshot["attachments"]:
         if each["netns"] == pod.netns:
-            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), "")
-    return ""
+            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), ""), "the plugin's own answer"
+    for ip in (each["address"] for each in pod.namespace["addresses"] if each["device"] == device["name"]):
+        packed = ip_address(ip).packed
+        if ip_address(ip).is_link_local and packed[11:13] == b"\xff\xfe":
+            mac = bytes([packed[8] ^ 2, *packed[9:11], *packed[13:]])
+            return ":".join(f"{byte:02x}" for byte in mac), f"{ip} was made of it"
+    return "", ""
