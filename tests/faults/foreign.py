@@ -14,12 +14,13 @@ import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from podwire.cluster import Cluster
 from podwire.doors import node as stages
 from podwire.errors import PodwireError
 from podwire.explain import Explanation, explain
+from podwire.explain.commands import FLOOD
 from podwire.explain.inferred import recorded
 from podwire.faults import undo
 from podwire.inventory import read
@@ -99,6 +100,11 @@ class ForeignLab(Lab):
         cluster, addresses, _, notes = infer(self.found, recorded(found))
         return explain(cluster, addresses, evidence, notes)
 
+    def lacking(self, name: str, node: str) -> str:
+        if self.style.backend == "mesh" and name in ("subnet_env_missing", "subnet_env_stale", "duplicate_pod_cidr"):
+            return "there is no flannel, and no lease file of its"
+        return super().lacking(name, node)
+
     def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
         try:
             return super().mend(node, *names)
@@ -124,7 +130,7 @@ def wire(cluster: Cluster, node: str, style: Style) -> Dict[str, List[str]]:
     said = shell("set -e\n" + "\n".join(_commands(cluster, node, style)))
     assert not said, said
     block = cluster.node(node).pod_cidrs[0]
-    if style.backend == "flannel":
+    if style.backend != "mesh":
         os.makedirs("/run/flannel")
         Path("/run/flannel/subnet.env").write_text(
             f"FLANNEL_NETWORK={cluster.cluster_cidrs[0]}\nFLANNEL_SUBNET={block[1]}/{block.prefixlen}\n"
@@ -147,16 +153,7 @@ def wire(cluster: Cluster, node: str, style: Style) -> Dict[str, List[str]]:
 
 def _commands(cluster: Cluster, node: str, style: Style) -> List[str]:
     own = cluster.node(node)
-    block, ip = own.pod_cidrs[0], own.addresses[0].ip
-    lines = ["sysctl -qw net.ipv4.ip_forward=1"]
-    if style.backend != "routes":
-        learning = "learning" if style.backend == "mesh" else "nolearning"
-        lines += [
-            f"ip link add flannel.1 address {_mac(node)} mtu 1450 "
-            f"type vxlan id 1 dev eth0 local {ip} dstport 8472 {learning}",
-            f"ip address add {block[0]}/{16 if style.backend == 'mesh' else 32} dev flannel.1",
-            "ip link set flannel.1 up",
-        ]
+    lines = ["sysctl -qw net.ipv4.ip_forward=1", *_DEVICES[style.backend](cluster, node)]
     for peer in cluster.nodes:
         theirs, at = peer.pod_cidrs[0], peer.addresses[0].ip
         if peer is own:
@@ -165,12 +162,47 @@ def _commands(cluster: Cluster, node: str, style: Style) -> List[str]:
             lines += [
                 f"ip neigh replace {theirs[0]} lladdr {_mac(peer.name)} dev flannel.1 nud permanent",
                 f"bridge fdb append {_mac(peer.name)} dev flannel.1 dst {at} self permanent",
+                f"ip route add {theirs} via {theirs[0]} dev flannel.1 onlink",
             ]
-        elif style.backend == "mesh":
-            lines.append(f"bridge fdb append 00:00:00:00:00:00 dev flannel.1 dst {at} self permanent")
-        via = f"{at}" if style.backend == "routes" else f"{theirs[0]} dev flannel.1 onlink"
-        lines.append(f"ip route add {theirs} via {via}")
+        elif style.backend == "routes":
+            lines.append(f"ip route add {theirs} via {at}")
     return lines
+
+
+def _flannel(cluster: Cluster, node: str) -> List[str]:
+    own = cluster.node(node)
+    return [
+        f"ip link add flannel.1 address {_mac(node)} mtu 1450 "
+        f"type vxlan id 1 dev eth0 local {own.addresses[0].ip} dstport 8472 nolearning",
+        f"ip address add {own.pod_cidrs[0][0]}/32 dev flannel.1",
+        "ip link set flannel.1 up",
+    ]
+
+
+def mesh(cluster: Cluster, node: str, vni: int = 1, port: int = 8472, local: str = "") -> List[str]:
+    """A VXLAN device that floods what it does not know to all peers, and learns; with a network of its own."""
+    own = cluster.node(node)
+    numbers = {each.name: number for number, each in enumerate(cluster.nodes, 1)}
+    lines = [
+        f"ip link add vx0 address {_mac(node)} mtu 1450 "
+        f"type vxlan id {vni} dev eth0 local {local or own.addresses[0].ip} dstport {port}",
+        f"ip address add 192.168.99.{numbers[node]}/24 dev vx0",
+        "ip link set vx0 up",
+    ]
+    for peer in cluster.nodes:
+        if peer is not own:
+            lines += [
+                f"bridge fdb append {FLOOD} dev vx0 dst {peer.addresses[0].ip}",
+                f"ip route add {peer.pod_cidrs[0]} via 192.168.99.{numbers[peer.name]}",
+            ]
+    return lines
+
+
+_DEVICES: Dict[str, Callable[[Cluster, str], List[str]]] = {
+    "flannel": _flannel,
+    "mesh": mesh,
+    "routes": lambda cluster, node: [],
+}
 
 
 def _mac(node: str) -> str:
