@@ -61,9 +61,8 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
                     recorded = each.known_by in ("podwire", "libcni")
                     if recorded or number in behind or (back is not None and _leads_to(inside, back)):
                         taken[each.name] = {**each._asdict(), "nsid": number, "namespace": read(inside)}
-                    elif each.known_by == "mount" and each.pids and _POD_NAMES.match(each.netns):
-                        if all(link["kind"] == "loopback" for link in links(inside)):
-                            unattached[each.name] = each._asdict()
+                    elif _is_bare(each, inside):
+                        unattached[each.name] = each._asdict()
             except KernelError:
                 continue
     return {
@@ -75,6 +74,12 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
         **files.read(),
         "seconds": round(time.monotonic() - began, 4),
     }
+
+
+def _is_bare(each: Found, inside: Namespace) -> bool:
+    """Whether a namespace has a name as runtimes of pods give it, a process, and no device."""
+    named = each.known_by == "mount" and each.pids and _POD_NAMES.match(each.netns)
+    return bool(named) and all(link["kind"] == "loopback" for link in links(inside))
 
 
 def _leads_to(namespace: Namespace, number: int) -> bool:

@@ -13,7 +13,7 @@ from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.fault import Expected
 
 from . import by_hand
-from .foreign import STYLES, ForeignLab
+from .foreign import STYLES, ForeignLab, is_installed
 from .labs import KINDS, Lab, differences, kind_for, make, names
 
 NODE = "node-1"
@@ -35,11 +35,13 @@ def main() -> int:
     given = parser.parse_args()
     chosen = given.fault or list(CATALOGUE)
     unknown = [name for name in chosen if name not in CATALOGUE]
+    if given.foreign and not is_installed():
+        parser.error("--foreign needs Go's plugins: apt-get install containernetworking-plugins")
     if unknown:
         parser.error(f"no such fault: {', '.join(unknown)}")
     with Labs(given.style if given.foreign else "") as labs:
         accused = sum(not _healthy(labs.of("route_missing"), number) for number in range(1, given.healthy + 1))
-        print(f"{'FAULT':27}{'CAUSE':8}{'OBJECT':8}{'FIX':8}{'SECONDS':>8}  WHAT WENT WRONG", flush=True)
+        print(f"{'FAULT':30}{'CAUSE':8}{'OBJECT':8}{'FIX':8}{'SECONDS':>8}  WHAT WENT WRONG", flush=True)
         tried = [_one(name, labs.of(name)) for name in chosen]
         if given.foreign and not given.fault:
             tried += [_by_hand(name, labs) for name, each in by_hand.FAULTS.items() if given.style in each.styles]
@@ -70,7 +72,7 @@ class Labs:
         """The lab that a fault is injected in."""
         kind = self.style or kind_for(name)
         if kind not in self._made:
-            self._made[kind] = ForeignLab(kind, STYLES[kind]) if self.style else make(f"drill-{kind}", **KINDS[kind])
+            self._made[kind] = ForeignLab(kind) if self.style else make(f"drill-{kind}", **KINDS[kind])
         return self._made[kind]
 
     def drop(self, kind: str) -> None:
@@ -107,7 +109,7 @@ def _one(name: str, lab: Lab) -> Optional[Outcome]:
     """Inject, explain, mend by what was explained; None where the fault cannot be."""
     lacking = lab.lacking(name, NODE)
     if lacking:
-        print(f"{name:27}not here: {lacking}", flush=True)
+        print(f"{name:30}not here: {lacking}", flush=True)
         return None
     healthy = lab.states(NODE)
     row = _Row(name)
@@ -163,7 +165,7 @@ class _Row:
         """Print it."""
         found = (self.cause, self.named, self.mends)
         words = "".join(f"{'yes' if each else 'NO':8}" for each in found)
-        print(f"{self.name:27}{words}{self.spent:7.1f}s  {'; '.join(self.left)}", flush=True)
+        print(f"{self.name:30}{words}{self.spent:7.1f}s  {'; '.join(self.left)}", flush=True)
         return Outcome(*found, all(found) and not self.left)
 
 

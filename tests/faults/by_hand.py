@@ -1,4 +1,4 @@
-"""Faults of foreign labs that the catalogue does not inject there: written as a person would, and read by nobody else."""
+"""Faults of foreign labs that the catalogue does not inject there, as a person would make them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ FAULTS: Dict[str, ByHand] = {
     "flood_missing": ByHand(_MESH, "vxlan_fdb_missing", "fdb 00:00:00:00:00:00 dev vx0", _FORGET),
     "vxlan_port_blocked": ByHand(
         _MESH, "vxlan_port_blocked", "nftables table inet hostfw",
-        "nft 'table inet hostfw {{ chain input {{ type filter hook input priority 0; udp dport 8472 counter drop; }}; }}'",
+        "nft 'table inet hostfw {{ chain input {{ "
+        "type filter hook input priority 0; udp dport 8472 counter drop; }}; }}'",
     ),
     "vtep_mac_wrong": ByHand(
         _FLANNEL, "vtep_mac_wrong", "link flannel.1", "ip link set flannel.1 address 02:00:00:00:77:77"

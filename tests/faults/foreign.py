@@ -36,8 +36,11 @@ _PODS = [f"pod-{letter}" for letter in "abcdef"]
 
 
 class Style(NamedTuple):
-    """How a foreign cluster is set up. ``backend``: ``flannel``, ``mesh`` or ``routes``. ``cached``: whether the runtime
-    keeps what CNI answered, as containerd and CRI-O do by libcni; one that calls plugins by itself does not."""
+    """How a foreign cluster is set up.
+
+    ``backend``: ``flannel``, ``mesh`` or ``routes``. ``cached``: whether the runtime keeps what CNI answered, as
+    containerd and CRI-O do by libcni; one that calls plugins by itself does not.
+    """
 
     backend: str = "flannel"
     cached: bool = True
@@ -62,12 +65,12 @@ _WRONG: Mapping[str, Any] = {
 class ForeignLab(Lab):
     """A running lab of nodes that somebody else wired."""
 
-    def __init__(self, name: str, style: Style) -> None:
-        source = f"/tmp/{name}-{os.urandom(4).hex()}/hosts.yml"
+    def __init__(self, style: str) -> None:
+        source = f"/tmp/foreign-{style}-{os.urandom(4).hex()}/hosts.yml"
         hosts = [f"node-{number}" for number in range(1, 4)]
-        backend = {"type": "host-gw" if style.backend == "routes" else "vxlan"}
+        self.style = STYLES[style]
+        backend = {"type": "host-gw" if self.style.backend == "routes" else "vxlan"}
         cni = {"name": NETWORK, "plugin_dirs": [PLUGINS]}
-        self.style = style
         self.found = read(dict.fromkeys(hosts, _WRONG), source=source)
         super().__init__(read(dict.fromkeys(hosts, {"backend": backend, "cni": cni, "pods": _PODS}), source=source))
 
@@ -115,6 +118,11 @@ class ForeignLab(Lab):
 
     def close(self) -> None:
         netns.absent(self.cluster.id)
+
+
+def is_installed() -> bool:
+    """Whether the machine has Go's plugins."""
+    return os.path.exists(f"{PLUGINS}/bridge")
 
 
 def _as_json(value: Any) -> Any:
@@ -218,9 +226,7 @@ def _attach(each: sandbox.Sandbox, plugin: Mapping[str, Any], text: str, cached:
     }  # fmt: skip
     conf = json.dumps({"cniVersion": "1.0.0", "name": NETWORK, **plugin})
     command: Sequence[str] = (f"{PLUGINS}/{plugin['type']}",)
-    done = subprocess.run(
-        command, input=conf, env={**os.environ, **call}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, input=conf, env={**os.environ, **call}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     if cached:

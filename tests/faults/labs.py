@@ -213,6 +213,31 @@ def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
     return found
 
 
+def check_explained(lab: Lab, name: str, node: str) -> None:
+    """A fault of the catalogue is the only cause found, with its object, and the fix mends when it is executed."""
+    healthy = lab.states(node)
+    expects = lab.inject(name, node).expects
+    assert expects is not None
+    try:
+        broken = lab.states(node)
+        found = lab.explain()
+        assert differences(broken, lab.states(node)) == [], "explain changed something"
+        assert [each.id for each in found.causes] == [expects.cause]
+        assert names(found.causes[0], expects), found.causes[0]
+        check_fix(lab, found)
+    finally:
+        lab.mend(node)
+    assert differences(healthy, lab.states(node)) == []
+
+
+def check_fix(lab: Lab, found: Explanation) -> None:
+    """The first cause's fix mends all that fails."""
+    assert found.unexplained == ()
+    assert lab.execute(found.causes[0]) == ""
+    after = lab.explain()
+    assert (after.causes, after.failing) == ((), {})
+
+
 def shell(command: str) -> str:
     """A command of bash; what it says where it fails."""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
@@ -223,10 +248,10 @@ def names(cause: Cause, expects: Expected) -> bool:
     """Whether a cause is the one that was injected, and names the object that was."""
     if (cause.id, cause.node) != (expects.cause, expects.node):
         return False
-    if cause.place.startswith("pod:") and expects.place.startswith("pod:"):
-        # Of others' pods the name begins with the node's, and with Kubernetes' namespace where a runtime told it.
-        if re.split(r"[:/.]", cause.place)[-1] != expects.place.partition(":")[2]:
-            return False
+    pods = (cause.place.startswith("pod:"), expects.place.startswith("pod:"))
+    # Of others' pods the name begins with the node's, and with Kubernetes' namespace where a runtime told it.
+    if all(pods) and re.split(r"[:/.]", cause.place)[-1] != expects.place.partition(":")[2]:
+        return False
     words = set(cause.object.split())
     if words & {"process"}:
         return expects.found.startswith("process ")

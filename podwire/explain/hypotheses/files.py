@@ -17,6 +17,8 @@ _CONF_DIR = "/etc/cni/net.d"
 _DATA_DIR = "/var/lib/cni/networks"
 #: Podwire's own plugins on nodes of others, where no runtime looks.
 _STAND_IN = "/opt/podwire/cni"
+#: Where Debian's package has the reference plugins.
+_DEBIAN = "/usr/lib/cni/"
 #: Versions of the specification that there have been.
 _VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
@@ -110,17 +112,25 @@ def _plugins(world: World, node: NodeView) -> Iterator[Cause]:
 
 
 def _missing(world: World, node: NodeView, kind: str, path: str) -> Tuple[str, str, List[str]]:
-    """Where a plugin should be, what puts it there, and who has it. Plugins of others are not replaced by podwire's: the
-    one that is missing gets a link to podwire's of the same name, which reads the same list."""
+    """Where a plugin should be, what puts it there, and who has it.
+
+    Plugins of others are not replaced: what is missing becomes a link to podwire's of the same name, which reads the
+    same list; where there is no podwire, it comes from the package or from another node.
+    """
     podwire = node.told["podwire"]
     if not world.cluster.discovered:
-        return path, f"{podwire} cni-install --force {path.rpartition('/')[0]}", []
-    having = {name: told for name, each in world.nodes.items() for told, mode in [each.told["plugins"].get(kind, ("", ""))] if mode}
-    beside = Counter(each.rpartition("/")[0] for each, mode in node.told["plugins"].values() if mode)
-    places = Counter(each.rpartition("/")[0] for each in having.values()) or beside
-    path = f"{places.most_common(1)[0][0]}/{kind}" if places else path
-    more = [f"{name} has {each}" for name, each in having.items()][:1]
-    return path, f"{podwire} cni-install {_STAND_IN} && ln -s {_STAND_IN}/{kind} {path}", more
+        return path, f"{podwire} cni-install --force {path.rpartition('/')[0]}" if podwire else "", []
+    rows = [(each, *each.told["plugins"].get(kind, ("", ""))) for each in world.nodes.values()]
+    having = [(peer, at) for peer, at, mode in rows if mode]
+    places = [at for _, at in having] or [at for at, mode in node.told["plugins"].values() if mode] or [path]
+    path = f"{Counter(at.rpartition('/')[0] for at in places).most_common(1)[0][0]}/{kind}"
+    if podwire:
+        fix = f"{podwire} cni-install {_STAND_IN} && ln -s {_STAND_IN}/{kind} {path}"
+    elif path.startswith(_DEBIAN):
+        fix = "apt-get install --reinstall -y containernetworking-plugins"
+    else:
+        fix = next((f"scp {peer.node.public_ips[0]}:{at} {path}" for peer, at in having if peer.node.public_ips), "")
+    return path, fix, [f"{peer.name} has {at}" for peer, at in having][:1]
 
 
 def _lease(world: World, node: NodeView) -> Iterator[Cause]:
