@@ -48,7 +48,11 @@ class Lab:
         self.cluster = cluster
         self.addresses: Dict[str, List[str]] = {}
         plugins(cluster, False)
-        self.build()
+        try:
+            self.build()
+        except BaseException:
+            self.close()
+            raise
 
     def build(self) -> None:
         """Nodes, their networks and pods."""

@@ -120,9 +120,12 @@ def found(**addresses: List[str]) -> Dict[str, Any]:
             {"device": "eth0", "address": ip, "prefix": 24} for ip in addresses.get(name, PODS[name])
         ]
     pods = {
-        f"node-1/{name}": {"netns": each["netns"], "addresses": [it["address"] for it in each["namespace"]["addresses"]]}
+        f"node-1/{name}": {
+            "netns": each["netns"],
+            "addresses": [it["address"] for it in each["namespace"]["addresses"]],
+        }
         for name, each in taken["sandboxes"].items()
-    }  # fmt: skip
+    }
     return {"node-1": {"snapshot": taken, "pods": pods}}
 
 
@@ -160,5 +163,6 @@ def test_a_namespace_without_a_device_is_the_pod_that_is_missing() -> None:
 
 def test_containers_of_another_bridge_are_no_stray_pods() -> None:
     seen = found(a=["172.17.0.2"])
-    next(each for each in seen["node-1"]["snapshot"]["namespace"]["links"] if each["name"] == "veth0")["master"] = "docker0"
+    links = {each["name"]: each for each in seen["node-1"]["snapshot"]["namespace"]["links"]}
+    links["veth0"]["master"] = "docker0"
     assert given(seen) == {"node-1/a": ["172.17.0.2"], "node-1/d": [D]}

@@ -35,16 +35,7 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
             within(pod.netns, f"ip link set dev {device['name']} up"),
         )  # fmt: skip
     if port is not None and port["mtu"] != device["mtu"]:
-        mtu = world.cluster.mtu
-        steps = [f"ip link set dev {port['name']} mtu {mtu}"] if port["mtu"] != mtu else []
-        steps += [within(pod.netns, f"ip link set dev {device['name']} mtu {mtu}")] if device["mtu"] != mtu else []
-        wrong = port["name"] if port["mtu"] != mtu else device["name"]
-        yield cause(
-            "veth_mtu_mismatch", f"link {wrong}", node.name, wrong, keys=frozenset({f"{key} mtu"}), pairs=pairs,
-            evidence=[f"expected: MTU {mtu} on both ends",
-                      f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"],
-            fix=joined(steps), quiet=False,
-        )  # fmt: skip
+        yield _unequal(world, node, pod, port, device)
     elif device["mtu"] != world.cluster.mtu:
         steps = [f"ip link set dev {port['name']} mtu {world.cluster.mtu}"] if port is not None else []
         steps.append(within(pod.netns, f"ip link set dev {device['name']} mtu {world.cluster.mtu}"))
@@ -55,6 +46,23 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
     yield from _addresses(world, node, pod, device)
     yield from _routes(world, node, pod)
     yield from _neighbours(world, node, pod, device, bridge)
+
+
+def _unequal(world: World, node: NodeView, pod: PodView, port: Link, device: Link) -> Cause:
+    mtu, pairs = world.cluster.mtu, world.of(pod.name)
+    steps = [f"ip link set dev {port['name']} mtu {mtu}"] if port["mtu"] != mtu else []
+    steps += [within(pod.netns, f"ip link set dev {device['name']} mtu {mtu}")] if device["mtu"] != mtu else []
+    wrong = port["name"] if port["mtu"] != mtu else device["name"]
+    evidence = [f"expected: MTU {mtu} on both ends",
+                f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"]  # fmt: skip
+    bridge = node.view.links.get(port.get("master", ""))
+    if bridge is not None and bridge["mtu"] == port["mtu"] < mtu:
+        evidence.append(f"{bridge['name']} takes {bridge['mtu']}, too: the least of its ports', as nobody set its own")
+        pairs |= {pair for pair in world.far(node.name) if world.home.get(pair[1]) == node.name}
+    return cause(
+        "veth_mtu_mismatch", f"link {wrong}", node.name, wrong,
+        keys=frozenset({f"{node.name} pod {pod.name} mtu"}), pairs=pairs, evidence=evidence, fix=joined(steps),
+    )  # fmt: skip
 
 
 def _deleted(world: World, node: NodeView, pod: PodView) -> Cause:
