@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 
 from podwire.cluster import Cluster, vtep_mac
+from podwire.explain import collect
 from podwire.explain.commands import FLOOD
 from podwire.explain.inferred import plans, recorded
 from podwire.inventory import read
@@ -106,6 +109,16 @@ def test_direct_routes_need_no_device() -> None:
     assert rows(seen, "node-1") == []
     del space(seen, "node-1")["routes"][1]
     assert rows(seen, "node-1") == ["+ route 10.244.1.0/24 via 172.30.0.12 proto 112"]
+
+
+def test_podwire_is_told_only_where_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module's copy goes with the module: what is printed afterwards has to be there."""
+    assert collect._podwire().startswith(f"PYTHONPATH={collect._ROOT} ")
+    monkeypatch.setattr(collect, "_ROOT", f"{tempfile.gettempdir()}/podwire-1a2b3c")
+    monkeypatch.setattr(collect, "LIBRARY", str(tmp_path / "lib"))
+    assert collect._podwire() == ""
+    (tmp_path / "lib").mkdir()
+    assert collect._podwire().startswith(f"PYTHONPATH={tmp_path}/lib ")
 
 
 # --- what pods were given, where only reservations tell ------------------------------------------
