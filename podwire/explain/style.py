@@ -40,6 +40,9 @@ class Style:
         self.ways = [route for view in views.values() for _, route in view.routes
                      if route.get("device") in names and "gateway" in route]  # fmt: skip
         self.onlink = any(route.get("onlink") for route in self.ways)
+        #: (node, peer) without a tunnel, where several nodes have such peers, as with flannel's DirectRouting.
+        near = {(name, peer.name) for name in views for peer in cluster.nodes if self._is_direct(name, peer)}
+        self.direct = near if len({name for name, _ in near}) > 1 else set()
 
     def wanted(self, name: str) -> Iterator[Operation]:
         """What a node needs to be as the others are."""
@@ -57,7 +60,7 @@ class Style:
                 yield Operation(CHANGE, best, now)
             link = link or {"name": best.name}
         for peer in self.cluster.nodes:
-            if peer.name != name and peer.name in self.views:
+            if peer.name != name and peer.name in self.views and (name, peer.name) not in self.direct:
                 yield from self._towards(view, peer, link, {link["name"]} if new and link else set())
 
     # --- a node's own device ---------------------------------------------------------------------
@@ -121,6 +124,16 @@ class Style:
         link = self.vteps.get(name)
         found = [ip for ip, device in self.views[name].devices.items() if link and device == link["name"]]
         return [ip for ip in found if not ip_address(ip).is_link_local]
+
+    def _is_direct(self, name: str, peer: Node) -> bool:
+        """Whether a node's route to a peer's block goes by an address of the peer's own, and no tunnel."""
+        there = self.views.get(peer.name)
+        return there is not None and any(
+            network in peer.pod_cidrs
+            and "vxlan" not in self.views[name].links.get(route.get("device", ""), {})
+            and route.get("gateway") in there.devices
+            for network, route in self.views[name].routes
+        )
 
     # --- the way to a peer -----------------------------------------------------------------------
 

@@ -111,6 +111,22 @@ def test_direct_routes_need_no_device() -> None:
     assert rows(seen, "node-1") == ["+ route 10.244.1.0/24 via 172.30.0.12 proto 112"]
 
 
+def test_peers_next_door_may_be_reached_without_the_tunnel() -> None:
+    seen = told()
+    near = {"node-1": "node-2", "node-2": "node-1"}
+    for node, peer in near.items():
+        own, there = space(seen, node), CLUSTER.node(peer)
+        block, mac = str(there.pod_cidrs[0]), str(vtep_mac(peer, 1, 4))
+        next(row for row in own["routes"] if row["destination"] == block).update(
+            device="eth0", gateway=str(there.addresses[0].ip)
+        )
+        for table in ("neighbours", "fdb"):
+            own[table] = [row for row in own[table] if row["mac"] != mac]
+    assert [rows(seen, node) for node in NODES] == [[], [], []]
+    seen["node-2"] = told()["node-2"]
+    assert [line.split()[1] for line in rows(seen, "node-1")] == ["neighbour", "fdb", "route"], "one alone is wrong"
+
+
 def test_podwire_is_told_only_where_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module's copy goes with the module: what is printed afterwards has to be there."""
     assert collect._podwire().startswith(f"PYTHONPATH={collect._ROOT} ")
