@@ -46,6 +46,8 @@ def explain(
     if cluster.discovered:
         inferred = (*inferred, "what nodes should have of each other from what most of them have")
     world, (causes, ruled_out), _ = _inferred(cluster, addresses, told, looks)
+    if cluster.discovered:  # nothing of podwire's knows what these nodes should be
+        causes = [each._replace(verb="") for each in causes]
     return Explanation(
         tuple(each._replace(evidence=(*each.evidence, *about(each, world.looks))) for each in causes),
         world.failing,

@@ -11,7 +11,8 @@
      "qdiscs":    {"eth0": "tbf"},                             root disciplines that somebody set
      "filters":   {"eth0 ingress": [{"preference", ...}]},     of tc, see oracle.py
      "plugins":   {"bridge": "0755"},                          of configured plugins; "" where one is missing
-     "podwire":   "PYTHONPATH=...",                            how podwire's command line is called on the node
+     "podwire":   "PYTHONPATH=...",                            how podwire's command line is called on the node, if
+                                                               it is there
      "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
      "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
      "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on the way from pods to the peers' pods
@@ -27,6 +28,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
@@ -39,6 +41,7 @@ from ..kernel.show import read_sysctl
 from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
+from ..upkeep.unit import LIBRARY
 from . import legacy, oracle
 from .inferred import row
 
@@ -72,9 +75,10 @@ def collect(
         )
     kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
     standing = [directory for directory in _PLUGIN_DIRS if os.path.isdir(directory)]
-    directories = cluster.cni.plugin_dirs or standing[:1] or _PLUGIN_DIRS[:1]
+    standing = standing if cluster.discovered else standing[:1]  # nobody says where others' runtimes look
+    directories = cluster.cni.plugin_dirs or standing or _PLUGIN_DIRS[:1]
     told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
-    told["podwire"] = f"PYTHONPATH={_ROOT} {sys.executable} -c 'from podwire.cli import main; main()'"
+    told["podwire"] = _podwire()
     told["policies"] = _policies()
     told["limits"] = _limits()
     ports = {pod.port for pod in cluster.pods_of(node) if pod.host_network}
@@ -82,6 +86,14 @@ def collect(
     if not cluster.discovered:
         told["list"] = [conflist.path_of(cluster.cni.name), conflist.declared(cluster, node).source]
     return told
+
+
+def _podwire() -> str:
+    """From where this runs, or from what site.yml installed where this is a module's copy, which goes with it."""
+    root = _ROOT
+    if os.path.dirname(root) == tempfile.gettempdir() and os.path.basename(root).startswith("podwire-"):
+        root = LIBRARY if os.path.isdir(LIBRARY) else ""
+    return f"PYTHONPATH={root} {sys.executable} -c 'from podwire.cli import main; main()'" if root else ""
 
 
 def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:

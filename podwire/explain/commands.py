@@ -8,6 +8,9 @@ from typing import Any, Callable, Dict, List
 from ..model import Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
 from ..plan import ADD, REMOVE, Operation, kind_of
 
+#: The MAC address of a VXLAN device's entries for whatever it has no other entry for.
+FLOOD = "00:00:00:00:00:00"
+
 
 def commands(operation: Operation) -> List[str]:
     """The commands of one operation of a plan; none for what only podwire itself makes (its nftables rules)."""
@@ -15,6 +18,8 @@ def commands(operation: Operation) -> List[str]:
     make = _MAKERS.get(kind_of(each))
     if isinstance(each, Link) and not removed:
         return _new_link(each) if operation.action == ADD else _changed_link(each, operation.previous)
+    if isinstance(each, FdbEntry) and str(each.mac) == FLOOD and operation.previous is not None:
+        return [_fdb(each, False), _fdb(operation.previous, True)]  # type: ignore[arg-type]
     return [] if make is None else [make(each, removed)]
 
 
@@ -91,7 +96,9 @@ def _neighbour(each: Neighbour, removed: bool) -> str:
 def _fdb(each: FdbEntry, removed: bool) -> str:
     if removed:
         return f"bridge fdb del {each.mac} dev {each.device} dst {each.destination} self"
-    return f"bridge fdb replace {each.mac} dev {each.device} dst {each.destination} self permanent"
+    # Of all destinations that an entry floods to none is replaced (vxlan_fdb_update_existing).
+    verb = "append" if str(each.mac) == FLOOD else "replace"
+    return f"bridge fdb {verb} {each.mac} dev {each.device} dst {each.destination} self permanent"
 
 
 def _next_hop(each: NextHop, removed: bool) -> str:

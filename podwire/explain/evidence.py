@@ -14,7 +14,7 @@ from ..cluster import Cluster, Node
 from ..model import IPNetwork
 from ..prove.consistency import View
 from .cause import Pair
-from .commands import joined
+from .commands import FLOOD, joined
 
 _KINDS = ("pairs", "agents", "nodes", "path_mtu", "bulk")
 
@@ -63,6 +63,7 @@ class NodeView(NamedTuple):
     def key(self, row: Mapping[str, Any]) -> str:
         """The deviation that a row of the plan is."""
         words = row["object"].split()
+        words[1] += f" {row['key']}" if row["kind"] == "FdbEntry" and words[1] == FLOOD else ""
         what = {"Route": row["key"], "Neighbour": row["key"], "FdbEntry": words[1], "Link": row["device"]}
         told = what.get(row["kind"]) or (words[1] if len(words) > 1 else "")
         return f"{self.name} {row['kind']} {row['device']} {told}"

@@ -23,7 +23,38 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
             left.append(each)
         else:
             ruled_out.append(f"{each.id} ({each.object} on {each.node}): everything that it would break passes")
-    chosen: List[Cause] = []
+    chosen = _deviations(left, failing)
+    while True:  # whoever is contradicted goes, and gives others what it accounted for
+        against = [each for each in chosen if _is_contradicted(each, chosen, failing)]
+        if not against:
+            break
+        worst = min(against, key=lambda each: _confidence(each, failing))
+        left.remove(worst)
+        ruled_out.append(_passing(worst))
+        chosen = _deviations(left, failing)
+    left = [each for each in left if each not in chosen]
+    open_pairs = failing.difference(*(each.pairs for each in chosen))
+    loose = [each for each in left if not each.keys]
+    while loose and open_pairs:
+        best = max(loose, key=lambda each: (len(each.pairs & open_pairs), each.id))
+        loose.remove(best)
+        if best.pairs & open_pairs and 2 * len(best.pairs & failing) > len(best.pairs):
+            left.remove(best)
+            open_pairs -= best.pairs
+            chosen.append(best)
+    contradicted = [each for each in left if not each.keys and each.pairs & open_pairs]
+    for each in contradicted:
+        left.remove(each)
+        ruled_out.append(_passing(each))
+    ruled_out += [f"{each.id} ({each.object} on {each.node}): follows from what was found" for each in left]
+    sure = [each._replace(confidence=_confidence(each, failing)) for each in chosen]
+    sure.sort(key=lambda each: (-len(each.pairs & failing) / max(1, len(failing)) * each.confidence, each.quiet))
+    return sure, ruled_out
+
+
+def _deviations(candidates: List[Cause], failing: Set[Pair]) -> List[Cause]:
+    """The fewest that account for all deviations, whoever accounts for most first."""
+    left, chosen = list(candidates), []
     open_keys = {key for each in left for key in each.keys}
     open_pairs = set(failing)
     while left and open_keys:
@@ -33,26 +64,8 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
         left.remove(best)
         open_keys -= best.keys
         open_pairs -= best.pairs
-        chosen.append(best._replace(confidence=_confidence(best, failing)))
-    for each in sorted(chosen, key=lambda each: each.confidence):
-        if _is_contradicted(each, chosen, failing):
-            chosen.remove(each)
-            ruled_out.append(_passing(each))
-    loose = [each for each in left if not each.keys]
-    while loose and open_pairs:
-        best = max(loose, key=lambda each: (len(each.pairs & open_pairs), each.id))
-        loose.remove(best)
-        if best.pairs & open_pairs and 2 * len(best.pairs & failing) > len(best.pairs):
-            left.remove(best)
-            open_pairs -= best.pairs
-            chosen.append(best._replace(confidence=_confidence(best, failing)))
-    contradicted = [each for each in left if not each.keys and each.pairs & open_pairs]
-    for each in contradicted:
-        left.remove(each)
-        ruled_out.append(_passing(each))
-    ruled_out += [f"{each.id} ({each.object} on {each.node}): follows from what was found" for each in left]
-    chosen.sort(key=lambda each: (-len(each.pairs & failing) / max(1, len(failing)) * each.confidence, each.quiet))
-    return chosen, ruled_out
+        chosen.append(best)
+    return chosen
 
 
 def _is_contradicted(each: Cause, chosen: List[Cause], failing: Set[Pair]) -> bool:

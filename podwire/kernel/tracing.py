@@ -130,8 +130,8 @@ def parse(text: str) -> List[Passage]:
         packet, ours = fields.get("skbaddr", ""), thread == own
         if event == "kfree_skb":
             reason = _REASON.search(told)
-            # Compilers append to a function's name (.constprop.0), the kernel where in it this was (+0x9e/0xb0). Kernels
-            # of some years ago print a number that says nothing.
+            # Compilers append to a function's name (.constprop.0), the kernel where in it this was (+0x9e/0xb0);
+            # kernels of some years ago print a number that says nothing.
             function = fields.get("location", "").partition("+")[0].partition(".")[0]
             function = "" if _NUMBER.fullmatch(function) else function
             found.append(Passage(packet, reason=reason[1] if reason else "", function=function, ours=ours))

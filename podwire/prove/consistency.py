@@ -25,6 +25,7 @@ class View:
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self.links: Dict[str, Mapping[str, Any]] = {link["name"]: link for link in namespace["links"]}
         self.devices: Dict[str, str] = {each["address"]: each["device"] for each in namespace["addresses"]}
+        self.lengths: Dict[str, int] = {each["address"]: each["prefix"] for each in namespace["addresses"]}
         self.neighbours: Dict[Tuple[str, str], Mapping[str, Any]] = {
             (each["device"], each["address"]): each for each in namespace["neighbours"]
         }

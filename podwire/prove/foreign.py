@@ -178,15 +178,18 @@ def _mtu(found: Mapping[str, _Found]) -> Tuple[int, str]:
 
 
 def _cni(found: Mapping[str, _Found]) -> CniSettings:
-    """``bridge`` with its name where pods' devices are ports of one."""
-    masters: Counter[str] = Counter()
+    """``bridge`` with its name where pods' devices are ports of one, as most of them are ports."""
+    ports: Counter[Tuple[str, bool]] = Counter()
     for told in found.values():
         taken = told["snapshot"]
         numbers = {each["nsid"] for each in taken["sandboxes"].values()}
         for link in taken["namespace"]["links"]:
             if link.get("link_netnsid") in numbers and link.get("master"):
-                masters[link["master"]] += 1
-    return CniSettings("bridge", bridge=masters.most_common(1)[0][0]) if masters else CniSettings("ptp")
+                ports[link["master"], link.get("port", {}).get("hairpin", False)] += 1
+    if not ports:
+        return CniSettings("ptp")
+    bridge, hairpin = ports.most_common(1)[0][0]
+    return CniSettings("bridge", bridge=bridge, hairpin=hairpin)
 
 
 def _backend(found: Mapping[str, _Found]) -> BackendSettings:

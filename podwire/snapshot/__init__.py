@@ -6,6 +6,7 @@
      "namespace":    {...},                       the node's own, see namespace.py
      "sandboxes":    {"pod-a": {"netns": "/run/netns/pod-a", "container": "4f…", "known_by": "podwire",
                                 "inode": 4026532000, "pids": [7], "nsid": 3, "namespace": {...}}},
+     "unattached":   {"pod-b": {...}},            likewise without tables: named, with a process, and without a device
      "conflists":    [{"file": "10-podwire.conflist", "name": "podwire", "plugins": [...]}],
      "reservations": {"podwire": {"10.244.0.2": ["<container id>", "eth0"]}},
      "attachments":  [{"network": ..., "container": ..., "ifname": ..., "netns": ..., "pod": ..., "ips": [...]}],
@@ -19,6 +20,7 @@ intent and with the other nodes' snapshots.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Collection, Dict, Mapping, Optional, Sequence
 
@@ -31,6 +33,8 @@ from .sandboxes import Found, find
 __all__ = ["Found", "Snapshot", "counters", "find", "links", "read", "take"]
 
 Snapshot = Mapping[str, Any]
+#: Where runtimes of pods name namespaces; Docker's containers without a network are its own business.
+_POD_NAMES = re.compile(r"(/var)?/run/netns/")
 
 
 def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collection[str] = ()) -> Dict[str, Any]:
@@ -48,6 +52,7 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
             each["link_netnsid"] for each in own["links"] if "link_netnsid" in each and each["name"] not in uplinks
         }
         known = set()
+        unattached = {}
         for each in find() if sandboxes is None else sandboxes:
             try:
                 with Namespace.open(each.netns, each.name) as inside:
@@ -56,16 +61,25 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
                     recorded = each.known_by in ("podwire", "libcni")
                     if recorded or number in behind or (back is not None and _leads_to(inside, back)):
                         taken[each.name] = {**each._asdict(), "nsid": number, "namespace": read(inside)}
+                    elif _is_bare(each, inside):
+                        unattached[each.name] = each._asdict()
             except KernelError:
                 continue
     return {
         "node": node,
         "namespace": own,
         "sandboxes": taken,
+        "unattached": unattached,
         "unnamed": sorted(behind - known),
         **files.read(),
         "seconds": round(time.monotonic() - began, 4),
     }
+
+
+def _is_bare(each: Found, inside: Namespace) -> bool:
+    """Whether a namespace has a name as runtimes of pods give it, a process, and no device."""
+    named = each.known_by == "mount" and each.pids and _POD_NAMES.match(each.netns)
+    return bool(named) and all(link["kind"] == "loopback" for link in links(inside))
 
 
 def _leads_to(namespace: Namespace, number: int) -> bool:

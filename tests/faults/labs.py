@@ -17,6 +17,7 @@ from podwire.explain import Cause, Explanation, ask, explain
 from podwire.explain.closer import look
 from podwire.explain.collect import collect
 from podwire.faults import engine, undo
+from podwire.faults.attach import PLUGIN_DIR
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.fault import MACHINE, UNDERLAY, Expected
 from podwire.faults.ground import Ground
@@ -55,8 +56,16 @@ class Lab:
         self.cluster = cluster
         self.addresses: Dict[str, List[str]] = {}
         plugins(cluster, False)
-        netns.present(cluster)
-        for node in cluster.nodes:
+        try:
+            self.build()
+        except BaseException:
+            self.close()
+            raise
+
+    def build(self) -> None:
+        """Nodes, their networks and pods."""
+        netns.present(self.cluster)
+        for node in self.cluster.nodes:
             self.converge(node.name)
 
     def converge(self, node: str) -> bool:
@@ -177,7 +186,12 @@ def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
         for path in (os.path.join(where, file) for file in files)
         if "last_reserved" not in path and ".podwire" not in path
     }
-    found["plugins"] = {name: os.stat(f"/opt/cni/bin/{name}").st_mode for name in os.listdir("/opt/cni/bin")}
+    plugins = [
+        os.path.join(directory, name)
+        for directory in cluster.cni.plugin_dirs or (PLUGIN_DIR,)
+        for name in os.listdir(directory)
+    ]
+    found["plugins"] = {path: os.stat(path).st_mode for path in plugins}
     found["journal"] = (
         [name for name in os.listdir("/var/lib/podwire/faults") if name != "lock"]
         if os.path.isdir("/var/lib/podwire/faults")
@@ -214,6 +228,31 @@ def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
     return found
 
 
+def check_explained(lab: Lab, name: str, node: str) -> None:
+    """A fault of the catalogue is the only cause found, with its object, and the fix mends when it is executed."""
+    healthy = lab.states(node)
+    expects = lab.inject(name, node).expects
+    assert expects is not None
+    try:
+        broken = lab.states(node)
+        found = lab.explain()
+        assert differences(broken, lab.states(node)) == [], "explain changed something"
+        assert [each.id for each in found.causes] == [expects.cause]
+        assert names(found.causes[0], expects), found.causes[0]
+        check_fix(lab, found)
+    finally:
+        lab.mend(node)
+    assert differences(healthy, lab.states(node)) == []
+
+
+def check_fix(lab: Lab, found: Explanation) -> None:
+    """The first cause's fix mends all that fails."""
+    assert found.unexplained == ()
+    assert lab.execute(found.causes[0]) == ""
+    after = lab.explain()
+    assert (after.causes, after.failing) == ((), {})
+
+
 def shell(command: str) -> str:
     """A command of bash; what it says where it fails."""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
@@ -223,6 +262,10 @@ def shell(command: str) -> str:
 def names(cause: Cause, expects: Expected) -> bool:
     """Whether a cause is the one that was injected, and names the object that was."""
     if (cause.id, cause.node) != (expects.cause, expects.node):
+        return False
+    pods = (cause.place.startswith("pod:"), expects.place.startswith("pod:"))
+    # Of others' pods the name begins with the node's, and with Kubernetes' namespace where a runtime told it.
+    if all(pods) and re.split(r"[:/.]", cause.place)[-1] != expects.place.partition(":")[2]:
         return False
     words = set(cause.object.split())
     if words & {"process"}:

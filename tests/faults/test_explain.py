@@ -11,7 +11,7 @@ import pytest
 
 from podwire.faults.catalogue import CATALOGUE
 
-from .labs import Lab, differences, kind_for, names, shell
+from .labs import Lab, check_explained, kind_for, shell
 
 #: A row of the plan, a rule with its counter, a pod's inside, files, and what only failing pairs tell.
 SAMPLE = {"vxlan_fdb_missing", "vtep_flapped", "pod_snat", "duplicate_ip", "ipam_exhausted", "underlay_mtu_low"}
@@ -28,22 +28,7 @@ def test_fault_is_explained_and_mended_by_what_is_said(name: str, lab_of: Callab
     lacking = lab.lacking(name, NODE)
     if lacking:
         pytest.skip(lacking)
-    healthy = lab.states(NODE)
-    expects = lab.inject(name, NODE).expects
-    assert expects is not None
-    try:
-        broken = lab.states(NODE)
-        found = lab.explain()
-        assert differences(broken, lab.states(NODE)) == [], "explain changed something"
-        assert [each.id for each in found.causes] == [expects.cause]
-        assert names(found.causes[0], expects), found.causes[0]
-        assert found.unexplained == ()
-        assert lab.execute(found.causes[0]) == ""
-        after = lab.explain()
-        assert (after.causes, after.failing) == ((), {})
-    finally:
-        lab.mend(NODE)
-    assert differences(healthy, lab.states(NODE)) == []
+    check_explained(lab, name, NODE)
 
 
 @pytest.mark.parametrize("kind", ["vxlan", "host-gw"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -113,6 +114,29 @@ def test_sandboxes_are_found_by_name_and_by_process_and_only_those_of_the_node(
         for each in sleeping:
             each.kill()
             each.wait()
+
+
+def test_a_namespace_with_a_name_and_a_process_and_no_device_is_told(namespace: Namespace) -> None:
+    """What is left of a pod whose veth pair is gone; a name without a process is anybody's."""
+    names = [f"podwire-{os.urandom(4).hex()}" for _ in range(2)]
+    for name in names:
+        run("ip", "netns", "add", name)
+    try:
+        with subprocess.Popen(["ip", "netns", "exec", names[0], "sh", "-c", "echo; exec sleep 60"],
+                              stdout=subprocess.PIPE) as sleeping:  # fmt: skip
+            assert sleeping.stdout is not None
+            sleeping.stdout.readline()  # by then it is inside
+            try:
+                taken = snapshot.take("node")
+                assert names[0] in taken["unattached"] and names[1] not in taken["unattached"]
+                assert not set(names) & set(taken["sandboxes"])
+                run("ip", "-n", names[0], "link", "add", "br0", "type", "bridge")
+                assert names[0] not in snapshot.take("node")["unattached"]
+            finally:
+                sleeping.kill()
+    finally:
+        for name in names:
+            run("ip", "netns", "del", name)
 
 
 def test_files_are_read_as_runtimes_and_host_local_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ def healthy(cluster: Cluster, name: str, addresses: Mapping[str, Sequence[str]])
         link("cni0", 3, kind="bridge", mtu=1450, mac="02:00:00:00:00:01"),
         link("flannel.1", 4, kind="vxlan", mtu=1450, mac=str(vtep_mac(name, 1, 4))),
     ]
-    links[2]["vxlan"] = {"vni": 1, "port": 8472, "local": str(underlay.ip), "device": "eth0", "learning": False}
+    links[2]["vxlan"] = {"vni": 1, "port": 8472, "local": str(underlay.ip), "device": "eth0"}
+    links[2]["vxlan"].update(learning=False, df=False)
     for number in range(len(pods)):
         veth = link(f"veth{number}", 10 + number, kind="veth", mtu=1450)
         links.append({**veth, "link": 2, "link_netnsid": number, "master": "cni0", "port": {"state": "forwarding"}})
@@ -53,6 +54,7 @@ def healthy(cluster: Cluster, name: str, addresses: Mapping[str, Sequence[str]])
         "sandboxes": {
             pod: sandbox(pod, number, addresses[pod][0].partition("/")[0]) for number, pod in enumerate(pods)
         },
+        "unattached": {},
         "unnamed": [],
         "conflists": [{"file": "10-podwire.conflist", "name": "podwire", "plugins": [bridge(str(block))]}],
         "attachments": [],

@@ -15,6 +15,10 @@ from ..titles import cause
 
 _CONF_DIR = "/etc/cni/net.d"
 _DATA_DIR = "/var/lib/cni/networks"
+#: Podwire's own plugins on nodes of others, where no runtime looks.
+_STAND_IN = "/opt/podwire/cni"
+#: Where Debian's package has the reference plugins.
+_DEBIAN = "/usr/lib/cni/"
 #: Versions of the specification that there have been.
 _VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
@@ -24,7 +28,7 @@ def hypotheses(world: World) -> Iterator[Cause]:
     for node in world.nodes.values():
         if world.pods_of(node.name):
             yield from _lists(world, node)
-        yield from _plugins(node)
+        yield from _plugins(world, node)
         yield from _lease(world, node)
         yield from _reservations(world, node)
         yield from _unreserved(node)
@@ -84,27 +88,49 @@ def _as_others(world: World, node: NodeView) -> List[str]:
     file = Counter(each["file"] for each in first.values()).most_common(1)[0][0]
     other = next((name for name, each in first.items() if each["file"] == file and name != node.name), node.name)
     model = first[other]
-    data = {"cniVersion": model["version"], "name": model["name"], "plugins": model["plugins"]}
+    head = {"cniVersion": model["version"], "name": model["name"]}
+    data = {**head, **({"plugins": model["plugins"]} if file.endswith(".conflist") else model["plugins"][0])}
     text = json.dumps({key: value for key, value in data.items() if value is not None}, indent=2) + "\n"
     for theirs, own in zip(world.blocks(other), world.blocks(node.name)):
         text = text.replace(str(theirs), str(own))
     return [f"{_CONF_DIR}/{file}", text]
 
 
-def _plugins(node: NodeView) -> Iterator[Cause]:
-    for path, mode in node.told["plugins"].values():
-        directory = path.rpartition("/")[0]
+def _plugins(world: World, node: NodeView) -> Iterator[Cause]:
+    for kind, (path, mode) in node.told["plugins"].items():
         if not mode:
-            install = f"{node.told['podwire']} cni-install --force {directory}"
-            evidence = [f"expected: {path}, which the list names", "found: no such file"]
+            path, fix, more = _missing(world, node, kind, path)
+            evidence = [f"expected: {path}, which the list names", "found: no such file", *more]
             yield _quiet(
-                "cni_binary_missing", f"plugin {path}", node, f"plugin {path}", evidence, install, "podwire cni-install"
+                "cni_binary_missing", f"plugin {path}", node, f"plugin {path}", evidence, fix, "podwire cni-install"
             )
         elif not int(mode, 8) & 0o111:
             evidence = ["expected: mode 0755", f"found: {mode}"]
             yield _quiet(
                 "cni_binary_not_executable", f"plugin {path}", node, f"plugin {path}", evidence, f"chmod 755 {path}"
             )
+
+
+def _missing(world: World, node: NodeView, kind: str, path: str) -> Tuple[str, str, List[str]]:
+    """Where a plugin should be, what puts it there, and who has it.
+
+    Plugins of others are not replaced: what is missing becomes a link to podwire's of the same name, which reads the
+    same list; where there is no podwire, it comes from the package or from another node.
+    """
+    podwire = node.told["podwire"]
+    if not world.cluster.discovered:
+        return path, f"{podwire} cni-install --force {path.rpartition('/')[0]}" if podwire else "", []
+    rows = [(each, *each.told["plugins"].get(kind, ("", ""))) for each in world.nodes.values()]
+    having = [(peer, at) for peer, at, mode in rows if mode]
+    places = [at for _, at in having] or [at for at, mode in node.told["plugins"].values() if mode] or [path]
+    path = f"{Counter(at.rpartition('/')[0] for at in places).most_common(1)[0][0]}/{kind}"
+    if podwire:
+        fix = f"{podwire} cni-install {_STAND_IN} && ln -s {_STAND_IN}/{kind} {path}"
+    elif path.startswith(_DEBIAN):
+        fix = "apt-get install --reinstall -y containernetworking-plugins"
+    else:
+        fix = next((f"scp {peer.node.public_ips[0]}:{at} {path}" for peer, at in having if peer.node.public_ips), "")
+    return path, fix, [f"{peer.name} has {at}" for peer, at in having][:1]
 
 
 def _lease(world: World, node: NodeView) -> Iterator[Cause]:
@@ -134,6 +160,7 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
         each["address"]: name
         for name, sandbox in node.snapshot["sandboxes"].items() for each in sandbox["namespace"]["addresses"]
     }  # fmt: skip
+    alive.update((ip, pod) for pod in world.pods_of(node.name) for ip in world.ips.get(pod, ()))  # or should be
     known = {(each["container"], each["ifname"]) for each in node.snapshot["attachments"]}
     containers = {each["container"] for each in node.snapshot["sandboxes"].values()}
     for network, held in node.snapshot["reservations"].items():
@@ -142,7 +169,7 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
             yield _exhausted(node, network, surplus, len(held))
             continue
         for ip, claim in surplus:
-            path = f"{_DATA_DIR}/{network}/{ip.replace(':', '_')}"
+            path = f"{_directory(node, network)}/{ip.replace(':', '_')}"
             who = f"container {claim[0][:12]}" if claim[0] else "nobody: the file is empty"
             gone = ", which is gone" if claim[0] and claim[0] not in containers else ""
             evidence = [
@@ -162,11 +189,21 @@ def _unreserved(node: NodeView) -> Iterator[Cause]:
         for ip in each["ips"] if pod and held is not None else ():
             if ip not in has or ip in held:
                 continue
-            path = f"{_DATA_DIR}/{each['network']}/{ip.replace(':', '_')}"
+            path = f"{_directory(node, each['network'])}/{ip.replace(':', '_')}"
             again = f"printf '%s\\r\\n%s' {each['container']} {each['ifname']} > {path} && chmod 600 {path}"
             evidence = [f"expected: {ip} is reserved for container {each['container'][:12]}", "found: no such file"]
             key = f"reservation {each['network']} {ip}"
             yield _quiet("ipam_lease_missing", f"file {path}", node, key, evidence, again)
+
+
+def _directory(node: NodeView, network: str) -> str:
+    """Where a network's reservations are."""
+    ipams = (
+        plugin.get("ipam") for each in node.snapshot["conflists"] if each["name"] == network
+        for plugin in each["plugins"] if isinstance(plugin, dict)
+    )  # fmt: skip
+    own = next((ipam["dataDir"] for ipam in ipams if isinstance(ipam, dict) and ipam.get("dataDir")), _DATA_DIR)
+    return f"{own}/{network}"
 
 
 def _is_full(world: World, node: NodeView, held: Mapping[str, Any]) -> bool:
@@ -175,7 +212,7 @@ def _is_full(world: World, node: NodeView, held: Mapping[str, Any]) -> bool:
 
 
 def _exhausted(node: NodeView, network: str, surplus: List[Tuple[str, Any]], count: int) -> Cause:
-    directory = f"{_DATA_DIR}/{network}"
+    directory = _directory(node, network)
     surplus = sorted(surplus, key=lambda each: ip_address(each[0]))
     names = " ".join(ip.replace(":", "_") for ip, _ in surplus)
     return cause(

@@ -105,7 +105,9 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
             elif hook in _OTHER_HOOKS and _may_meet(world, node, rule):
                 id, pairs = "packets_dropped", world.far(node.name) | world.local(node.name)
         if id:
-            if rule.hits is None and world.spares(node.name, "", f"{rule.where} {rule.handle}", pairs):
+            # NAT's chains meet a connection's first packet only, which was long before.
+            told = rule.hits is None and rule.verdict in ENDS
+            if told and world.spares(node.name, "", f"{rule.where} {rule.handle}", pairs):
                 continue
             if id == "packets_dropped" and not rule.hits:
                 keys = set()  # every firewall drops something: no deviation, as long as something else explains all
@@ -213,5 +215,7 @@ def _denied(world: World, policy: Any) -> Optional[str]:
     """The pod whose ingress a NetworkPolicy denies altogether."""
     spec = policy.get("spec", {})
     name = spec.get("podSelector", {}).get("matchLabels", {}).get("name", "")
+    # Runtimes tell Kubernetes' names for pods, the namespace among them.
+    names = (name, f"{policy['metadata'].get('namespace', 'default')}.{name}")
     denies = "Ingress" in spec.get("policyTypes", []) and not spec.get("ingress")
-    return next((pod for pod in world.home if denies and pod.rpartition("/")[2] == name), None)
+    return next((pod for pod in world.home if denies and pod.rpartition("/")[2] in names), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, Iterator, List, Mapping, Optional
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from ..cause import Cause
 from ..commands import joined, sysctl, within
@@ -35,16 +35,7 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
             within(pod.netns, f"ip link set dev {device['name']} up"),
         )  # fmt: skip
     if port is not None and port["mtu"] != device["mtu"]:
-        mtu = world.cluster.mtu
-        steps = [f"ip link set dev {port['name']} mtu {mtu}"] if port["mtu"] != mtu else []
-        steps += [within(pod.netns, f"ip link set dev {device['name']} mtu {mtu}")] if device["mtu"] != mtu else []
-        wrong = port["name"] if port["mtu"] != mtu else device["name"]
-        yield cause(
-            "veth_mtu_mismatch", f"link {wrong}", node.name, wrong, keys=frozenset({f"{key} mtu"}), pairs=pairs,
-            evidence=[f"expected: MTU {mtu} on both ends",
-                      f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"],
-            fix=joined(steps), quiet=False,
-        )  # fmt: skip
+        yield _unequal(world, node, pod, port, device)
     elif device["mtu"] != world.cluster.mtu:
         steps = [f"ip link set dev {port['name']} mtu {world.cluster.mtu}"] if port is not None else []
         steps.append(within(pod.netns, f"ip link set dev {device['name']} mtu {world.cluster.mtu}"))
@@ -55,6 +46,23 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
     yield from _addresses(world, node, pod, device)
     yield from _routes(world, node, pod)
     yield from _neighbours(world, node, pod, device, bridge)
+
+
+def _unequal(world: World, node: NodeView, pod: PodView, port: Link, device: Link) -> Cause:
+    mtu, pairs = world.cluster.mtu, world.of(pod.name)
+    steps = [f"ip link set dev {port['name']} mtu {mtu}"] if port["mtu"] != mtu else []
+    steps += [within(pod.netns, f"ip link set dev {device['name']} mtu {mtu}")] if device["mtu"] != mtu else []
+    wrong = port["name"] if port["mtu"] != mtu else device["name"]
+    evidence = [f"expected: MTU {mtu} on both ends",
+                f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"]  # fmt: skip
+    bridge = node.view.links.get(port.get("master", ""))
+    if bridge is not None and bridge["mtu"] == port["mtu"] < mtu:
+        evidence.append(f"{bridge['name']} takes {bridge['mtu']}, too: the least of its ports', as nobody set its own")
+        pairs |= {pair for pair in world.far(node.name) if world.home.get(pair[1]) == node.name}
+    return cause(
+        "veth_mtu_mismatch", f"link {wrong}", node.name, wrong,
+        keys=frozenset({f"{node.name} pod {pod.name} mtu"}), pairs=pairs, evidence=evidence, fix=joined(steps),
+    )  # fmt: skip
 
 
 def _deleted(world: World, node: NodeView, pod: PodView) -> Cause:
@@ -227,7 +235,7 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
                     within(pod.netns, f"ip neigh del {ip} dev {name}"),
                 )  # fmt: skip
     twin = _twin(node, pod, device)
-    right = _own_mac(world, node, pod)
+    right, source = _own_mac(node, pod, device)
     if twin is not None and right and right != device["mac"]:
         steps = [within(pod.netns, f"ip link set dev {name} address {right}")]
         for ip in world.ips.get(pod.name, []):
@@ -235,7 +243,7 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
         yield cause(
             "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}),
             world.of(pod.name) | world.of(twin.name),
-            [f"expected: {right}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
+            [f"expected: {right}: {source}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
         )  # fmt: skip
 
 
@@ -246,9 +254,15 @@ def _twin(node: NodeView, pod: PodView, device: Link) -> Optional[PodView]:
     return None
 
 
-def _own_mac(world: World, node: NodeView, pod: PodView) -> str:
-    """What the plugin said when it made the device."""
+def _own_mac(node: NodeView, pod: PodView, device: Link) -> Tuple[str, str]:
+    """What the device was made with, and who says so: the plugin, by the runtime's cache; else its link-local address,
+    which comes of the MAC address that it came up with (RFC 4291 appendix A) and stays when that changes."""
     for each in node.snapshot["attachments"]:
         if each["netns"] == pod.netns:
-            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), "")
-    return ""
+            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), ""), "the plugin's own answer"
+    for ip in (each["address"] for each in pod.namespace["addresses"] if each["device"] == device["name"]):
+        packed = ip_address(ip).packed
+        if ip_address(ip).is_link_local and packed[11:13] == b"\xff\xfe":
+            mac = bytes([packed[8] ^ 2, *packed[9:11], *packed[13:]])
+            return ":".join(f"{byte:02x}" for byte in mac), f"{ip} was made of it"
+    return "", ""

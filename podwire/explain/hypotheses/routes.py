@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_address, ip_network
 from typing import Any, Iterator, List, Mapping, Tuple
 
@@ -123,9 +124,12 @@ def _route(
     if owner == peer and "all" in strict:
         keys = [row, *node.planned("Sysctl")]
         evidence.append(f"rp_filter is strict (1) on {', '.join(strict)}, and answers come back by another device")
-        fix = joined(
-            [sysctl("net/ipv4/conf/all/rp_filter", "0"), node.steps(node.planned("Sysctl")), node.steps([row])]
-        )
+        planned = node.steps(node.planned("Sysctl"))
+        steps = [planned] if planned else [
+            sysctl(f"net/ipv4/conf/{name}/rp_filter", _of_others(world, node, f"net/ipv4/conf/{name}/rp_filter"))
+            for name in strict if "vxlan" in node.view.links.get(name, {})
+        ]  # fmt: skip
+        fix = joined([sysctl("net/ipv4/conf/all/rp_filter", "0"), *steps, node.steps([row])])
         yield cause(
             "rp_filter_strict", "sysctl net/ipv4/conf/all/rp_filter", node.name, keys=frozenset(map(node.key, keys)),
             pairs=pairs, evidence=evidence, fix=fix, verb=_SITE,
@@ -147,6 +151,13 @@ def _route(
     # IPv6 refuses an onlink gateway to which another device has the way (ip6_route_check_nh_onlink).
     first = f"ip route del {block}" if block.version == 6 else ""
     yield made._replace(fix=joined([*filter(None, [first]), made.fix]))
+
+
+def _of_others(world: World, node: NodeView, key: str) -> str:
+    """What a filter is on most other nodes; loose where that is strict, too."""
+    values = Counter(each.sysctl(key) for each in world.nodes.values() if each is not node)
+    most = values.most_common(1)[0][0] if values else ""
+    return most if most in ("0", "2") else "2"
 
 
 def _told(route: Row) -> str:

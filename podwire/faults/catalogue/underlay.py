@@ -70,8 +70,8 @@ def _nat(ground: Ground) -> List[Edit]:
     return [table("ip", "cpe", out, into)]
 
 
-def _shaped(words: str) -> List[Edit]:
-    return [Put(NODE, Qdisc("eth0"), words)]
+def _shaped(ground: Ground, words: str) -> List[Edit]:
+    return [Put(NODE, Qdisc(ground.node.interface), words)]
 
 
 _NEEDS = (needs.PEER, needs.POD)
@@ -115,17 +115,17 @@ FAULTS = (
     Fault(
         "link_slow", 68, "underlay", "the node's link has a rate of 256 kbit/s",
         "tc qdisc replace dev eth0 root tbf rate 256kbit burst 10kb latency 20ms",
-        lambda _: _shaped("tbf rate 256kbit burst 10kb latency 20ms"), SLOW, needs=(needs.TBF, *_NEEDS),
+        lambda ground: _shaped(ground, "tbf rate 256kbit burst 10kb latency 20ms"), SLOW, needs=(needs.TBF, *_NEEDS),
         parameters=_BOTH,
     ),
     Fault(
         "link_lossy", 69, "underlay", "the node's link loses most packets",
-        "tc qdisc replace dev eth0 root netem loss 70%", lambda _: _shaped("netem loss 70%"), SLOW,
+        "tc qdisc replace dev eth0 root netem loss 70%", lambda ground: _shaped(ground, "netem loss 70%"), SLOW,
         needs=(needs.NETEM, *_NEEDS), parameters=_BOTH,
     ),
     Fault(
         "link_delayed", 70, "underlay", "the node's link delays packets by a second",
-        "tc qdisc replace dev eth0 root netem delay 1s", lambda _: _shaped("netem delay 1s"), SLOW,
+        "tc qdisc replace dev eth0 root netem delay 1s", lambda ground: _shaped(ground, "netem delay 1s"), SLOW,
         needs=(needs.NETEM, *_NEEDS), parameters=_BOTH,
     ),
 )  # fmt: skip
