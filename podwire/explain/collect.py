@@ -73,7 +73,12 @@ def collect(
             filters=oracle.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
             oracle=_routes(cluster, node, here, addresses, snapshot),
         )
-    kinds = [kind for each in snapshot["conflists"] for kind in _types(each)]
+    lists = list(snapshot["conflists"])
+    if not cluster.discovered:
+        declared = conflist.declared(cluster, node).source
+        told["list"] = [conflist.path_of(cluster.cni.name), declared]
+        lists.append(json.loads(declared))
+    kinds = [kind for each in lists for kind in _types(each)]
     standing = [directory for directory in _PLUGIN_DIRS if os.path.isdir(directory)]
     standing = standing if cluster.discovered else standing[:1]  # nobody says where others' runtimes look
     directories = cluster.cni.plugin_dirs or standing or _PLUGIN_DIRS[:1]
@@ -83,8 +88,6 @@ def collect(
     told["limits"] = _limits()
     ports = {pod.port for pod in cluster.pods_of(node) if pod.host_network}
     told["listeners"] = _listeners(ports) if ports else {}
-    if not cluster.discovered:
-        told["list"] = [conflist.path_of(cluster.cni.name), conflist.declared(cluster, node).source]
     return told
 
 

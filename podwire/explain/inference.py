@@ -72,7 +72,7 @@ def _is_contradicted(each: Cause, chosen: List[Cause], failing: Set[Pair]) -> bo
     """A deviation that does no harm: most of what it would break passes, and other causes account for the rest."""
     if each.quiet or 2 * len(each.pairs & failing) >= len(each.pairs):
         return False
-    others: Set[Pair] = set().union(*(other.pairs for other in chosen if other is not each))
+    others: Set[Pair] = set().union(*(other.pairs for other in chosen if other is not each and not other.quiet))
     return each.pairs & failing <= others
 
 

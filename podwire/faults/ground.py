@@ -155,11 +155,15 @@ class Ground:
 
     def free(self, most: int = 1) -> List[IPAddress]:
         """Addresses of the node's block that nobody holds, from its end; not the network's, the gateway's and the
-        broadcast's. A block of IPv6 has too many to list them all."""
+        broadcast's. A block of IPv6 has too many to list them all. FaultError where there is none."""
         held = set(os.listdir(self.leases))
         block = self.block(self.node)
         candidates = (block[number] for number in range(block.num_addresses - 2, 1, -1))
-        return list(islice((ip for ip in candidates if str(ip) not in held), most))
+        found = list(islice((ip for ip in candidates if str(ip) not in held), most))
+        if not found:
+            cause = f"every address of {block} is reserved"
+            raise FaultError(f"failed to choose an address on {self.node.name}: {cause}", "mend first: ./run mend")
+        return found
 
     # --- what is there ---------------------------------------------------------------------------
 

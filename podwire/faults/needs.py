@@ -118,6 +118,11 @@ NIC = Need(
     ),
 )
 TBF = Need("tbf", lambda _: _qdisc("tbf", "tbf rate 1mbit burst 10kb latency 10ms"))
+WAY_IN = _declared(
+    "way in",
+    lambda g: g.node.kind != "ssh" or g.cluster.backend.type == "vxlan",
+    "without VXLAN it would be the node's own interface, which is also the way to it",
+)
 NETEM = Need("netem", lambda _: _qdisc("netem", "netem delay 1ms"))
 BRIDGE_NETFILTER = Need(
     "br_netfilter",

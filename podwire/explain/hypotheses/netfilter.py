@@ -77,7 +77,7 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
             keys |= {_key(node, r) for r in others}
             fix = joined([r.fix for r in others])
         elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
-            id, pairs = "pod_snat", world.far(node.name) | (world.near(node.name) & world.failing.keys())
+            id, pairs = "pod_snat", _translated(world, node)
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
         elif rule.verdict in ENDS:
@@ -122,6 +122,13 @@ def _forwarded(world: World, node: NodeView, rule: Rule) -> FrozenSet[Pair]:
     bridged = node.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
     bridged = bridged and all(rule.matches.get(key, bridge) == bridge for key in ("iifname", "oifname"))
     return world.far(node.name) | world.near(node.name) if bridged else world.far(node.name)
+
+
+def _translated(world: World, node: NodeView) -> FrozenSet[Pair]:
+    """Who is seen as another: the node's pods by others, and by each other where bridged frames meet rules."""
+    own = frozenset(world.pods_of(node.name))
+    away = frozenset(pair for pair in world.far(node.name) if pair[0] in own)
+    return away | (world.near(node.name) & world.failing.keys())
 
 
 def _key(node: NodeView, rule: Rule) -> str:

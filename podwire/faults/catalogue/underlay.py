@@ -71,7 +71,9 @@ def _nat(ground: Ground) -> List[Edit]:
 
 
 def _shaped(ground: Ground, words: str) -> List[Edit]:
-    return [Put(NODE, Qdisc(ground.node.interface), words)]
+    """Of a machine that is reached over SSH only what pods send: the way in shall be there to mend it."""
+    device = ground.vtep if ground.node.kind == "ssh" else ground.node.interface
+    return [Put(NODE, Qdisc(device), words)]
 
 
 _NEEDS = (needs.PEER, needs.POD)
@@ -115,17 +117,17 @@ FAULTS = (
     Fault(
         "link_slow", 68, "underlay", "the node's link has a rate of 256 kbit/s",
         "tc qdisc replace dev eth0 root tbf rate 256kbit burst 10kb latency 20ms",
-        lambda ground: _shaped(ground, "tbf rate 256kbit burst 10kb latency 20ms"), SLOW, needs=(needs.TBF, *_NEEDS),
-        parameters=_BOTH,
+        lambda ground: _shaped(ground, "tbf rate 256kbit burst 10kb latency 20ms"), SLOW,
+        needs=(needs.TBF, needs.WAY_IN, *_NEEDS), parameters=_BOTH,
     ),
     Fault(
         "link_lossy", 69, "underlay", "the node's link loses most packets",
         "tc qdisc replace dev eth0 root netem loss 70%", lambda ground: _shaped(ground, "netem loss 70%"), SLOW,
-        needs=(needs.NETEM, *_NEEDS), parameters=_BOTH,
+        needs=(needs.NETEM, needs.WAY_IN, *_NEEDS), parameters=_BOTH,
     ),
     Fault(
         "link_delayed", 70, "underlay", "the node's link delays packets by a second",
         "tc qdisc replace dev eth0 root netem delay 1s", lambda ground: _shaped(ground, "netem delay 1s"), SLOW,
-        needs=(needs.NETEM, *_NEEDS), parameters=_BOTH,
+        needs=(needs.NETEM, needs.WAY_IN, *_NEEDS), parameters=_BOTH,
     ),
 )  # fmt: skip
