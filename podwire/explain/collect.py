@@ -16,7 +16,8 @@
      "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
      "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
      "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on the way from pods to the peers' pods
-     "limits":    {"connections": [12, 262144]},               of the kernel's tables: entries, and how many may be
+     "limits":    {"connections": [12, 262144],                tracked ones, and how many may be
+                   "neighbours": [0, 1024]},                   refused while probes ran, and how many may be
      "list":      [path, content]}                             the network configuration list that there should be
 
 Reads only; probes are all that it sends.
@@ -60,7 +61,7 @@ def collect(
     """All of it, from the node that this process runs in. ProofError, KernelError."""
     options = options._replace(quick=True)
     with Namespace.current(node) as here:
-        before = _counters({"": _ruleset(here)})
+        before, refused = _counters({"": _ruleset(here)}), oracle.neighbour_table(here).refused
         observations = prober.probe(cluster, node, addresses, options)
         snapshot = observations["snapshot"]
         rulesets = _rulesets(here, snapshot)
@@ -71,6 +72,7 @@ def collect(
             hits={rule: count - before.get(rule, 0) for rule, count in _counters(rulesets).items()},
             qdiscs=oracle.disciplines(here),
             filters=oracle.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
+            limits={"connections": _connections(), "neighbours": _neighbours(here, refused)},
             oracle=_routes(cluster, node, here, addresses, snapshot),
         )
     lists = list(snapshot["conflists"])
@@ -85,7 +87,6 @@ def collect(
     told["plugins"] = {kind: _mode(kind, directories) for kind in dict.fromkeys(kinds)}
     told["podwire"] = _podwire()
     told["policies"] = _policies()
-    told["limits"] = _limits()
     ports = {pod.port for pod in cluster.pods_of(node) if pod.host_network}
     told["listeners"] = _listeners(ports) if ports else {}
     return told
@@ -185,16 +186,16 @@ def _mode(kind: str, directories: Sequence[str]) -> List[str]:
     return [f"{directories[0]}/{kind}", ""]
 
 
-def _limits() -> Dict[str, Tuple[int, int]]:
-    """What the kernel tells of this namespace: of neighbours only the first one, as the table is all namespaces'."""
-    found = {}
+def _neighbours(here: Namespace, before: int) -> List[int]:
+    now = oracle.neighbour_table(here)
+    return [now.refused - before, now.most]
+
+
+def _connections() -> List[int]:
+    """How many connections are tracked in this namespace, and how many may be in any."""
     with suppress(OSError, ValueError):
-        count, most = (int(read_sysctl(f"net/netfilter/nf_conntrack_{word}")) for word in ("count", "max"))
-        found["connections"] = count, most
-    with suppress(OSError, ValueError, IndexError), open("/proc/self/net/stat/arp_cache", encoding="ascii") as file:
-        entries = int(list(file)[1].split()[0], 16)
-        found["neighbours"] = entries, int(read_sysctl("net/ipv4/neigh/default/gc_thresh3"))
-    return found
+        return [int(read_sysctl(f"net/netfilter/nf_conntrack_{word}")) for word in ("count", "max")]
+    return [0, 1]
 
 
 def _policies() -> Dict[str, Any]:

@@ -16,7 +16,7 @@ from ..kernel import Namespace, rtnl
 from ..kernel.netlink import attribute, attributes
 from ..model import MacAddress
 
-_RTM_GETQDISC, _RTM_GETTFILTER = 38, 46
+_RTM_GETQDISC, _RTM_GETTFILTER, _RTM_GETNEIGHTBL = 38, 46, 66
 _ROOT = 0xFFFFFFFF
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY = 1, 2, 3, 4, 5
 _NDA_DST, _NDA_LLADDR = 1, 2
@@ -79,6 +79,25 @@ def neighbour(namespace: Namespace, ip: str, device: int) -> Optional[MacAddress
                                   + attribute(_NDA_DST, packed))  # fmt: skip
     mac = dict(attributes(answer, 12, len(answer))).get(_NDA_LLADDR) if answer is not None else None
     return MacAddress(mac) if mac is not None and len(mac) == 6 else None
+
+
+class NeighbourTable(NamedTuple):
+    """The kernel's one table for IPv4, of all namespaces: neighbours that it had no room for so far (counted since it
+    was started), and how many that it may forget it holds (gc_thresh3)."""
+
+    refused: int
+    most: int
+
+
+def neighbour_table(namespace: Namespace) -> NeighbourTable:
+    """``ip ntable show name arp_cache``. Source: include/uapi/linux/neighbour.h, struct ndt_stats."""
+    for _, payload in namespace.socket.dump(_RTM_GETNEIGHTBL, bytes(4)):
+        values = dict(attributes(payload, 4, len(payload)))
+        if _text(values.get(1, b"")) == "arp_cache" and len(values.get(7, b"")) >= 88:
+            return NeighbourTable(
+                struct.unpack_from("=Q", values[7], 80)[0], struct.unpack_from("=I", values.get(4, bytes(4)))[0]
+            )
+    return NeighbourTable(0, 0)
 
 
 def tunnel_end(namespace: Namespace, mac: MacAddress, device: int) -> str:

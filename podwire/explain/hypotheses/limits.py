@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, List
 
 from ..cause import Cause
 from ..commands import sysctl
 from ..evidence import NodeView, World
 from ..titles import cause
 
-#: A table counts as full from here on: entries come and go while it is read.
+#: Connections count as full from here on: they come and go while they are counted.
 _FULL = 0.97
-_ROOMY = {"connections": 262144, "neighbours": 8192}
-_IDS = {"connections": "conntrack_full", "neighbours": "neighbour_table_full"}
-_KEYS = {"connections": "net/netfilter/nf_conntrack_max", "neighbours": "net/ipv4/neigh/default/gc_thresh3"}
+#: What there should be room for at least: the kernel's own default on a machine of some gigabytes; kops' for clusters.
+_CONNECTIONS, _NEIGHBOURS = 262144, 8192
 
 
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
     for node in world.nodes.values():
-        for table, (entries, most) in node.told["limits"].items():
-            if entries >= _FULL * most:
-                yield _full(world, node, table, entries, most)
+        connections, most = node.told["limits"]["connections"]
+        if connections >= _FULL * most:
+            yield _full(
+                world, node, "conntrack_full", "net/netfilter/nf_conntrack_max", max(_CONNECTIONS, 2 * connections),
+                ["expected: room for more connections", f"found: {connections} of {most}"],
+            )  # fmt: skip
+        refused, most = node.told["limits"]["neighbours"]
+        held = sum(map(_neighbours, [node] if node.node.kind == "ssh" else world.nodes.values()))
+        if refused > 0 or held >= most > 0:
+            yield _full(
+                world, node, "neighbour_table_full", "net/ipv4/neigh/default/gc_thresh3", max(_NEIGHBOURS, 2 * most),
+                ["expected: room for more neighbours",
+                 f"found: {held} of {most}, {refused} more were refused while probes ran"],
+            )  # fmt: skip
 
 
-def _full(world: World, node: NodeView, table: str, entries: int, most: int) -> Cause:
+def _neighbours(node: NodeView) -> int:
+    """Those of a node and its pods that count: permanent ones do not (neigh_alloc)."""
+    spaces = [node.namespace, *(pod.namespace for pod in node.pods.values())]
+    return sum(
+        each["state"] != "permanent" and ":" not in each["address"] for it in spaces for each in it["neighbours"]
+    )
+
+
+def _full(world: World, node: NodeView, id: str, key: str, room: int, evidence: List[str]) -> Cause:
     # Nodes of a lab share their machine's kernel, and have no say in its limits.
     own = node.node.kind == "ssh"
-    key, room = _KEYS[table], max(_ROOMY[table], 2 * entries)
+    names = [node.name] if own else list(world.nodes)
+    pairs = frozenset().union(*(world.far(name) | world.near(name) | world.local(name) for name in names))
     return cause(
-        _IDS[table], f"sysctl {key}", node.name, place="node" if own else "machine",
-        keys=frozenset({f"{node.name if own else 'machine'} {table}"}),
-        pairs=world.far(node.name) | world.near(node.name) | world.local(node.name),
-        evidence=[f"expected: room for more {table}", f"found: {entries} of {most}"], fix=sysctl(key, str(room)),
-        quiet=True,
+        id, f"sysctl {key}", node.name, place="node" if own else "machine",
+        keys=frozenset({f"{node.name if own else 'machine'} {id}"}), pairs=pairs, evidence=evidence,
+        fix=sysctl(key, str(room)), quiet=True,
     )  # fmt: skip
