@@ -56,7 +56,7 @@ def explain(
         tuple(inferred),
         tuple(node.name for node in cluster.nodes if node.name not in told),
         tuple(world.looks),
-        tuple(f"{node}: {why}" for node in sorted(looks) for why in looks[node]["cannot"]),
+        tuple(f"{node}: {why}" for kind in (told, looks) for node in sorted(kind) for why in kind[node]["cannot"]),
     )
 
 

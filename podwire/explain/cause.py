@@ -40,7 +40,7 @@ class Cause(NamedTuple):
 class Explanation(NamedTuple):
     """``causes``, the one that explains most first; ``unexplained``: failing pairs that none of them covers;
     ``ruled_out``: what was looked at and is not it; ``inferred``: from what intent was taken; ``looks``: closer looks,
-    each with the node that made it; ``cannot``: what these had to do without."""
+    each with the node that made it; ``cannot``: what could not be read or asked."""
 
     causes: Tuple[Cause, ...]
     failing: Dict[Pair, str]

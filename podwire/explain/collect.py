@@ -6,7 +6,8 @@
      "plan":      [{"action", "kind", "object", "was", "device", "key", "commands"}],   intent against the kernel
      "foreign":   ["route blackhole 10.244.1.0/24 proto 3"],   routes of others on wanted prefixes
      "nft":       {"": [...], "pod-a": [...]},                 rulesets as nft -j tells them, of the node and pods,
-                                                               those of iptables-legacy among them (legacy.py)
+                                                               iptables' among them (iptables.py)
+     "cannot":    ["failed to read ..."],                      what is there and was not read
      "hits":      {"/ip hostfw input 4": 6},                   packets that a rule counted while probes ran
      "qdiscs":    {"eth0": "tbf"},                             root disciplines that somebody set
      "filters":   {"eth0 ingress": [{"preference", ...}]},     of tc, see oracle.py
@@ -35,7 +36,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..backend import desired, scope
 from ..cluster import Cluster
-from ..errors import KernelError, PodwireError
+from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace, show
 from ..kernel.nfnetlink import NfTablesSocket
 from ..kernel.show import read_sysctl
@@ -43,7 +44,7 @@ from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
 from ..upkeep.unit import LIBRARY
-from . import legacy, oracle
+from . import iptables, oracle
 from .inferred import row
 
 POLICIES = "/etc/podwire/networkpolicies"
@@ -61,16 +62,18 @@ def collect(
     """All of it, from the node that this process runs in. ProofError, KernelError."""
     options = options._replace(quick=True)
     with Namespace.current(node) as here:
-        before, refused = _counters({"": _ruleset(here)}), oracle.neighbour_table(here).refused
+        cannot: List[str] = []
+        before, refused = _counters({"": _ruleset(here, cannot)}), oracle.neighbour_table(here).refused
         observations = prober.probe(cluster, node, addresses, options)
         snapshot = observations["snapshot"]
-        rulesets = _rulesets(here, snapshot)
+        rulesets = _rulesets(here, snapshot, cannot)
         told: Dict[str, Any] = {"plan": [], "foreign": []} if cluster.discovered else _plan(cluster, node, here)
         told.update(
             observations=observations,
             nft=rulesets,
             hits={rule: count - before.get(rule, 0) for rule, count in _counters(rulesets).items()},
             qdiscs=oracle.disciplines(here),
+            cannot=cannot,
             filters=oracle.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
             limits={"connections": _connections(), "neighbours": _neighbours(here, refused)},
             oracle=_routes(cluster, node, here, addresses, snapshot),
@@ -108,26 +111,46 @@ def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:
     return {"plan": rows, "foreign": sorted(map(str, shown.foreign.routes))}
 
 
-def _rulesets(here: Namespace, snapshot: Mapping[str, Any]) -> Dict[str, Any]:
-    found = {"": _ruleset(here)}
+def _rulesets(here: Namespace, snapshot: Mapping[str, Any], cannot: List[str]) -> Dict[str, Any]:
+    found = {"": _ruleset(here, cannot)}
     for name, sandbox in snapshot["sandboxes"].items():
         with suppress(KernelError), Namespace.open(sandbox["netns"], name) as inside:
-            found[name] = _ruleset(inside)
+            found[name] = _ruleset(inside, cannot)
     return {name: ruleset for name, ruleset in found.items() if ruleset}
 
 
-def _ruleset(namespace: Namespace) -> List[Any]:
-    """nft's JSON, and the same of iptables-legacy. Most pods have no table: then nobody need ask."""
+def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
+    """nft's JSON, and the same of iptables-legacy. Most pods have no table: then nobody need ask. ``cannot`` gets what
+    is there and was not read."""
+    found: List[Any] = []
     with namespace.entered():
-        found = legacy.rulesets()
-        try:
-            with NfTablesSocket(namespace, 0) as socket:
-                if socket.read(_GETTABLE):
-                    done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
-                    found = [*(json.loads(done.stdout)["nftables"] if done.returncode == 0 else []), *found]
-        except (PodwireError, OSError, ValueError):
-            pass
+        for read in (_by_nft, lambda _: iptables.rulesets("legacy")):
+            try:
+                found += read(namespace)
+            except PodwireError as error:
+                cannot += [error.message] if error.message not in cannot else []
     return found
+
+
+def _by_nft(namespace: Namespace) -> List[Any]:
+    try:
+        with NfTablesSocket(namespace, 0) as socket:
+            if not socket.read(_GETTABLE):
+                return []
+    except KernelError:  # no nf_tables
+        return []
+    try:
+        done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        try:
+            return iptables.rulesets("nft")
+        except PodwireError as error:
+            cause = "neither nft nor iptables-nft is installed on the node"
+            raise UnsupportedError(f"failed to read nftables' rules: {cause}") from error
+    if done.returncode:
+        raise KernelError(f"failed to read nftables' rules: {done.stderr.strip()}")
+    rules: List[Any] = json.loads(done.stdout)["nftables"]
+    return rules
 
 
 def _counters(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from .evidence import NodeView
-from .legacy import FAMILIES
+from .iptables import FAMILIES
 
 #: Tables of podwire's own (backend/common.py, cni/plugins/owned.py).
 OURS = ("podwire", "podwire-cni", "podwire-looks")
@@ -18,7 +18,7 @@ class Rule(NamedTuple):
 
     matches: ``left`` -> value, such as ``udp dport`` -> 8472, of the rule and of the jumps that lead to it.
     hits:    packets that it counted or was told to have dropped while probes ran; None where nobody counts.
-    spec:    its words, where it is iptables-legacy's.
+    spec:    its words, where it was read by iptables.
     """
 
     family: str
@@ -45,7 +45,7 @@ class Rule(NamedTuple):
     def fix(self) -> str:
         """The command that takes it away."""
         if self.spec:
-            return f"{self.family}-legacy -t {self.table} -D {self.spec}"
+            return f"{self.family} -t {self.table} -D {self.spec}"
         return f"nft delete rule {self.where} handle {self.handle}"
 
     def told(self) -> List[str]:
@@ -60,7 +60,7 @@ class Rule(NamedTuple):
 
 def table(family: str, name: str) -> str:
     """A table as podwire prints it."""
-    return f"{family}-legacy table {name}" if family in FAMILIES.values() else f"nftables table {family} {name}"
+    return f"{family} table {name}" if family in FAMILIES.values() else f"nftables table {family} {name}"
 
 
 def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:

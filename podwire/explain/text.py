@@ -35,7 +35,7 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str 
         words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
         words += ", as far as was asked" if found.missing else ""
         lines += ["", words]
-    lines += [f"looked closer without: {each}" for each in found.cannot]
+    lines += ["", *(f"without: {each}" for each in found.cannot)] if found.cannot else []
     if found.missing:
         lines += ["", f"not asked: {', '.join(found.missing)}"]
     return "\n".join([*lines, ""])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import Callable, List
+from typing import Any, Callable, List
 
 import pytest
 
-from podwire.explain import Explanation
+from podwire.explain import Explanation, explain
+from podwire.explain.collect import collect
 
 from . import programs
 from .labs import Lab, differences
@@ -99,6 +101,28 @@ def test_a_rule_of_the_older_iptables_is_named_and_mended(rules: str, cause: str
         assert mends(lab, found)
     finally:
         run(lab, "iptables-legacy -P FORWARD ACCEPT; iptables-legacy -F; iptables-legacy -X")
+
+
+def collect_without_nft(*arguments: Any) -> Any:
+    os.environ["PATH"] = "/nonexistent"  # of this process alone, which entered the node
+    return collect(*arguments)
+
+
+@pytest.mark.skipif(not shutil.which("iptables-nft"), reason="needs iptables-nft: apt-get install iptables")
+def test_without_nft_iptables_rules_are_read_by_iptables(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    run(lab, "iptables-nft -A FORWARD -i cni0 -j DROP")
+    try:
+        told = {
+            node.name: lab.call(node.name, collect_without_nft, lab.cluster, node.name, lab.addresses)
+            for node in lab.cluster.nodes
+        }
+        found = explain(lab.cluster, lab.addresses, told)
+        assert ids(found) == ["packets_dropped"]
+        assert found.causes[0].fix == "iptables-nft -t filter -D FORWARD -i cni0 -j DROP"
+        assert mends(lab, found)
+    finally:
+        run(lab, "iptables-nft -F; nft delete table ip filter")
 
 
 @pytest.mark.parametrize("hook", ["ingress", "egress"])

@@ -10,7 +10,7 @@ import pytest
 from podwire.explain import looks
 from podwire.explain.evidence import World
 from podwire.explain.flights import flights
-from podwire.explain.legacy import parse as parse_legacy
+from podwire.explain.iptables import parse as parse_iptables
 from podwire.explain.nftables import Rule
 from podwire.kernel.tracing import Passage, parse
 
@@ -102,7 +102,7 @@ COMMIT
 
 
 def test_iptables_rules_are_said_in_nfts_words() -> None:
-    found = parse_legacy("iptables", "filter", SAVED.splitlines())
+    found = parse_iptables("iptables-legacy", "filter", SAVED.splitlines())
     chains = [each["chain"] for each in found if "chain" in each]
     assert [(each["name"], each.get("hook"), each.get("policy")) for each in chains] == [
         ("INPUT", "input", "accept"), ("FORWARD", "forward", "drop"), ("users", None, None),
@@ -123,7 +123,7 @@ def test_iptables_rules_are_said_in_nfts_words() -> None:
 
 def test_a_rule_of_iptables_is_taken_away_by_its_own_words() -> None:
     spec = 'FORWARD -s 10.1.0.0/16 -m comment --comment "two words" -j DROP'
-    rule = Rule("iptables", "filter", {"name": "FORWARD"}, 1, "", {}, "drop", None, spec)
+    rule = Rule("iptables-legacy", "filter", {"name": "FORWARD"}, 1, "", {}, "drop", None, spec)
     assert rule.fix == f"iptables-legacy -t filter -D {spec}"
     assert rule.object == "iptables-legacy table filter"
 

@@ -8,7 +8,7 @@ from typing import Any, FrozenSet, Iterator, List, Optional
 from ..cause import Cause, Pair
 from ..commands import joined, within
 from ..evidence import NodeView, World
-from ..legacy import FAMILIES
+from ..iptables import FAMILIES
 from ..nftables import ENDS, OURS, Rule, rules, table
 from ..titles import cause
 
@@ -57,7 +57,7 @@ def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Caus
 
 def _accepting(chain: Any) -> str:
     if chain["family"] in FAMILIES.values():
-        return f"{chain['family']}-legacy -t {chain['table']} -P {chain['name']} ACCEPT"
+        return f"{chain['family']} -t {chain['table']} -P {chain['name']} ACCEPT"
     return f"nft chain {chain['family']} {chain['table']} {chain['name']} '{{ policy accept; }}'"
 
 

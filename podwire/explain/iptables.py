@@ -1,7 +1,7 @@
-"""iptables-legacy's rules in the words of ``nft -j``, so that hypotheses need not care who wrote a rule.
+"""iptables' rules in the words of ``nft -j``, so that hypotheses need not care who wrote a rule.
 
-Families are ``iptables`` and ``ip6tables``; a handle is a rule's number in its chain, as ``iptables -L --line-numbers``
-has it. iptables-nft's rules are nftables' own and are read as these.
+A family is the command that knows the rule, as ``iptables-legacy``; a handle is a rule's number in its chain, as
+``iptables -L --line-numbers`` has it. iptables-nft's rules are nftables' own, and read this way only without nft.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import shlex
 from typing import Any, Dict, Iterable, List, Tuple
 
-from ..errors import PodwireError
 from ..kernel.iptables import Table, has_legacy
 
-FAMILIES = {4: "iptables", 6: "ip6tables"}
+FAMILIES = {
+    (version, flavour): f"{command}-{flavour}"
+    for version, command in ((4, "iptables"), (6, "ip6tables")) for flavour in ("legacy", "nft")
+}  # fmt: skip
 _TABLES = ("filter", "nat", "mangle", "raw")
 _HOOKS = {name.upper(): name for name in ("prerouting", "input", "forward", "output", "postrouting")}
 _TARGETS = {"DROP": "drop", "REJECT": "reject", "MASQUERADE": "masquerade", "SNAT": "snat", "DNAT": "dnat"}
@@ -25,21 +27,19 @@ _MATCHES = {
 _ICMP = {"3": "destination-unreachable", "8": "echo-request", "0": "echo-reply"}
 
 
-def rulesets() -> List[Any]:
-    """Those of the caller's network namespace; nothing where they were never used, which costs one small file."""
+def rulesets(*flavours: str) -> List[Any]:
+    """Those of the caller's network namespace; nothing of ``legacy`` where they were never used, which costs one small
+    file. UnsupportedError where a flavour has no command."""
     found: List[Any] = []
-    for version, family in FAMILIES.items():
-        for table in _TABLES:
-            if has_legacy(version, table):
-                try:
-                    found += parse(family, table, Table(version, table, "legacy").saved(counters=True))
-                except PodwireError:
-                    continue
+    for (version, flavour), family in FAMILIES.items():
+        for table in _TABLES if flavour in flavours else ():
+            if flavour == "nft" or has_legacy(version, table):
+                found += parse(family, table, Table(version, table, flavour).saved(counters=True))
     return found
 
 
 def parse(family: str, table: str, lines: Iterable[str]) -> List[Any]:
-    """``iptables-legacy-save -c`` as ``{"chain": …}`` and ``{"rule": …}``, whose ``spec`` is the rule itself. Pure."""
+    """``iptables-save -c`` as ``{"chain": …}`` and ``{"rule": …}``, whose ``spec`` is the rule itself. Pure."""
     found: List[Any] = []
     numbers: Dict[str, int] = {}
     for line in lines:
@@ -92,7 +92,7 @@ def _left(family: str, protocol: str, word: str) -> Any:
         return {"meta": {"key": field}}
     if layer == "ct":
         return {"ct": {"key": field}}
-    if layer == "ip" and family == "ip6tables":
+    if layer == "ip" and family.startswith("ip6"):
         layer = "ip6"
     return {"payload": {"protocol": layer or protocol, "field": field}}
 
