@@ -113,3 +113,8 @@ def cause(
 ) -> Cause:
     """A candidate with its title."""
     return Cause(id, TITLES[id], object, node, device, place, keys, pairs, tuple(evidence), fix, verb, quiet)
+
+
+def quiet(id: str, object: str, node: str, key: str, evidence: Iterable[str], fix: str, verb: str = "") -> Cause:
+    """One that rests on its deviation ``key`` alone: no pair need suffer yet."""
+    return cause(id, object, node, keys=frozenset({f"{node} {key}"}), evidence=evidence, fix=fix, verb=verb, quiet=True)
