@@ -8,7 +8,7 @@ Whatever goes wrong after the journal was written is mended at once; a process t
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 from ..cluster import Pod
 from ..errors import FaultError
@@ -27,6 +27,16 @@ from .undo import Done
 
 #: Seconds that a probe is repeated until it says what it should: before and with the fault.
 _WELL_S, _SHOW_S = 1.5, 3.0
+
+
+def _edits(fault: Fault, ground: Ground) -> List[Edit]:
+    """What the fault changes. FaultError where another one has taken that away."""
+    try:
+        return list(fault.edits(ground))
+    except (LookupError, StopIteration):
+        cause = "what it would break is not there, or not as it was made"
+        failed = f"failed to inject {fault.name} on {ground.node.name}: {cause}"
+        raise FaultError(failed, "mend first: ./run mend") from None
 
 
 def refuse(fault: Fault, ground: Ground, *, host_wide: bool) -> str:
@@ -51,7 +61,7 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
             raise FaultError(
                 f"failed to inject {fault.name} on {ground.node.name}: it is there already", "mend it first"
             )
-        edits = list(fault.edits(ground))
+        edits = _edits(fault, ground)
         told = tuple(lines(edits, lambda put: put.cell.read(ground.places[put.place])))
         if check:
             return Done(told, expects=expected(fault, ground.node.name, edits))

@@ -182,15 +182,18 @@ def _both(lab: Lab, pair: List[Tuple[str, str]]) -> List[Expected]:
 
 
 def _pairs(lab: Lab, count: int, seed: int) -> int:
-    """Two faults at once, drawn at random and on two nodes or on one by turns; how many pairs were not both named, each
-    with its object."""
+    """Two faults at once, drawn at random, on two nodes or (of different layers) on one by turns; how many pairs were
+    not both named, each with its object."""
     random = Random(seed)
     possible = [
         name for name in CATALOGUE if kind_for(name) == kind_for("route_missing") and not lab.lacking(name, NODE)
     ]
     missed = 0
     for number in range(count):
-        pair = list(zip(random.sample(possible, 2), (NODE, "node-2" if number % 2 else NODE)))
+        drawn = random.sample(possible, 2)
+        while not number % 2 and len({CATALOGUE[name].layer for name in drawn}) == 1:
+            drawn = random.sample(possible, 2)
+        pair = list(zip(drawn, (NODE, "node-2" if number % 2 else NODE)))
         word = ""
         try:
             injected = _both(lab, pair)

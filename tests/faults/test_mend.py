@@ -245,3 +245,16 @@ def test_a_pod_made_anew_has_nothing_to_mend(lab: Lab) -> None:
     fresh = lab.states(NODE)
     assert [each for each, _ in lab.mend(NODE)] == ["pod_routes_lost"]
     assert differences({**fresh, "journal": []}, lab.states(NODE)) == []
+
+
+def test_what_another_fault_has_taken_away_is_refused_in_words(lab: Lab) -> None:
+    lab.inject("vxlan_fdb_missing", "node-1", blind=True)
+    lab.inject("ipam_exhausted", "node-2", blind=True)
+    try:
+        with pytest.raises(FaultError, match="failed to inject vxlan_fdb_wrong_vtep on node-1: what it would break is"):
+            lab.inject("vxlan_fdb_wrong_vtep", "node-1", blind=True)
+        with pytest.raises(FaultError, match="failed to choose an address on node-2: every address of .* is reserved"):
+            lab.inject("ipam_leak", "node-2", blind=True)
+    finally:
+        lab.mend("node-1")
+        lab.mend("node-2")
