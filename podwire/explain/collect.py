@@ -41,6 +41,7 @@ from ..kernel.show import read_sysctl
 from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
+from ..snapshot import find
 from ..upkeep.unit import LIBRARY
 from . import legacy, oracle
 from .inferred import row
@@ -60,10 +61,12 @@ def collect(
     """All of it, from the node that this process runs in. ProofError, KernelError."""
     options = options._replace(quick=True)
     with Namespace.current(node) as here:
-        before = _counters({"": _ruleset(here)})
+        early = _rulesets(here, {each.netns: each.netns for each in find()})
         observations = prober.probe(cluster, node, addresses, options)
         snapshot = observations["snapshot"]
-        rulesets = _rulesets(here, snapshot)
+        paths = {name: each["netns"] for name, each in snapshot["sandboxes"].items()}
+        rulesets = _rulesets(here, paths)
+        before = _counters({name: early.get(paths.get(name, ""), []) for name in rulesets})
         told: Dict[str, Any] = {"plan": [], "foreign": []} if cluster.discovered else _plan(cluster, node, here)
         told.update(
             observations=observations,
@@ -107,10 +110,11 @@ def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:
     return {"plan": rows, "foreign": sorted(map(str, shown.foreign.routes))}
 
 
-def _rulesets(here: Namespace, snapshot: Mapping[str, Any]) -> Dict[str, Any]:
+def _rulesets(here: Namespace, paths: Mapping[str, str]) -> Dict[str, Any]:
+    """Of the node, and of the namespaces at ``paths`` by their names."""
     found = {"": _ruleset(here)}
-    for name, sandbox in snapshot["sandboxes"].items():
-        with suppress(KernelError), Namespace.open(sandbox["netns"], name) as inside:
+    for name, path in paths.items():
+        with suppress(KernelError), Namespace.open(path, name) as inside:
             found[name] = _ruleset(inside)
     return {name: ruleset for name, ruleset in found.items() if ruleset}
 

@@ -136,6 +136,10 @@ class World:
         ends = [*(other for other in self.home if other != pod), self.home[pod]]
         return frozenset(pair for end in ends for pair in ((pod, end), (end, pod)))
 
+    def forwarded(self, node: str) -> FrozenSet[Pair]:
+        """What a node forwards: pods of one node reach each other by its bridge, or by itself where they have none."""
+        return self.far(node) if self.cluster.cni.type == "bridge" else self.far(node) | self.near(node)
+
     def local(self, node: str) -> FrozenSet[Pair]:
         """Between a node and its own pods."""
         own = [node, *(pod for pod in self.host_pods if self.home[pod] == node)]

@@ -6,9 +6,9 @@ from typing import Iterator
 
 from ..cause import Cause
 from ..evidence import World
-from . import bridge, files, forwarding, limits, netfilter, pods, routes, traced, underlay, vxlan
+from . import bridge, files, forwarding, limits, netfilter, pods, policies, routes, traced, underlay, vxlan
 
-_FILES = (bridge, pods, routes, vxlan, forwarding, limits, netfilter, traced, underlay, limits, files)
+_FILES = (bridge, pods, routes, vxlan, forwarding, netfilter, policies, traced, underlay, limits, files)
 
 
 def candidates(world: World) -> Iterator[Cause]:
