@@ -128,7 +128,8 @@ class _Looking:
             told["flights"] = self._flights(ask, answered)
         for place, trace in self.rules.items():
             for each in trace.verdicts():
-                if ask["alone"] or ask["address"] in each.ends:
+                inside = each.length in (0, ask["length"])  # outside of a tunnel nodes are the ends
+                if ask["address"] in each.ends or (ask["alone"] and not (inside and each.ends)):
                     row = [place, f"{each.family} {each.table} {each.chain}", each.handle, each.drops]
                     told["verdicts"] += [row] if row not in told["verdicts"] else []
         for place, space in self.spaces.items():
@@ -199,7 +200,8 @@ class _Looking:
     def _flights(self, ask: Ask, answered: bool) -> List[Dict[str, Any]]:
         assert self.packets is not None
         passages = self.packets.passages()
-        return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered)
+        version = ip_address(ask["address"]).version
+        return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered, version=version)
 
 
 def _has_tables(space: Namespace) -> bool:

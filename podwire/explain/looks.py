@@ -28,12 +28,23 @@ class Drop(NamedTuple):
 def drops(world: World) -> Iterator[Drop]:
     """What the kernel told of the ends of packets, over all looks."""
     for node, look in world.looks:
-        for flight in look["flights"]:
-            if flight["end"] and flight["what"] != "neighbour":
+        for flight in _certain(look["flights"]):
+            if flight["end"]:
                 device = flight["way"][-1] if flight["way"] else ""
                 where = _where(world, node, look, flight)
                 reason, _, function = flight["end"].partition(" in ")
                 yield Drop((look["source"], look["target"]), where, device, reason, function, look)
+
+
+def _certain(flights: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The probe's own, and its answer's where that begins at the device that the probe came to at last: packets of
+    strangers may have the same length, other labs' on this machine among them."""
+    probe = next((each for each in flights if each["what"] == "probe"), None)
+    if probe is not None:
+        yield probe
+        for each in flights:
+            if each["what"] == "answer" and not probe["end"] and each["way"][:1] == probe["way"][-1:]:
+                yield each
 
 
 def _where(world: World, node: str, look: Mapping[str, Any], flight: Mapping[str, Any]) -> str:

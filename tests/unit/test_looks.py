@@ -90,6 +90,19 @@ def test_a_question_after_a_mac_address_is_told_where_it_ended() -> None:
     assert flights(passages, (226,), alone=True, answered=True) == []
 
 
+def test_a_drop_of_another_protocol_is_not_the_probes_end() -> None:
+    passages = [Passage("aa", "eth0", 240, True, ours=True), Passage("aa", reason="X", function="ip6_mc_input",
+                                                                     protocol=0x86DD)]  # fmt: skip
+    assert flights(passages, (226,), alone=True, answered=False) == [{"what": "probe", "way": ["eth0"], "end": ""}]
+    both = flights(passages, (226,), alone=True, answered=False, version=6)
+    assert both[0]["end"] == "X in ip6_mc_input"
+
+
+def test_ends_that_are_alike_are_told_once() -> None:
+    passages = [Passage(name, reason="NEIGH_FAILED", function="x", ours=True, protocol=0x800) for name in "abc"]
+    assert len(flights(passages, (226,), alone=True, answered=False)) == 2, "the probe, and its answer"
+
+
 SAVED = """*filter
 :INPUT ACCEPT [0:0]
 :FORWARD DROP [7:588]
