@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 from ..kernel.tracing import Passage
 
@@ -61,9 +61,24 @@ def flights(
     return [each for number, each in enumerate(told) if each not in told[:number]]
 
 
+def certain(flights: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The probe's own, and its answer's where that begins at the device that the probe came to at last: packets of
+    strangers may have the same length, other labs' on this machine among them."""
+    probe = next((each for each in flights if each["what"] == "probe"), None)
+    if probe is not None:
+        yield probe
+        for each in flights:
+            if each["what"] == "answer" and not probe["end"] and each["way"][:1] == probe["way"][-1:]:
+                yield each
+
+
 def _begin(found: List[Dict[str, Any]], first: Passage, known: set[int]) -> Dict[str, Any]:
     what = "neighbour" if first.device and first.length not in known else "probe"
-    if what == "probe" and any(each["what"] == "probe" for each in found):
-        what = "answer"
-    found.append({"what": what, "way": [], "end": "", "sent": first.sent})
+    probe = next((each for each in found if each["what"] == "probe"), None)
+    if what == "probe" and probe is not None:
+        if first.ours and not probe["ours"]:  # a stranger's came first
+            probe["what"] = "answer"
+        else:
+            what = "answer"
+    found.append({"what": what, "way": [], "end": "", "sent": first.sent, "ours": first.ours})
     return found[-1]

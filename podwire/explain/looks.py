@@ -6,6 +6,7 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .cause import Cause, Pair
 from .evidence import World
+from .flights import certain
 
 #: Devices of a way that are written out; what is between is counted.
 _SHOWN = 12
@@ -28,23 +29,12 @@ class Drop(NamedTuple):
 def drops(world: World) -> Iterator[Drop]:
     """What the kernel told of the ends of packets, over all looks."""
     for node, look in world.looks:
-        for flight in _certain(look["flights"]):
+        for flight in certain(look["flights"]):
             if flight["end"]:
                 device = flight["way"][-1] if flight["way"] else ""
                 where = _where(world, node, look, flight)
                 reason, _, function = flight["end"].partition(" in ")
                 yield Drop((look["source"], look["target"]), where, device, reason, function, look)
-
-
-def _certain(flights: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The probe's own, and its answer's where that begins at the device that the probe came to at last: packets of
-    strangers may have the same length, other labs' on this machine among them."""
-    probe = next((each for each in flights if each["what"] == "probe"), None)
-    if probe is not None:
-        yield probe
-        for each in flights:
-            if each["what"] == "answer" and not probe["end"] and each["way"][:1] == probe["way"][-1:]:
-                yield each
 
 
 def _where(world: World, node: str, look: Mapping[str, Any], flight: Mapping[str, Any]) -> str:
@@ -73,7 +63,7 @@ def about(cause: Cause, looks: Sequence[Tuple[str, Mapping[str, Any]]]) -> List[
 
 
 def _ends(look: Mapping[str, Any]) -> bool:
-    return any(flight["end"] for flight in look["flights"])
+    return any(flight["end"] for flight in certain(look["flights"]))
 
 
 def words(node: str, look: Mapping[str, Any]) -> List[str]:
@@ -82,7 +72,8 @@ def words(node: str, look: Mapping[str, Any]) -> List[str]:
     head = f"probe {name} ({look['address']}, {look['protocol'].upper()}, {look['length']} bytes)"
     outcome = "answered" if look["answered"] else look["error"].lower() or "no answer"
     lines = [f"{head}: {outcome}"]
-    for flight in look["flights"]:
+    asking = [each for each in look["flights"] if each["what"] == "neighbour"]
+    for flight in (*certain(look["flights"]), *asking):
         who = {"probe": "its way", "answer": "its answer", "neighbour": "asking for a MAC address"}[flight["what"]]
         end = f"; dropped: {flight['end']}" if flight["end"] else ""
         if not look["answered"] or flight["end"]:
