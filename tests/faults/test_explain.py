@@ -109,6 +109,17 @@ def test_a_pods_own_rules_are_not_accused_of_what_another_fault_breaks(lab_of: C
         run(lab, f"ip netns exec {pod} nft delete table inet app")
 
 
+def test_a_strangers_namespace_has_rules_of_its_own(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    policy = "table ip own { chain input { type filter hook input priority 0; policy drop; tcp dport 9 drop; }; }"
+    try:
+        run(lab, "ip netns add stranger && ip link add stranger0 type veth peer name eth0 netns stranger")
+        run(lab, f"ip netns exec stranger nft '{policy}'")
+        assert lab.explain().causes == ()
+    finally:
+        run(lab, "ip netns del stranger")
+
+
 def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
     target = next(pod.name for pod in lab.cluster.pods if pod.node != NODE)
