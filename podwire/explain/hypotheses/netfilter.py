@@ -75,6 +75,7 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
             fix = joined([r.fix for r in others])
         elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
             id, pairs = "pod_snat", _translated(world, node)
+            keys = set() if _is_vague(rule) else keys
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
         elif rule.verdict in ENDS:
@@ -161,6 +162,11 @@ def _between_pods(world: World, node: NodeView, rule: Rule) -> bool:
     if source is None:  # of all, or of a set
         return True
     return any(source.version == block.version and source.overlaps(block) for block in world.blocks(node.name))
+
+
+def _is_vague(rule: Rule) -> bool:
+    """Whether a rule's sources are in a set, a range or a concatenation: believed if no other rule explains it."""
+    return "concat" in rule.matches or ("ip saddr" in rule.matches and _network(rule.matches["ip saddr"]) is None)
 
 
 def _network(value: Any) -> Optional[IPNetwork]:
