@@ -37,7 +37,7 @@ def diagnosis(
 
     ``source``, ``began`` and ``origins`` are as for ``summary.verdict``.
     Returns ``text`` to show, ``causes``, ``explained``: where they are written, and ``report``. ProofError for ends
-    that are not declared.
+    that are not declared or never probed.
     """
     cluster, addresses, told, notes = _told(cluster, hosts, results, ends)
     lost = [name for name in lost if name in cluster.by_name]
@@ -57,6 +57,16 @@ def diagnosis(
     if causes and not cluster.discovered and all(node.kind != "ssh" for node in cluster.nodes):
         text += f"fix      .venv/bin/podwire exec -i {near(source)} NODE -- sh -c 'FIX'\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}
+
+
+def _check_probed(cluster: Cluster, ends: Tuple[str, str]) -> None:
+    """ProofError for two that are never probed, of which nothing can be said: a node is, with its own pods."""
+    for node, other in (ends, ends[::-1]):
+        own = [pod.name for pod in cluster.pods_of(node)] if node in cluster.by_name else []
+        if other and node in cluster.by_name and other not in own:
+            cause = f"a node is probed with its own pods alone, and {other} is none of {node}'s"
+            hint = f"name two pods, or one of {', '.join(own)} for {other}" if own else "name two pods"
+            raise ProofError(f"failed to explain {ends[0]} -> {ends[1]}: {cause}", hint)
 
 
 def question(cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str] = ("", "")) -> Answer:
@@ -79,5 +89,6 @@ def _told(
         if name and name not in known:
             hint = f"name one of {', '.join(sorted(known)[:5])}: -e {option}=…"
             raise ProofError(f"failed to explain {option} {name!r}: it is no pod or node of the inventory", hint)
+    _check_probed(cluster, ends)
     told = {node: each for node, each in kept("evidence", results, cluster).items() if node in hosts}
     return cluster, addresses, told, notes

@@ -88,12 +88,15 @@ def _ask(world: World, pair: Pair) -> Optional[Dict[str, Any]]:
     if any(pair in world.failures[kind] for kind in ("path_mtu", "bulk")) and pair not in world.failures["pairs"]:
         length = world.cluster.mtu
     version = 6 if ":" in address else 4
-    remote = world.home.get(target, target) != home
-    outer = VXLAN_OVERHEAD[version] if world.cluster.backend.type == "vxlan" and remote else 0
+    peer = world.home.get(target, target)
+    outer = VXLAN_OVERHEAD[version] if world.cluster.backend.type == "vxlan" and peer != home else 0
+    other = world.cluster.by_name.get(peer)
+    ends = (*other.public_ips, *(each.ip for each in other.addresses)) if other is not None and outer else ()
     protocol = _protocol(world.failing[pair])
     return {
         "source": source, "target": target, "address": address, "port": port, "protocol": protocol,
-        "length": length, "alone": protocol != "tcp" and length < world.cluster.mtu, "outer": outer, "places": places,
+        "length": length, "alone": protocol != "tcp" and length < world.cluster.mtu, "outer": outer,
+        "tunnel": sorted({str(ip) for ip in ends}), "places": places,
     }  # fmt: skip
 
 

@@ -33,12 +33,13 @@ from ..kernel.tracing import PacketTrace
 from ..prove import wire
 from ..prove.reach import FAMILY
 from ..snapshot import counters, links
-from .flights import flights
+from .flights import certain, flights
 
 Ask = Mapping[str, Any]
 """What asking.py wants to know: ``source``, ``target``, ``address``, ``port``, ``protocol``, ``length`` (of the IP
-packet), ``alone`` (nobody else sends packets of that length), ``outer`` (bytes that a tunnel adds to that), ``places``
-(pod -> path of its namespace, of this node's pods on the way; "" for those on the node's own network)."""
+packet), ``alone`` (few others send packets of that length), ``outer`` (bytes that a tunnel adds to that), ``tunnel``
+(what the tunnel's other end may be called by), ``places`` (pod -> path of its namespace, of this node's pods on the
+way; "" for those on the node's own network)."""
 
 #: Seconds that an answer may take. One that was lost is not waited for where the kernel tells of its end.
 _PATIENCE = 0.3
@@ -128,7 +129,8 @@ class _Looking:
             told["flights"] = self._flights(ask, answered)
         for place, trace in self.rules.items():
             for each in trace.verdicts():
-                if ask["alone"] or ask["address"] in each.ends:
+                known = (ask["address"], *(ask["tunnel"] if each.length == _lengths(ask)[-1] else ()))
+                if set(known) & set(each.ends) or (ask["alone"] and not each.ends):
                     row = [place, f"{each.family} {each.table} {each.chain}", each.handle, each.drops]
                     told["verdicts"] += [row] if row not in told["verdicts"] else []
         for place, space in self.spaces.items():
@@ -194,12 +196,13 @@ class _Looking:
         """Whether the kernel has told of its end: then nobody need wait for it."""
         if self.packets is None:
             return False
-        return any(each["end"] for each in self._flights(ask, False) if each["what"] != "neighbour")
+        return any(each["end"] for each in certain(self._flights(ask, False)))
 
     def _flights(self, ask: Ask, answered: bool) -> List[Dict[str, Any]]:
         assert self.packets is not None
         passages = self.packets.passages()
-        return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered)
+        version = ip_address(ask["address"]).version
+        return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered, version=version)
 
 
 def _has_tables(space: Namespace) -> bool:

@@ -43,6 +43,7 @@ from ..kernel.show import read_sysctl
 from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
+from ..snapshot import find
 from ..upkeep.unit import LIBRARY
 from . import iptables, oracle
 from .inferred import row
@@ -63,10 +64,13 @@ def collect(
     options = options._replace(quick=True)
     with Namespace.current(node) as here:
         cannot: List[str] = []
-        before, refused = _counters({"": _ruleset(here, cannot)}), oracle.neighbour_table(here).refused
+        early = _rulesets(here, {each.netns: each.netns for each in find()}, cannot)
+        refused = oracle.neighbour_table(here).refused
         observations = prober.probe(cluster, node, addresses, options)
         snapshot = observations["snapshot"]
-        rulesets = _rulesets(here, snapshot, cannot)
+        paths = {name: each["netns"] for name, each in snapshot["sandboxes"].items()}
+        rulesets = _rulesets(here, paths, cannot)
+        before = _counters({name: early.get(paths.get(name, ""), []) for name in rulesets})
         told: Dict[str, Any] = {"plan": [], "foreign": []} if cluster.discovered else _plan(cluster, node, here)
         told.update(
             observations=observations,
@@ -111,10 +115,11 @@ def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:
     return {"plan": rows, "foreign": sorted(map(str, shown.foreign.routes))}
 
 
-def _rulesets(here: Namespace, snapshot: Mapping[str, Any], cannot: List[str]) -> Dict[str, Any]:
+def _rulesets(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
+    """Of the node, and of the namespaces at ``paths`` by their names."""
     found = {"": _ruleset(here, cannot)}
-    for name, sandbox in snapshot["sandboxes"].items():
-        with suppress(KernelError), Namespace.open(sandbox["netns"], name) as inside:
+    for name, path in paths.items():
+        with suppress(KernelError), Namespace.open(path, name) as inside:
             found[name] = _ruleset(inside, cannot)
     return {name: ruleset for name, ruleset in found.items() if ruleset}
 

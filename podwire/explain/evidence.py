@@ -132,9 +132,15 @@ class World:
         return frozenset((a, b) for a in self.pods_of(node) for b in self.pods_of(node) if a != b)
 
     def of(self, pod: str) -> FrozenSet[Pair]:
-        """Everything from and to a pod, its node included."""
+        """Everything from and to a pod, its node included; nothing of a sandbox that is none of the cluster's pods."""
+        if pod not in self.home:
+            return frozenset()
         ends = [*(other for other in self.home if other != pod), self.home[pod]]
         return frozenset(pair for end in ends for pair in ((pod, end), (end, pod)))
+
+    def forwarded(self, node: str) -> FrozenSet[Pair]:
+        """What a node forwards: pods of one node reach each other by its bridge, or by itself where they have none."""
+        return self.far(node) if self.cluster.cni.type == "bridge" else self.far(node) | self.near(node)
 
     def local(self, node: str) -> FrozenSet[Pair]:
         """Between a node and its own pods."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 from ..kernel.tracing import Passage
 
@@ -13,16 +13,22 @@ _ARRIVED = ("ping_rcv",)
 _COPIES = ("raw_rcv", "raw_rcv_skb", "rawv6_rcv", "rawv6_rcv_skb", "raw_v4_input", "raw_local_deliver")
 
 
+_ARP = 0x0806
+_IP = {4: 0x0800, 6: 0x86DD}
+
+
 def flights(
-    passages: Sequence[Passage], lengths: Sequence[int], *, alone: bool, answered: bool
+    passages: Sequence[Passage], lengths: Sequence[int], *, alone: bool, answered: bool, version: int = 4
 ) -> List[Dict[str, Any]]:
     """``[{"what", "way", "end"}]``, in the order in which they began.
 
     ``what``: ``probe``, ``answer``, or ``neighbour`` for the question after a MAC address. ``way``: devices, each once
     where it was met; ``end``: why and where it was dropped, "" where nobody told. ``lengths``: of the probes, from the
-    IP header on; ``alone``: whether nobody else's packets have them.
+    IP header on; ``alone``: whether nobody else's packets have them; ``version``: of IP.
     """
     known = {each for length in lengths for each in (length, length + _ETHERNET)}
+    # What is dropped as another protocol has the address of a packet that is gone. A tunnel's outside may be either.
+    strange = {_ARP, *(_IP[other] for other in _IP if other != version and len(lengths) == 1)}
     open_: Dict[str, Dict[str, Any]] = {}
     found: List[Dict[str, Any]] = []
     for each in passages:
@@ -30,6 +36,9 @@ def flights(
         if not each.device:
             is_copy = each.function in _COPIES or (not each.function and each.reason == "SOCKET_FILTER")
             if is_copy or (flight is None and not each.ours):
+                continue
+            if each.protocol in strange and (flight is None or flight["what"] != "neighbour"):
+                open_.pop(each.packet, None)
                 continue
             if flight is None:  # dropped before any device had it
                 flight = _begin(found, each, known)
@@ -48,12 +57,28 @@ def flights(
         if flight["way"][-1:] != [each.device]:
             flight["way"].append(each.device)
     kept = [each for each in found if each["what"] != "neighbour" or (not answered and each["end"])]
-    return [{key: each[key] for key in ("what", "way", "end")} for each in kept if each["way"] or each["end"]]
+    told = [{key: each[key] for key in ("what", "way", "end")} for each in kept if each["way"] or each["end"]]
+    return [each for number, each in enumerate(told) if each not in told[:number]]
+
+
+def certain(flights: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The probe's own, and its answer's where that begins at the device that the probe came to at last: packets of
+    strangers may have the same length, other labs' on this machine among them."""
+    probe = next((each for each in flights if each["what"] == "probe"), None)
+    if probe is not None:
+        yield probe
+        for each in flights:
+            if each["what"] == "answer" and not probe["end"] and each["way"][:1] == probe["way"][-1:]:
+                yield each
 
 
 def _begin(found: List[Dict[str, Any]], first: Passage, known: set[int]) -> Dict[str, Any]:
     what = "neighbour" if first.device and first.length not in known else "probe"
-    if what == "probe" and any(each["what"] == "probe" for each in found):
-        what = "answer"
-    found.append({"what": what, "way": [], "end": "", "sent": first.sent})
+    probe = next((each for each in found if each["what"] == "probe"), None)
+    if what == "probe" and probe is not None:
+        if first.ours and not probe["ours"]:  # a stranger's came first
+            probe["what"] = "answer"
+        else:
+            what = "answer"
+    found.append({"what": what, "way": [], "end": "", "sent": first.sent, "ours": first.ours})
     return found[-1]

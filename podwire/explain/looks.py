@@ -6,6 +6,7 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .cause import Cause, Pair
 from .evidence import World
+from .flights import certain
 
 #: Devices of a way that are written out; what is between is counted.
 _SHOWN = 12
@@ -28,8 +29,8 @@ class Drop(NamedTuple):
 def drops(world: World) -> Iterator[Drop]:
     """What the kernel told of the ends of packets, over all looks."""
     for node, look in world.looks:
-        for flight in look["flights"]:
-            if flight["end"] and flight["what"] != "neighbour":
+        for flight in certain(look["flights"]):
+            if flight["end"]:
                 device = flight["way"][-1] if flight["way"] else ""
                 where = _where(world, node, look, flight)
                 reason, _, function = flight["end"].partition(" in ")
@@ -62,7 +63,7 @@ def about(cause: Cause, looks: Sequence[Tuple[str, Mapping[str, Any]]]) -> List[
 
 
 def _ends(look: Mapping[str, Any]) -> bool:
-    return any(flight["end"] for flight in look["flights"])
+    return any(flight["end"] for flight in certain(look["flights"]))
 
 
 def words(node: str, look: Mapping[str, Any]) -> List[str]:
@@ -71,7 +72,8 @@ def words(node: str, look: Mapping[str, Any]) -> List[str]:
     head = f"probe {name} ({look['address']}, {look['protocol'].upper()}, {look['length']} bytes)"
     outcome = "answered" if look["answered"] else look["error"].lower() or "no answer"
     lines = [f"{head}: {outcome}"]
-    for flight in look["flights"]:
+    asking = [each for each in look["flights"] if each["what"] == "neighbour"]
+    for flight in (*certain(look["flights"]), *asking):
         who = {"probe": "its way", "answer": "its answer", "neighbour": "asking for a MAC address"}[flight["what"]]
         end = f"; dropped: {flight['end']}" if flight["end"] else ""
         if not look["answered"] or flight["end"]:

@@ -69,14 +69,13 @@ def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:
     listed = [each["rule"] for each in ruleset if "rule" in each]
     callers: Dict[_Chain, List[Any]] = {}
     for rule in listed:
-        for part in rule["expr"]:
-            for word in ("jump", "goto"):
-                if word in part:
-                    callers.setdefault((rule["family"], rule["table"], part[word]["target"]), []).append(rule)
+        for word, target in _ends(rule, ruleset):
+            if word in ("jump", "goto"):
+                callers.setdefault((rule["family"], rule["table"], target), []).append(rule)
     for rule in listed:
         if rule["table"] in OURS:
             continue
-        verdict = next((w for part in rule["expr"] for w in _VERDICTS if w in part), "")
+        verdict = next((w for part in rule["expr"] for w in _VERDICTS if w == _target(part) or w in part), "")
         name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
         for hook, matches in _ways(_chain(rule, "chain"), chains, callers, set()).items():
             chain = {**chains[_chain(rule, "chain")], "hook": hook}
@@ -87,6 +86,47 @@ def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:
 
 
 _VERDICTS = (*ENDS, "masquerade", "snat", "dnat", "mangle")
+
+
+def _target(part: Mapping[str, Any]) -> str:
+    """What nft has no words for in iptables-nft's rules, and ends them with: ``reject``, ``masquerade``."""
+    told = part.get("xt") or {}
+    return str(told.get("name", "")).lower() if told.get("type") == "target" else ""
+
+
+def accepts(ruleset: List[Any], chain: Mapping[str, Any]) -> bool:
+    """Whether a rule accepts anything, of a chain or of those that it jumps to."""
+    listed = [each["rule"] for each in ruleset if "rule" in each]
+    left, seen = [_chain(chain, "name")], set()
+    while left:
+        here = left.pop()
+        seen.add(here)
+        for word, target in (end for rule in listed if _chain(rule, "chain") == here for end in _ends(rule, ruleset)):
+            if word == "accept":
+                return True
+            there = (*here[:2], target)
+            left += [there] if word in ("jump", "goto") and there not in seen else []
+    return False
+
+
+def _ends(rule: Mapping[str, Any], ruleset: List[Any]) -> Iterator[Tuple[str, str]]:
+    """Where packets may go from a rule: a verdict, and the chain it leads to; those of a map as well."""
+    for part in rule["expr"]:
+        yield from _end(part)
+        data = part["vmap"].get("data") if isinstance(part.get("vmap"), dict) else None
+        if isinstance(data, str):
+            named = (each["map"] for each in ruleset if "map" in each)
+            own = [each for each in named if f"@{each['name']}" == data and each["table"] == rule["table"]]
+            data = {"set": [row for each in own for row in each.get("elem", [])]}
+        for row in data.get("set", []) if isinstance(data, dict) else []:
+            if isinstance(row, list) and isinstance(row[-1], dict):
+                yield from _end(row[-1])
+
+
+def _end(part: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
+    for word, told in part.items():
+        if word in ("accept", "jump", "goto"):
+            yield word, told["target"] if told else ""
 
 
 def _chain(each: Mapping[str, Any], key: str) -> _Chain:

@@ -53,7 +53,8 @@ _TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID, _HEADER, _DEFAULT = 1, 2, 3, 4, 5
 
 class Verdict(NamedTuple):
     """What a packet met. ``handle``: the rule's, 0 for a chain's policy; ``drops``: it ended there; ``ends``: the
-    packet's addresses, which the kernel tells once for each chain that it comes to."""
+    packet's addresses, which the kernel tells once for each chain that it comes to, with its ``length`` as for
+    ``RuleTrace``; () and 0 where it did not."""
 
     packet: int
     family: str
@@ -62,6 +63,7 @@ class Verdict(NamedTuple):
     handle: int
     drops: bool
     ends: Tuple[str, ...] = ()
+    length: int = 0
 
 
 class RuleTrace:
@@ -91,7 +93,8 @@ class RuleTrace:
         self._heard.close()
 
     def verdicts(self) -> List[Verdict]:
-        """What packets met since this was called last, each rule or policy that matched."""
+        """What packets of the lengths met since this was called last, each rule or policy that matched. Others may
+        trace packets of their own."""
         found: List[Verdict] = []
         while True:
             try:
@@ -101,8 +104,10 @@ class RuleTrace:
             except OSError as error:
                 if error.errno != ENOBUFS:  # more packets of that length came than there was room for
                     raise
-        ends = {each.packet: each.ends for each in found if each.ends}
-        return [each._replace(ends=ends.get(each.packet, ())) for each in found if each.table != TABLE]
+        known = {each.packet: (each.ends, each.length) for each in found if each.ends}
+        told = [each._replace(ends=ends, length=length) for each in found
+                for ends, length in [known.get(each.packet, ((), 0))]]  # fmt: skip
+        return [each for each in told if each.table != TABLE and each.length in (0, *self._lengths)]
 
 
 def parse(data: bytes) -> List[Verdict]:
@@ -128,16 +133,19 @@ def _verdict(family: str, values: Dict[int, bytes]) -> Optional[Verdict]:
     names = [values.get(key, b"").rstrip(b"\0").decode(errors="replace") for key in (_TABLE, _CHAIN)]
     handle = int.from_bytes(values.get(_HANDLE, b""), "big") if kind == _RULE else 0
     packet = int.from_bytes(values.get(_ID, b""), "big")
-    return Verdict(packet, family, names[0], names[1], handle, code == bytes(4), _ends(values.get(_HEADER, b"")))
+    ends, length = _header(values.get(_HEADER, b""))
+    return Verdict(packet, family, names[0], names[1], handle, code == bytes(4), ends, length)
 
 
-def _ends(header: bytes) -> Tuple[str, ...]:
+def _header(header: bytes) -> Tuple[Tuple[str, ...], int]:
     version = header[0] >> 4 if header else 0
     if version == 4 and len(header) >= 20:
-        return str(ip_address(header[12:16])), str(ip_address(header[16:20]))
+        ends = str(ip_address(header[12:16])), str(ip_address(header[16:20]))
+        return ends, int.from_bytes(header[2:4], "big")
     if version == 6 and len(header) >= 40:
-        return str(ip_address(header[8:24])), str(ip_address(header[24:40]))
-    return ()
+        ends = str(ip_address(header[8:24])), str(ip_address(header[24:40]))
+        return ends, 40 + int.from_bytes(header[4:6], "big")
+    return (), 0
 
 
 def _messages(lengths: Collection[int]) -> List[Message]:

@@ -34,7 +34,7 @@ class Passage(NamedTuple):
 
     ``packet``: its address, hashed, which the next packet may have once it is gone. ``sent``: handed to the device,
     not taken from it. ``reason``: the running kernel's own name for why it was dropped ("" before Linux 5.17),
-    ``function``: where. ``ours``: caused by this thread.
+    ``function``: where. ``ours``: caused by this thread. ``protocol``: of a drop, as in Ethernet's header.
     """
 
     packet: str
@@ -44,6 +44,7 @@ class Passage(NamedTuple):
     reason: str = ""
     function: str = ""
     ours: bool = False
+    protocol: int = 0
 
 
 class PacketTrace:
@@ -89,9 +90,11 @@ class PacketTrace:
             return parse(file.read())
 
     def _make(self) -> None:
-        """An instance, locked as long as we live: those that nobody holds any more are somebody's who was killed."""
+        """An instance, locked as long as we live: those that nobody holds any more are somebody's who was killed.
+        Nodes of one machine look at once: one makes its own at a time, or it is taken for stale before it is locked."""
         instances = os.open("instances", os.O_RDONLY, dir_fd=self._top)
         try:
+            fcntl.flock(instances, fcntl.LOCK_EX)
             for name in os.listdir(instances):
                 if name.startswith(_OURS):
                     _remove_stale(instances, name)
@@ -134,7 +137,8 @@ def parse(text: str) -> List[Passage]:
             # kernels of some years ago print a number that says nothing.
             function = fields.get("location", "").partition("+")[0].partition(".")[0]
             function = "" if _NUMBER.fullmatch(function) else function
-            found.append(Passage(packet, reason=reason[1] if reason else "", function=function, ours=ours))
+            why, protocol = reason[1] if reason else "", int(fields.get("protocol", 0))
+            found.append(Passage(packet, reason=why, function=function, ours=ours, protocol=protocol))
         else:
             device, length = fields.get("dev", ""), int(fields.get("len", 0))
             found.append(Passage(packet, device, length, event == "net_dev_queue", ours=ours))

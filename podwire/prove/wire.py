@@ -24,8 +24,10 @@ IP_HEADER = {4: 20, 6: 40}
 ECHO_HEADER = 8
 SMALLEST = _ENOUGH
 
-#: What an echo is for; stands in its identifier field.
+#: What an echo is for; stands in the last bits of its identifier. The others are the run's, so that none belongs to an
+#: earlier run's connection: trackers keep one for 30 s, with a translation whose rule is gone.
 REACH, FITS, EXCEEDS, DATAGRAM, PASS = 1, 2, 3, 4, 5
+_PURPOSES = 7
 
 # linux/in.h, linux/in6.h, linux/icmp.h, linux/icmpv6.h: not in the socket module of Python 3.9.
 IP_MTU_DISCOVER = 10
@@ -69,7 +71,7 @@ class EchoTemplate:
             raise ValueError(f"an echo of {size} bytes has no room for its nonce")
         tag = TAG if purpose == REACH else SIZE_TAG
         self._packet = bytearray(size)
-        struct.pack_into("!BBHHH", self._packet, 0, _REQUEST[version], 0, 0, purpose, 0)
+        struct.pack_into("!BBHHH", self._packet, 0, _REQUEST[version], 0, 0, _identifier(run, purpose), 0)
         self._packet[ECHO_HEADER:_NONCE_AT] = tag
         NONCE.pack_into(self._packet, _NONCE_AT, run, 0)
         # The kernel fills in ICMPv6 checksums itself (RFC 3542 §3.1): they cover addresses.
@@ -143,7 +145,11 @@ def _ours(
     theirs, number = NONCE.unpack_from(data, at + _NONCE_AT)
     if theirs != run:
         return None
-    return Answer(meaning, data[at + 4] << 8 | data[at + 5], number, mtu)
+    return Answer(meaning, data[at + 5] & _PURPOSES, number, mtu)
+
+
+def _identifier(run: int, purpose: int) -> int:
+    return run << 3 & 0xFFFF | purpose
 
 
 def datagram(run: int, number: int) -> bytes:

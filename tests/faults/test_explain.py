@@ -5,6 +5,7 @@ By default a sample, one of each kind of evidence; all of them with ``-m drill``
 
 from __future__ import annotations
 
+import shutil
 from typing import Any, Callable, Dict
 
 import pytest
@@ -63,6 +64,62 @@ def test_a_firewall_that_stands_by_is_not_accused(lab_of: Callable[[str], Lab]) 
         run(lab, "nft delete table inet house")
 
 
+#: Firewalls as hosts have them, by iptables: each lets pods through by chains that FORWARD jumps to, or by what comes
+#: before; podwire's lab would have nothing to complain of.
+HOSTS = {
+    "policies": "-P FORWARD DROP; -N more; -A FORWARD -j more; -A more -m conntrack --ctstate ESTABLISHED -j ACCEPT; "
+    "-A more -s 10.244.0.0/16 -j ACCEPT; -A more -d 10.244.0.0/16 -j ACCEPT; -A FORWARD -o docker0 -j REJECT",
+    "masquerade": "-t nat -A POSTROUTING -s 10.244.0.0/16 -d 10.244.0.0/16 -j RETURN; "
+    "-t nat -A POSTROUTING -s 10.244.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE",
+}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_firewall_is_not_accused_of_what_another_fault_breaks(name: str, lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    if not shutil.which("iptables-nft"):
+        pytest.skip("needs iptables-nft: apt-get install iptables")
+    try:
+        run(lab, " && ".join(f"iptables-nft {each.strip()}" for each in HOSTS[name].split(";")))
+        assert lab.explain().failing == {}
+        lab.inject("vtep_down", NODE)
+        found = lab.explain()
+        assert [each.id for each in found.causes] == ["vtep_down"]
+        assert not found.unexplained
+    finally:
+        lab.mend(NODE)
+        run(lab, "nft delete table ip filter; nft delete table ip nat; true")
+
+
+#: An application's own rules, none of which meets what is probed.
+POD_RULES = (
+    "table inet app { chain input { type filter hook input priority 0; ct state invalid drop; tcp dport 9 drop; }; }"
+)
+
+
+def test_a_pods_own_rules_are_not_accused_of_what_another_fault_breaks(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    pod = lab.cluster.pods_of(NODE)[0].name
+    try:
+        run(lab, f"ip netns exec {pod} nft '{POD_RULES}'")
+        lab.inject("vtep_down", NODE)
+        assert [each.id for each in lab.explain().causes] == ["vtep_down"]
+    finally:
+        lab.mend(NODE)
+        run(lab, f"ip netns exec {pod} nft delete table inet app")
+
+
+def test_a_strangers_namespace_has_rules_of_its_own(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    policy = "table ip own { chain input { type filter hook input priority 0; policy drop; tcp dport 9 drop; }; }"
+    try:
+        run(lab, "ip netns add stranger && ip link add stranger0 type veth peer name eth0 netns stranger")
+        run(lab, f"ip netns exec stranger nft '{policy}'")
+        assert lab.explain().causes == ()
+    finally:
+        run(lab, "ip netns del stranger")
+
+
 def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str], Lab]) -> None:
     lab = lab_of("vxlan")
     target = next(pod.name for pod in lab.cluster.pods if pod.node != NODE)
@@ -85,6 +142,10 @@ def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str]
         run(lab, "nft delete table ip house")
 
 
+def drilled(*values: str) -> object:
+    return pytest.param(*values, marks=pytest.mark.drill)
+
+
 @pytest.mark.parametrize(
     "wanted, command, undo",
     [
@@ -93,6 +154,21 @@ def test_a_rule_in_a_chain_that_another_jumps_to_is_found(lab_of: Callable[[str]
          "while read mac rest; do bridge fdb del $mac dev flannel.1 $(echo $rest | cut -d' ' -f1,2) self; done", ""),
         ("policy_rule", "ip rule add from {a} lookup 100 pref 100; ip route add unreachable default table 100",
          "ip route flush table 100"),
+        ("policy_rule", "ip rule add from 10.244.0.0/24 to 10.244.1.0/24 lookup 100 pref 100; "
+         "ip route add unreachable default table 100", "ip route flush table 100"),
+        drilled("route_overlapped", "ip route add {a}/32 dev eth0", "ip route del {a}/32 dev eth0"),
+        drilled("bridge_mtu_wrong", "ip link set cni0 mtu 1000", ""),
+        drilled("node_neighbour_wrong", "ip neigh replace {a} lladdr 02:00:00:00:00:22 dev cni0 nud permanent", ""),
+        drilled("policy_rule", "{in_a} ip rule add to 10.244.1.0/24 prohibit pref 50", ""),
+        drilled("duplicate_ip", "ip addr add {far}/32 dev lo", ""),
+        drilled("duplicate_ip", "{in_a} ip addr add {far}/32 dev lo", ""),
+        ("pod_firewall", "{in_a} nft 'table ip app {{ chain c {{ type filter hook input priority 0; "
+         "policy drop; }}; }}'", "{in_a} nft delete table ip app"),
+        ("pod_snat", "nft 'table ip nat {{ set pods {{ type ipv4_addr; flags interval; "
+         "elements = {{ 10.244.0.0/16 }}; }}; chain p {{ type nat hook postrouting priority 100; "
+         "ip saddr @pods oifname != cni0 masquerade; }}; }}'", "nft delete table ip nat"),
+        ("packets_dropped", "nft 'table ip t {{ chain c {{ type filter hook forward priority 0; "
+         "meta length > 1300 drop; }}; }}'", "nft delete table ip t"),
         ("pod_neighbour_wrong", "{in_a} ip neigh replace {b} lladdr 02:00:00:00:00:11 dev eth0 nud permanent", ""),
         ("pod_route_wrong", "{in_a} ip route add unreachable 10.244.1.0/24", ""),
     ],
@@ -103,7 +179,9 @@ def test_what_no_fault_injects_is_named_and_mended(
     lab = lab_of("vxlan")
     a, b = (pod.name for pod in lab.cluster.pods_of(NODE)[:2])
     ips = {key: lab.addresses[pod][0].partition("/")[0] for key, pod in (("a", a), ("b", b))}
-    run(lab, command.format(**ips, in_a=f"ip netns exec {a}"))
+    far = lab.addresses[lab.cluster.pods_of("node-2")[0].name][0].partition("/")[0]
+    words = {**ips, "far": far, "in_a": f"ip netns exec {a}"}
+    run(lab, command.format(**words))
     try:
         found = lab.explain()
         assert [each.id for each in found.causes] == [wanted]
@@ -112,7 +190,7 @@ def test_what_no_fault_injects_is_named_and_mended(
         after = lab.explain()
         assert (after.causes, after.failing) == ((), {})
     finally:
-        run(lab, undo or ":")
+        run(lab, undo.format(**words) + " 2>/dev/null; true" if undo else "true")
         lab.converge(NODE)
 
 

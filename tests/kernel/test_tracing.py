@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Callable, Iterator, List
 
@@ -133,6 +134,14 @@ def test_packets_of_other_lengths_meet_nobody(up: Namespace, rules: None) -> Non
         assert trace.verdicts() == []
 
 
+def test_what_others_trace_is_none_of_ours(up: Namespace, rules: None) -> None:
+    subprocess.run(["nft", "insert", "rule", "ip", "house", "users", "meta", "nftrace", "set", "1"], check=True)
+    with RuleTrace(up, [LENGTH + 1]) as trace:
+        send(9)
+        assert trace.verdicts() == []
+    assert met(up, 9)[-1].drops
+
+
 def tables() -> str:
     return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
 
@@ -175,3 +184,12 @@ def test_an_instance_of_who_was_killed_goes_with_the_next(up: Namespace, killed:
     with trace:
         assert len(instances()) == 1, "our own"
     assert instances() == []
+
+
+def test_nodes_of_one_machine_that_begin_at_once_do_not_take_each_others_for_stale(up: Namespace) -> None:
+    def begin(trace: PacketTrace) -> None:
+        with trace:
+            trace.begin()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, [traced([FRAME]) for _ in range(40)]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import FrozenSet, List, Set
+from typing import FrozenSet, List, Set, Tuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podwire.doors.diagnosis import _check_probed
+from podwire.errors import ProofError
 from podwire.explain.cause import Cause, Explanation, Pair, to_json
 from podwire.explain.commands import commands
 from podwire.explain.inference import infer
@@ -37,6 +40,25 @@ def test_a_node_that_is_lost_has_what_nobody_else_accounts_for() -> None:
     assert blamed(told, cluster, []) == blamed(told._replace(unexplained=()), cluster, ["node-2"])._replace(
         unexplained=told.unexplained
     )
+
+
+@pytest.mark.parametrize(
+    "ends, probed",
+    [
+        (("pod-a", "pod-b"), True),
+        (("node-1", "pod-a"), True),
+        (("pod-a", "node-1"), True),
+        (("", "node-2"), True),
+        (("pod-a", "node-2"), False),
+        (("node-1", "pod-b"), False),
+        (("node-1", "node-2"), False),
+    ],
+)
+def test_of_two_that_are_never_probed_nothing_is_said(ends: Tuple[str, str], probed: bool) -> None:
+    placed = [{"name": "pod-a", "node": "node-1"}, {"name": "pod-b", "node": "node-2"}]
+    cluster = read({name: {"pods": placed} for name in ("node-1", "node-2")}, source="hosts.yml")
+    with nullcontext() if probed else pytest.raises(ProofError, match="own pods alone"):
+        _check_probed(cluster, ends)
 
 
 def test_every_fault_is_a_cause_that_can_be_named() -> None:

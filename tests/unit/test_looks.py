@@ -9,7 +9,7 @@ import pytest
 
 from podwire.explain import looks
 from podwire.explain.evidence import World
-from podwire.explain.flights import flights
+from podwire.explain.flights import certain, flights
 from podwire.explain.iptables import parse as parse_iptables
 from podwire.explain.nftables import Rule
 from podwire.kernel.tracing import Passage, parse
@@ -88,6 +88,37 @@ def test_a_question_after_a_mac_address_is_told_where_it_ended() -> None:
     found = flights(passages, (226,), alone=True, answered=False)
     assert found == [{"what": "neighbour", "way": ["flannel.1"], "end": "NO_TX_TARGET in vxlan_xmit"}]
     assert flights(passages, (226,), alone=True, answered=True) == []
+
+
+def test_a_drop_of_another_protocol_is_not_the_probes_end() -> None:
+    passages = [Passage("aa", "eth0", 240, True, ours=True), Passage("aa", reason="X", function="ip6_mc_input",
+                                                                     protocol=0x86DD)]  # fmt: skip
+    assert flights(passages, (226,), alone=True, answered=False) == [{"what": "probe", "way": ["eth0"], "end": ""}]
+    both = flights(passages, (226,), alone=True, answered=False, version=6)
+    assert both[0]["end"] == "X in ip6_mc_input"
+
+
+def test_a_strangers_packet_that_comes_first_is_not_the_probe() -> None:
+    passages = [Passage("bb", "eth9", 240, True), Passage("bb", reason="NO_SOCKET"),
+                Passage("aa", "eth0", 240, True, ours=True), Passage("aa", reason="X")]  # fmt: skip
+    found = flights(passages, (226,), alone=True, answered=False)
+    assert [(each["what"], each["way"]) for each in found] == [("answer", ["eth9"]), ("probe", ["eth0"])]
+    assert [each["end"] for each in certain(found)] == ["X"]
+
+
+@pytest.mark.parametrize(
+    "way, end, kept",
+    [(["eth0", "veth1"], "", True), (["eth7"], "", False), (["eth0", "veth1"], "X", False)],
+)
+def test_an_answer_begins_where_the_probe_came_to(way: List[str], end: str, kept: bool) -> None:
+    probe = {"what": "probe", "way": ["eth0", "veth1", "veth2", "eth0"], "end": end}
+    answer = {"what": "answer", "way": way, "end": "Y"}
+    assert (answer in certain([probe, answer])) is kept
+
+
+def test_ends_that_are_alike_are_told_once() -> None:
+    passages = [Passage(name, reason="NEIGH_FAILED", function="x", ours=True, protocol=0x800) for name in "abc"]
+    assert len(flights(passages, (226,), alone=True, answered=False)) == 2, "the probe, and its answer"
 
 
 SAVED = """*filter

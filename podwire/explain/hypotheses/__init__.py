@@ -6,9 +6,9 @@ from typing import Iterator
 
 from ..cause import Cause
 from ..evidence import World
-from . import bridge, files, forwarding, holders, limits, netfilter, pods, routes, traced, underlay, vxlan
+from . import bridge, files, forwarding, holders, limits, netfilter, pods, policies, routes, traced, underlay, vxlan
 
-_FILES = (bridge, pods, routes, vxlan, forwarding, netfilter, traced, underlay, limits, files, holders)
+_FILES = (bridge, pods, routes, vxlan, forwarding, netfilter, policies, traced, underlay, limits, files, holders)
 
 
 def candidates(world: World) -> Iterator[Cause]:

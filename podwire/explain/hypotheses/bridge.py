@@ -42,6 +42,15 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
             "bridge_down", f"link {name}", node.name, name, keys=frozenset(keys), pairs=everything,
             evidence=[f"expected: {name} up", "found: down"], fix=f"ip link set dev {name} up",
         )  # fmt: skip
+    if bridge["mtu"] < world.cluster.mtu and not any(
+        pod.port is not None and pod.port["mtu"] == bridge["mtu"] for pod in node.pods.values()
+    ):  # else it follows the least of its ports
+        yield cause(
+            "bridge_mtu_wrong", f"link {name}", node.name, name, keys=frozenset({f"{node.name} bridge mtu"}),
+            pairs=world.far(node.name),
+            evidence=[f"expected: MTU {world.cluster.mtu}", f"found: {bridge['mtu']}, and its ports take more"],
+            fix=f"ip link set dev {name} mtu {world.cluster.mtu}",
+        )  # fmt: skip
     has = {each["address"]: each for each in node.namespace["addresses"] if each["device"] == name}
     for block in world.blocks(node.name):
         gateway = str(block[1])

@@ -1,12 +1,12 @@
-"""What a node forwards: sysctls and policy rules."""
+"""What a node forwards: sysctls and policy rules, those of pods among them."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
-from typing import Any, Iterator, List, Mapping
+from typing import Any, FrozenSet, Iterator, List, Mapping
 
-from ..cause import Cause
-from ..commands import sysctl
+from ..cause import Cause, Pair
+from ..commands import sysctl, within
 from ..evidence import NodeView, World
 from ..titles import cause
 
@@ -19,7 +19,11 @@ def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
     for node in world.nodes.values():
         yield from _forwarding(world, node)
-        yield from _rules(world, node)
+        own = world.far(node.name) | world.near(node.name) | world.local(node.name)
+        yield from _rules(world, node, node.namespace["rules"], own)
+        for name in world.pods_of(node.name):
+            if name in node.pods:
+                yield from _rules(world, node, node.pods[name].namespace["rules"], world.of(name), name)
 
 
 def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
@@ -35,7 +39,7 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
             keys = {f"{node.name} forwarding {version} {device}" for device in devices}
             yield cause(
                 "ip_forward_off", f"sysctl {switch}", node.name, keys=frozenset({*map(node.key, rows), *keys}),
-                pairs=world.far(node.name), evidence=[f"expected: {switch} = 1", "found: 0", *said],
+                pairs=world.forwarded(node.name), evidence=[f"expected: {switch} = 1", "found: 0", *said],
                 fix=sysctl(switch, "1"), verb=_SITE,
             )  # fmt: skip
         # The kernel forwards IPv6 by the switch of the device that a packet comes by as well (ip6_forward).
@@ -58,13 +62,12 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
             )  # fmt: skip
 
 
-def _rules(world: World, node: NodeView) -> Iterator[Cause]:
-    """Policy rules that take pods' packets off the main table."""
-    for rule in node.namespace["rules"]:
+def _rules(world: World, node: NodeView, rules: List[Row], own: FrozenSet[Pair], pod: str = "") -> Iterator[Cause]:
+    """Policy rules that take packets of ``own`` pairs off the main table, of a pod or of the node."""
+    for rule in rules:
         elsewhere = rule["action"] == "lookup"
         if rule["priority"] in (0, 32766, 32767) or (elsewhere and (rule["table"] in _OWN_TABLES or "mark" in rule)):
             continue
-        pods = [pod for pod in world.pods_of(node.name) if _meets(rule, world.ips.get(pod, []))]
         words = []
         for key in ("from", "to"):
             if key in rule:
@@ -72,20 +75,28 @@ def _rules(world: World, node: NodeView) -> Iterator[Cause]:
                 words.append(f"{key} {rule[key]}".removesuffix(f"/{host}"))
         words += [f"{key} {rule[key]}" for key in ("iif", "oif") if key in rule]
         told = " ".join([*words, rule["action"], *([str(rule["table"])] if elsewhere else [])])
+        fix = f"ip {'-6 ' if rule['family'] == 6 else ''}rule del pref {rule['priority']}"
         yield cause(
-            "policy_rule", f"rule {rule['priority']}: {told}", node.name,
+            "policy_rule", f"rule {rule['priority']}: {told}", node.name, place=f"pod:{pod}" if pod else "node",
             # Another table may well have the way: believed for what nothing else explains.
-            keys=frozenset() if elsewhere else frozenset({f"{node.name} rule {rule['priority']}"}),
-            pairs=frozenset(p for pod in pods for p in world.of(pod)),
+            keys=frozenset() if elsewhere else frozenset({f"{node.name} {pod} rule {rule['priority']}"}),
+            pairs=_taken(world, rule, own),
             evidence=["expected: the rules 0, 32766 and 32767", f"found: {rule['priority']}: {told}"],
-            fix=f"ip {'-6 ' if rule['family'] == 6 else ''}rule del pref {rule['priority']}",
+            fix=within(node.pods[pod].netns, fix) if pod else fix,
         )  # fmt: skip
 
 
-def _meets(rule: Row, ips: List[str]) -> bool:
-    for key in ("from", "to"):
-        if key in rule:
-            network = ip_network(rule[key], strict=False)
-            if any(ip_address(ip).version == network.version and ip_address(ip) in network for ip in ips):
-                return True
-    return "from" not in rule and "to" not in rule
+def _taken(world: World, rule: Row, own: FrozenSet[Pair]) -> FrozenSet[Pair]:
+    """Pairs whose packets a rule meets, or the answers to them."""
+
+    def meets(key: str, end: str) -> bool:
+        if key not in rule:
+            return True
+        network = ip_network(rule[key], strict=False)
+        home = world.nodes.get(world.home.get(end, end))
+        # A node sends from any of its addresses, a VXLAN device's among them.
+        own = home.view.devices if home is not None and (end == home.name or end in world.host_pods) else ()
+        ips = map(ip_address, [*own, *world.ips.get(end, [])])
+        return any(ip.version == network.version and ip in network for ip in ips)
+
+    return frozenset(pair for pair in own if any(meets("from", a) and meets("to", b) for a, b in (pair, pair[::-1])))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any, FrozenSet, Iterator, List, Optional
 
+from ...model import IPNetwork
 from ..cause import Cause, Pair
 from ..commands import joined, within
 from ..evidence import NodeView, World
 from ..iptables import FAMILIES
-from ..nftables import ENDS, OURS, Rule, rules, table
+from ..nftables import ENDS, OURS, Rule, accepts, rules, table
 from ..titles import cause
 
 _OTHER_HOOKS = ("input", "output", "prerouting", "postrouting", "ingress", "egress")
@@ -20,38 +22,37 @@ def hypotheses(world: World) -> Iterator[Cause]:
     for node in world.nodes.values():
         for place, ruleset in node.told["nft"].items():
             found = list(rules(node, place, ruleset))
-            if place:
-                yield from _inside(world, node, place, found)
-                continue
-            yield from _policies(world, node, ruleset)
-            yield from _node(world, node, found)
-    for node in world.nodes.values():
-        yield from _unenforced(world, node)
+            yield from _policies(world, node, place, ruleset)
+            yield from _inside(world, node, place, found) if place else _node(world, node, found)
 
 
-def _policies(world: World, node: NodeView, ruleset: List[Any]) -> Iterator[Cause]:
-    """Base chains that drop what no rule accepts."""
+def _policies(world: World, node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Cause]:
+    """Base chains that drop what no rule accepts, of a pod or of the node."""
     for chain in (each["chain"] for each in ruleset if "chain" in each):
         if chain.get("policy") != "drop" or chain.get("hook") not in ("forward", "input", "output"):
             continue
         if chain["table"] in OURS:
             continue
-        far = world.far(node.name)
+        far = world.forwarded(node.name)
         if node.sysctl("net/bridge/bridge-nf-call-iptables") == "1":
             far |= world.near(node.name)  # bridged frames go through the chain as well, once br_netfilter has hooks
         where = f"{chain['family']} {chain['table']} {chain['name']}"
         pairs = far if chain["hook"] == "forward" else far | world.local(node.name)
-        hits = sum(n for name, n in node.told["hits"].items() if name.startswith(f"/{where} "))
+        pairs = world.of(place) if place else pairs
+        hits = {name: n for name, n in node.told["hits"].items() if n and name.startswith(f"{place}/{where} ")}
+        named = f"{place}/{where} 0" in hits
+        if not named and world.spares(node.name, place, f"{where} 0", pairs):
+            continue
         # Who wrote rules that accept has thought of what passes: believed only if nothing else explains it.
-        accepts = any("accept" in part for rule in ruleset if "rule" in rule and _is_in(rule["rule"], chain)
-                      for part in rule["rule"]["expr"])  # fmt: skip
+        thought = accepts(ruleset, chain) and not named
+        fix = _accepting(chain)
         yield cause(
-            "forward_dropped" if chain["hook"] == "forward" else "packets_dropped",
-            table(chain["family"], chain["table"]), node.name,
-            keys=frozenset() if accepts else frozenset({f"{node.name} chain {where}"}), pairs=pairs,
+            "pod_firewall" if place else "forward_dropped" if chain["hook"] == "forward" else "packets_dropped",
+            table(chain["family"], chain["table"]), node.name, place=f"pod:{place}" if place else "node",
+            keys=frozenset() if thought else frozenset({f"{node.name} {place} chain {where}"}), pairs=pairs,
             evidence=["expected: pods' packets are accepted", f"found: chain {where} has policy drop",
-                      *([f"packets that its rules counted while probes ran: {hits}"] if hits else [])],
-            fix=_accepting(chain),
+                      *([f"packets that its rules counted while probes ran: {sum(hits.values())}"] if hits else [])],
+            fix=within(node.pods[place].netns, fix) if place else fix,
         )  # fmt: skip
 
 
@@ -59,10 +60,6 @@ def _accepting(chain: Any) -> str:
     if chain["family"] in FAMILIES.values():
         return f"{chain['family']} -t {chain['table']} -P {chain['name']} ACCEPT"
     return f"nft chain {chain['family']} {chain['table']} {chain['name']} '{{ policy accept; }}'"
-
-
-def _is_in(rule: Any, chain: Any) -> bool:
-    return all(rule[key] == chain[key] for key in ("family", "table")) and rule["chain"] == chain["name"]
 
 
 def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
@@ -78,6 +75,7 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
             fix = joined([r.fix for r in others])
         elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
             id, pairs = "pod_snat", _translated(world, node)
+            keys = set() if _is_vague(rule) else keys
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
         elif rule.verdict in ENDS:
@@ -103,17 +101,22 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
                     pairs = frozenset(p for p in pairs if set(p) & set(pods)) if pods else pairs
                     more = [f"its comment: {rule.comment}"] if rule.comment else []
             elif hook in _OTHER_HOOKS and _may_meet(world, node, rule):
-                id, pairs = "packets_dropped", world.far(node.name) | world.local(node.name)
-        if id:
-            # NAT's chains meet a connection's first packet only, which was long before.
-            told = rule.hits is None and rule.verdict in ENDS
-            if told and world.spares(node.name, "", f"{rule.where} {rule.handle}", pairs):
-                continue
-            if id == "packets_dropped" and not rule.hits:
+                id, pairs = "packets_dropped", _forwarded(world, node, rule) | world.local(node.name)
+        if id and not _is_idle(world, node, "", rule, pairs):
+            if rule.verdict in ENDS and not rule.hits:
                 keys = set()  # every firewall drops something: no deviation, as long as something else explains all
             yield cause(
                 id, object, node.name, keys=frozenset(keys), pairs=pairs, evidence=[*rule.told(), *more], fix=fix,
             )  # fmt: skip
+
+
+def _is_idle(world: World, node: NodeView, place: str, rule: Rule, pairs: FrozenSet[Pair]) -> bool:
+    """Whether a rule that drops has dropped nothing of late: it counted none, or probes that were lost never met it.
+    NAT's chains meet a connection's first packet only, which was long before."""
+    if rule.verdict not in ENDS:
+        return False
+    spared = rule.hits is None and world.spares(node.name, place, f"{rule.where} {rule.handle}", pairs)
+    return rule.hits == 0 or spared
 
 
 def _forwarded(world: World, node: NodeView, rule: Rule) -> FrozenSet[Pair]:
@@ -121,14 +124,18 @@ def _forwarded(world: World, node: NodeView, rule: Rule) -> FrozenSet[Pair]:
     bridge = world.cluster.cni.bridge
     bridged = node.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
     bridged = bridged and all(rule.matches.get(key, bridge) == bridge for key in ("iifname", "oifname"))
-    return world.far(node.name) | world.near(node.name) if bridged else world.far(node.name)
+    return world.forwarded(node.name) | (world.near(node.name) if bridged else frozenset())
 
 
 def _translated(world: World, node: NodeView) -> FrozenSet[Pair]:
-    """Who is seen as another: the node's pods by others, and by each other where bridged frames meet rules."""
+    """Who is seen as another: the node's pods by others, others by them as the node, and they by each other where
+    bridged frames meet rules. What fails otherwise says nothing: hosts masquerade what leaves for elsewhere, by rules
+    that spare pods before or by device."""
     own = frozenset(world.pods_of(node.name))
     away = frozenset(pair for pair in world.far(node.name) if pair[0] in own)
-    return away | (world.near(node.name) & world.failing.keys())
+    come = {pair for pair, why in world.failing.items() if pair[1] in own and node.view.devices.keys() & why.split()}
+    found = away | (world.near(node.name) & world.failing.keys()) | (world.far(node.name) & come)
+    return frozenset(pair for pair in found if world.failing.get(pair, "nat").partition(":")[0] == "nat")
 
 
 def _key(node: NodeView, rule: Rule) -> str:
@@ -148,15 +155,25 @@ def _icmp(world: World, node: NodeView, rule: Rule) -> Iterator[Cause]:
 
 def _between_pods(world: World, node: NodeView, rule: Rule) -> bool:
     """Whether it meets packets from pods to other pods."""
-    source, to = rule.matches.get("ip saddr"), rule.matches.get("ip daddr !=")
-    if to is not None and isinstance(to, str):
-        wide = ip_network(to, strict=False)
-        if any(wide.version == c.version and c.subnet_of(wide) for c in world.cluster.cluster_cidrs):  # type: ignore[arg-type]
-            return False
-    if not isinstance(source, str):
-        return source is None
-    network = ip_network(source, strict=False)
-    return any(network.version == block.version and network.overlaps(block) for block in world.blocks(node.name))
+    source, wide = (_network(rule.matches.get(key)) for key in ("ip saddr", "ip daddr !="))
+    cidrs = world.cluster.cluster_cidrs
+    if wide is not None and any(wide.version == c.version and c.subnet_of(wide) for c in cidrs):  # type: ignore[arg-type]
+        return False
+    if source is None:  # of all, or of a set
+        return True
+    return any(source.version == block.version and source.overlaps(block) for block in world.blocks(node.name))
+
+
+def _is_vague(rule: Rule) -> bool:
+    """Whether a rule's sources are in a set, a range or a concatenation: believed if no other rule explains it."""
+    return "concat" in rule.matches or ("ip saddr" in rule.matches and _network(rule.matches["ip saddr"]) is None)
+
+
+def _network(value: Any) -> Optional[IPNetwork]:
+    """Of a match; None for sets, ranges and names, and where there is none."""
+    with suppress(ValueError):
+        return ip_network(value, strict=False) if isinstance(value, str) else None
+    return None
 
 
 def _may_meet(world: World, node: NodeView, rule: Rule) -> bool:
@@ -175,8 +192,7 @@ def _pods_of(world: World, rule: Rule) -> List[str]:
     """Pods that a rule names by address."""
     found = []
     for key in ("ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr"):
-        value = rule.matches.get(key)
-        network = ip_network(value, strict=False) if isinstance(value, str) and value[:1] != "@" else None
+        network = _network(rule.matches.get(key))
         for pod in world.home if network else ():
             ips = map(ip_address, world.ips.get(pod, []))
             if network and pod not in world.host_pods and any(ip in network for ip in ips):
@@ -185,44 +201,11 @@ def _pods_of(world: World, rule: Rule) -> List[str]:
 
 
 def _inside(world: World, node: NodeView, pod: str, found: List[Rule]) -> Iterator[Cause]:
-    netns = node.snapshot["sandboxes"][pod]["netns"]
+    netns, pairs = node.snapshot["sandboxes"][pod]["netns"], world.of(pod)
     for rule in found:
-        if rule.verdict in ENDS:
+        if rule.verdict in ENDS and not _is_idle(world, node, pod, rule, pairs):
+            keys = {f"{node.name} pod {pod} rule {rule.where} {rule.handle}"} if rule.hits else set()
             yield cause(
-                "pod_firewall", rule.object, node.name, "", f"pod:{pod}",
-                frozenset({f"{node.name} pod {pod} rule {rule.where} {rule.handle}"}), world.of(pod), rule.told(),
+                "pod_firewall", rule.object, node.name, "", f"pod:{pod}", frozenset(keys), pairs, rule.told(),
                 within(netns, rule.fix),
             )  # fmt: skip
-
-
-# --- what nobody enforces ------------------------------------------------------------------------
-
-
-def _unenforced(world: World, node: NodeView) -> Iterator[Cause]:
-    for path, policy in node.told["policies"].items():
-        pod = _denied(world, policy)
-        if pod is None or node.name != world.home[pod]:
-            continue
-        rules = [each["rule"] for each in node.told["nft"].get("", []) if "rule" in each]
-        if any(policy["metadata"]["name"] in rule.get("comment", "") for rule in rules):
-            continue
-        others = [other for other in world.home if other != pod]
-        reaching = sum((other, pod) not in world.failures["pairs"] for other in others)
-        if not reaching:
-            continue  # something keeps them out
-        yield cause(
-            "policy_not_enforced", f"file {path}", node.name, "", "node", frozenset({f"{node.name} policy {path}"}),
-            evidence=[f"expected: nobody reaches {pod}",
-                      f"found: {reaching} of {len(others)} do, and no rule speaks of the policy"],
-            fix=f"rm {path}    # or install what enforces policies", quiet=True,
-        )  # fmt: skip
-
-
-def _denied(world: World, policy: Any) -> Optional[str]:
-    """The pod whose ingress a NetworkPolicy denies altogether."""
-    spec = policy.get("spec", {})
-    name = spec.get("podSelector", {}).get("matchLabels", {}).get("name", "")
-    # Runtimes tell Kubernetes' names for pods, the namespace among them.
-    names = (name, f"{policy['metadata'].get('namespace', 'default')}.{name}")
-    denies = "Ingress" in spec.get("policyTypes", []) and not spec.get("ingress")
-    return next((pod for pod in world.home if denies and pod.rpartition("/")[2] in names), None)

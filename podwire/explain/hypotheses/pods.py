@@ -19,6 +19,7 @@ def hypotheses(world: World) -> Iterator[Cause]:
         for name in world.pods_of(node.name):
             if name in node.pods:
                 yield from _pod(world, node, node.pods[name])
+        yield from _on_node(world, node)
 
 
 def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
@@ -46,6 +47,21 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
     yield from _addresses(world, node, pod, device)
     yield from _routes(world, node, pod)
     yield from _neighbours(world, node, pod, device, bridge)
+
+
+def _on_node(world: World, node: NodeView) -> Iterator[Cause]:
+    """Pods' addresses that a node has itself: what it sends there comes back to it."""
+    for each in node.namespace["addresses"]:
+        pod, where = world.pod_with(each["address"]), f"{each['address']}/{each['prefix']} dev {each['device']}"
+        if pod and pod not in world.host_pods:
+            own = world.far(node.name) | world.local(node.name)
+            yield cause(
+                "duplicate_ip", f"address {where}", node.name, each["device"],
+                keys=frozenset({f"{node.name} extra {each['address']}"}),
+                pairs=frozenset(pair for pair in own if pod in pair) or world.of(pod),
+                evidence=[f"expected: {each['address']} is {pod}'s", f"found: {node.name} has it, too"],
+                fix=f"ip addr del {where}",
+            )  # fmt: skip
 
 
 def _unequal(world: World, node: NodeView, pod: PodView, port: Link, device: Link) -> Cause:
@@ -101,7 +117,7 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
     key, name, place = f"{node.name} pod {pod.name}", device["name"], f"pod:{pod.name}"
     has = {
         each["address"]: each for each in pod.namespace["addresses"]
-        if each["device"] != "lo" and not ip_address(each["address"]).is_link_local
+        if not ip_address(each["address"]).is_loopback and not ip_address(each["address"]).is_link_local
     }  # fmt: skip
     given = world.ips.get(pod.name, [])
     blocks = world.blocks(node.name)
@@ -109,17 +125,17 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
     for ip, each in has.items():
         other = world.pod_with(ip)
         if other and other != pod.name:
-            flush = _forgotten(node, ip, device["mac"])
+            on, flush = each["device"], _forgotten(node, ip, device["mac"])
             # Of several addresses IPv6 may send from any (RFC 6724): who has one too many suffers as well.
             own = world.of(pod.name) if ":" in ip else frozenset()
             yield cause(
-                "duplicate_ip", f"address {ip}/{each['prefix']} dev {name}", node.name, name, place,
+                "duplicate_ip", f"address {ip}/{each['prefix']} dev {on}", node.name, on, place,
                 frozenset({f"{key} extra {ip}"}), world.of(other) | own,
                 [f"expected: {ip} is {other}'s", f"found: {pod.name} has it, too, at {device['mac']}",
                  *_answered(node, ip)],
-                joined([within(pod.netns, f"ip addr del {ip}/{each['prefix']} dev {name}"), *flush]),
+                joined([within(pod.netns, f"ip addr del {ip}/{each['prefix']} dev {on}"), *flush]),
             )  # fmt: skip
-        elif ip not in given and not any(ip_address(ip) in block for block in blocks):
+        elif each["device"] != "lo" and ip not in given and not any(ip_address(ip) in block for block in blocks):
             strange.append(each)
     for ip in given:
         block = next((b for b in blocks if ip_address(ip) in b), None)
@@ -221,6 +237,16 @@ def _neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge
                 frozenset({f"{key} gateway"}), world.of(pod.name),
                 [f"expected: {owner['mac']}, which is {owner['name']}'s", f"found: {entry.get('mac')} permanent"],
                 within(pod.netns, f"ip neigh del {block[1]} dev {name}"),
+            )  # fmt: skip
+    for ip in world.ips.get(pod.name, []):
+        entry = node.view.neighbours.get((bridge, ip))
+        if entry and entry["state"] == "permanent" and entry.get("mac") != device["mac"]:
+            yield cause(
+                "node_neighbour_wrong", f"neighbour {ip} dev {bridge}", node.name, bridge,
+                keys=frozenset({f"{key} neighbour of the node {ip}"}),
+                pairs=world.of(pod.name) - world.near(node.name),
+                evidence=[f"expected: {device['mac']}, which {pod.name} has", f"found: {entry.get('mac')} permanent"],
+                fix=f"ip neigh del {ip} dev {bridge}",
             )  # fmt: skip
     for other in node.pods.values():
         theirs = (other.device or {}).get("mac")

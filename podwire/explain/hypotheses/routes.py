@@ -21,6 +21,7 @@ def hypotheses(world: World) -> Iterator[Cause]:
     for node in world.nodes.values():
         yield from _to_peers(world, node)
         yield from _extra_routes(world, node)
+        yield from _stolen(world, node)
 
 
 def _to_peers(world: World, node: NodeView) -> Iterator[Cause]:
@@ -173,8 +174,7 @@ def _extra_routes(world: World, node: NodeView) -> Iterator[Cause]:
         peer = world.block_of(route["destination"])
         if peer is None or peer.name == node.name or route["protocol"] == 2:
             continue
-        if any(network != block and network.version == block.version and network.subnet_of(block)  # type: ignore[arg-type]
-               for block in peer.pod_cidrs):  # fmt: skip
+        if any(network != block and _is_within(network, block) for block in peer.pod_cidrs):
             pods = [pod for pod in world.pods_of(peer.name) if any(ip_address(ip) in network for ip in world.ips[pod])]
             pairs = frozenset(p for p in world.between(node.name, peer.name) if p[0] in pods or p[1] in pods)
             words = [route["kind"]] if route["kind"] != "unicast" else []
@@ -189,3 +189,44 @@ def _extra_routes(world: World, node: NodeView) -> Iterator[Cause]:
                           f"found: {_told(route)}, which is more specific"],
                 fix=joined([f"ip route del {' '.join(words)}", *forget]),
             )  # fmt: skip
+
+
+def _stolen(world: World, node: NodeView) -> Iterator[Cause]:
+    """Routes to the node's own pods that do not lead to them, and the one to each that a node without a bridge has."""
+    for name in world.pods_of(node.name):
+        pod = node.pods.get(name)
+        if pod is None or pod.port is None:
+            continue
+        ports = {world.cluster.cni.bridge, pod.port["name"]}
+        for ip in world.ips.get(name, []):
+            ways = [(network, each) for network, each in node.view.routes if ip_address(ip) in network]
+            network, route = max(ways, key=lambda way: (way[0].prefixlen, -way[1].get("metric", 0)), default=(None, {}))
+            blocks = world.blocks(node.name)
+            family = "-6 " if ":" in ip else ""
+            if network is not None and network not in blocks and any(_is_within(network, block) for block in blocks):
+                if route.get("device") in ports:
+                    continue
+                words = [route["kind"]] if route["kind"] != "unicast" else []
+                words += [
+                    route["destination"],
+                    *([f"dev {route['device']}"] if "device" in route and not words else []),
+                ]
+                yield cause(
+                    "route_overlapped", f"route {route['destination']}", node.name, route.get("device", ""),
+                    keys=frozenset({f"{node.name} extra route {route['destination']}"}), pairs=world.of(name),
+                    evidence=[f"expected: {' or '.join(sorted(ports))} leads to {ip}, which is {name}",
+                              f"found: {_told(route)}"],
+                    fix=f"ip {family}route del {' '.join(words)}",
+                )  # fmt: skip
+            elif world.cluster.cni.type == "ptp":
+                yield cause(
+                    "pod_route_missing", f"route {ip} dev {pod.port['name']}", node.name, pod.port["name"],
+                    keys=frozenset({f"{node.name} route to {ip}"}), pairs=world.of(name),
+                    evidence=[f"expected: {pod.port['name']} leads to {ip}, which is {name}",
+                              f"found: {_told(route) if route else 'no route'}"],
+                    fix=f"ip {family}route replace {ip} dev {pod.port['name']}",
+                )  # fmt: skip
+
+
+def _is_within(network: IPNetwork, block: IPNetwork) -> bool:
+    return network.version == block.version and network.subnet_of(block)  # type: ignore[arg-type]

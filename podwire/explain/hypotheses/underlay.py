@@ -91,6 +91,9 @@ def _narrow(world: World) -> Iterator[Cause]:
         far = {pair for pair in world.far(node.name) - silent if not set(pair) & world.host_pods}
         if not far or not far <= lost or any(row for row in node.planned("Link") if " mtu " in row["object"]):
             continue
+        if any(look["source"] in world.pods_of(node.name) and (look["source"], look["target"]) in far
+               and any(ends for *_, ends in look["verdicts"]) for _, look in world.looks):  # fmt: skip
+            continue  # the kernel says that a rule drops them
         lab = node.node.kind == "netns"
         pair = next((p for p in underlay.pairs(world.cluster) if p.name == node.name), None) if lab else None
         port = pair.port if pair else ""
