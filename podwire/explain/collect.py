@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -36,22 +35,19 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..backend import desired, scope
 from ..cluster import Cluster
-from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace, show
-from ..kernel.nfnetlink import NfTablesSocket
 from ..kernel.show import read_sysctl
 from ..lab import conflist
 from ..plan import plan
 from ..prove import expect, prober
 from ..snapshot import find
 from ..upkeep.unit import LIBRARY
-from . import iptables, oracle
+from . import oracle, rulesets
 from .inferred import row
 
 POLICIES = "/etc/podwire/networkpolicies"
 _PLUGIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni")
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-_GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
 
 
 def collect(
@@ -64,18 +60,18 @@ def collect(
     options = options._replace(quick=True)
     with Namespace.current(node) as here:
         cannot: List[str] = []
-        early = _rulesets(here, {each.netns: each.netns for each in find()}, cannot)
+        early = rulesets.read(here, {each.netns: each.netns for each in find()}, cannot)
         refused = oracle.neighbour_table(here).refused
         observations = prober.probe(cluster, node, addresses, options)
         snapshot = observations["snapshot"]
         paths = {name: each["netns"] for name, each in snapshot["sandboxes"].items()}
-        rulesets = _rulesets(here, paths, cannot)
-        before = _counters({name: early.get(paths.get(name, ""), []) for name in rulesets})
+        ruled = rulesets.read(here, paths, cannot)
+        before = rulesets.counted({name: early.get(paths.get(name, ""), []) for name in ruled})
         told: Dict[str, Any] = {"plan": [], "foreign": []} if cluster.discovered else _plan(cluster, node, here)
         told.update(
             observations=observations,
-            nft=rulesets,
-            hits={rule: count - before.get(rule, 0) for rule, count in _counters(rulesets).items()},
+            nft=ruled,
+            hits={rule: count - before.get(rule, 0) for rule, count in rulesets.counted(ruled).items()},
             qdiscs=oracle.disciplines(here),
             cannot=cannot,
             filters=oracle.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
@@ -113,61 +109,6 @@ def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:
     shown = show(here, scope(cluster, node, state))
     rows = [row(operation) for operation in plan(state, shown.state)]
     return {"plan": rows, "foreign": sorted(map(str, shown.foreign.routes))}
-
-
-def _rulesets(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
-    """Of the node, and of the namespaces at ``paths`` by their names."""
-    found = {"": _ruleset(here, cannot)}
-    for name, path in paths.items():
-        with suppress(KernelError), Namespace.open(path, name) as inside:
-            found[name] = _ruleset(inside, cannot)
-    return {name: ruleset for name, ruleset in found.items() if ruleset}
-
-
-def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
-    """nft's JSON, and the same of iptables-legacy. Most pods have no table: then nobody need ask. ``cannot`` gets what
-    is there and was not read."""
-    found: List[Any] = []
-    with namespace.entered():
-        for read in (_by_nft, lambda _: iptables.rulesets("legacy")):
-            try:
-                found += read(namespace)
-            except PodwireError as error:
-                cannot += [error.message] if error.message not in cannot else []
-    return found
-
-
-def _by_nft(namespace: Namespace) -> List[Any]:
-    try:
-        with NfTablesSocket(namespace, 0) as socket:
-            if not socket.read(_GETTABLE):
-                return []
-    except KernelError:  # no nf_tables
-        return []
-    try:
-        done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        try:
-            return iptables.rulesets("nft")
-        except PodwireError as error:
-            cause = "neither nft nor iptables-nft is installed on the node"
-            raise UnsupportedError(f"failed to read nftables' rules: {cause}") from error
-    if done.returncode:
-        raise KernelError(f"failed to read nftables' rules: {done.stderr.strip()}")
-    rules: List[Any] = json.loads(done.stdout)["nftables"]
-    return rules
-
-
-def _counters(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:
-    """``place/family table chain handle`` -> packets."""
-    found = {}
-    for place, ruleset in rulesets.items():
-        for rule in (each["rule"] for each in ruleset if "rule" in each):
-            for part in rule["expr"]:
-                if isinstance(part.get("counter"), dict):
-                    name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
-                    found[name] = int(part["counter"]["packets"])
-    return found
 
 
 def _routes(
