@@ -16,7 +16,7 @@ _GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
 
 
 def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
-    """Name -> ``[{"chain": …}, {"rule": …}]``, of the node ("") and of the namespaces at ``paths``, where there are any.
+    """Name -> ``[{"chain": …}, {"rule": …}]``, of the node ("") and of the namespaces at ``paths`` that have any.
     ``cannot`` gets what is there and was not read."""
     found = {"": _ruleset(here, cannot)}
     for name, path in paths.items():
