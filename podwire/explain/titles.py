@@ -40,7 +40,7 @@ TITLES: Dict[str, str] = {
     "pod_routes_lost": "a pod has no default route",
     "gateway_mac_wrong": "a pod has a wrong MAC address for its gateway",
     "pod_neighbour_wrong": "a pod has a wrong MAC address for another pod of its node",
-    "pod_route_wrong": "a pod has a route of its own to pods of others",
+    "pod_route_wrong": "a pod has a route of its own that does not lead to others",
     "node_neighbour_wrong": "the node has a wrong MAC address for one of its pods",
     "arp_ignored": "the node does not answer ARP on the bridge",
     "duplicate_mac": "two pods have one MAC address",

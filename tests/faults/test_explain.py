@@ -161,6 +161,7 @@ def drilled(*values: str) -> object:
         drilled("node_neighbour_wrong", "ip neigh replace {a} lladdr 02:00:00:00:00:22 dev cni0 nud permanent", ""),
         drilled("policy_rule", "{in_a} ip rule add to 10.244.1.0/24 prohibit pref 50", ""),
         drilled("duplicate_ip", "ip addr add {far}/32 dev lo", ""),
+        drilled("pod_route_wrong", "{in_a} ip route replace default via 10.244.0.77 dev eth0", ""),
         drilled("duplicate_ip", "{in_a} ip addr add {far}/32 dev lo", ""),
         ("pod_firewall", "{in_a} nft 'table ip app {{ chain c {{ type filter hook input priority 0; "
          "policy drop; }}; }}'", "{in_a} nft delete table ip app"),

@@ -46,6 +46,7 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
         )  # fmt: skip
     yield from _addresses(world, node, pod, device)
     yield from _routes(world, node, pod)
+    yield from _default_elsewhere(world, node, pod, device["name"])
     yield from _neighbours(world, node, pod, device, bridge)
 
 
@@ -165,6 +166,27 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
                 [f"expected: a default route via {block[1]}", f"found: {len(pod.inside.routes)} routes, none of them"],
                 joined([*steps, _default(pod, block, name)]),
             )  # fmt: skip
+
+
+def _default_elsewhere(world: World, node: NodeView, pod: PodView, name: str) -> Iterator[Cause]:
+    """A default route by an address of the block that is no gateway: others' gateways may be anywhere else."""
+    for network, route in pod.inside.routes:
+        block = next((b for b in world.blocks(node.name) if b.version == network.version), None)
+        gateway = route.get("gateway", "")
+        if network.prefixlen or block is None or not gateway or ip_address(gateway) not in block:
+            continue
+        if gateway == str(block[1]) or gateway in node.view.devices:
+            continue
+        family = "-6 " if network.version == 6 else ""
+        metric = f" metric {route['metric']}" if route.get("metric") else ""
+        device = route.get("device", name)
+        wrong = within(pod.netns, f"ip {family}route del default via {gateway} dev {device}{metric}")
+        yield cause(
+            "pod_route_wrong", f"route {network} via {gateway}", node.name, name, f"pod:{pod.name}",
+            frozenset({f"{node.name} pod {pod.name} default {gateway}"}), world.of(pod.name) - world.near(node.name),
+            [f"expected: a default route via {block[1]}", f"found: one via {gateway}, which is no address of the node"],
+            joined([wrong, _default(pod, block, name)]),
+        )  # fmt: skip
 
 
 def _without_ipv6(world: World, node: NodeView, pod: PodView, ip: str, block: Any) -> Cause:
