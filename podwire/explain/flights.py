@@ -73,12 +73,9 @@ def certain(flights: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]
 
 
 def _begin(found: List[Dict[str, Any]], first: Passage, known: set[int]) -> Dict[str, Any]:
+    # Whose a packet is decides nothing: what waited for a MAC address is sent by others, and answers may come in ours.
     what = "neighbour" if first.device and first.length not in known else "probe"
-    probe = next((each for each in found if each["what"] == "probe"), None)
-    if what == "probe" and probe is not None:
-        if first.ours and not probe["ours"]:  # a stranger's came first
-            probe["what"] = "answer"
-        else:
-            what = "answer"
-    found.append({"what": what, "way": [], "end": "", "sent": first.sent, "ours": first.ours})
+    if what == "probe" and any(each["what"] == "probe" for each in found):
+        what = "answer"
+    found.append({"what": what, "way": [], "end": "", "sent": first.sent})
     return found[-1]

@@ -98,14 +98,6 @@ def test_a_drop_of_another_protocol_is_not_the_probes_end() -> None:
     assert both[0]["end"] == "X in ip6_mc_input"
 
 
-def test_a_strangers_packet_that_comes_first_is_not_the_probe() -> None:
-    passages = [Passage("bb", "eth9", 240, True), Passage("bb", reason="NO_SOCKET"),
-                Passage("aa", "eth0", 240, True, ours=True), Passage("aa", reason="X")]  # fmt: skip
-    found = flights(passages, (226,), alone=True, answered=False)
-    assert [(each["what"], each["way"]) for each in found] == [("answer", ["eth9"]), ("probe", ["eth0"])]
-    assert [each["end"] for each in certain(found)] == ["X"]
-
-
 @pytest.mark.parametrize(
     "way, end, kept",
     [(["eth0", "veth1"], "", True), (["eth7"], "", False), (["eth0", "veth1"], "X", False)],
