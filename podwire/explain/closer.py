@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import KernelError, PodwireError
 from ..kernel import Namespace
@@ -51,17 +53,8 @@ _SYN = {4: 60, 6: 80}
 _GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
 _TOLD = ("source", "target", "address", "protocol", "length")
 _TELLING = (
-    "Discards",
-    "Errors",
-    "Errs",
-    "NoRoutes",
-    "Fails",
-    "RPFilter",
-    "NoPorts",
-    "Drop",
-    "FragCreates",
-    "InUnknown",
-)
+    "Discards", "Errors", "Errs", "NoRoutes", "Fails", "RPFilter", "NoPorts", "Drop", "FragCreates", "InUnknown",
+)  # fmt: skip
 
 
 def look(node: str, asks: Sequence[Ask]) -> Dict[str, Any]:
@@ -69,7 +62,7 @@ def look(node: str, asks: Sequence[Ask]) -> Dict[str, Any]:
     looks: List[Dict[str, Any]] = []
     cannot: List[str] = []
     try:
-        with ExitStack() as stack:
+        with _ended_by_way_of_its_end(), ExitStack() as stack:
             spaces = {"": stack.enter_context(Namespace.current(node))}
             for ask in asks:
                 for pod, path in ask["places"].items():
@@ -83,6 +76,24 @@ def look(node: str, asks: Sequence[Ask]) -> Dict[str, Any]:
     except OSError as error:
         cannot.append(f"failed to look closer: {error.strerror}")
     return {"looks": looks, "cannot": cannot}
+
+
+@contextmanager
+def _ended_by_way_of_its_end() -> Iterator[None]:
+    """A signal to end us ends what listens first: an instance of tracefs does not go with its process."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _lengths(ask: Ask) -> Tuple[int, ...]:

@@ -65,14 +65,19 @@ class PacketTrace:
             for event in _PASSES:
                 self._enable(event, wanted)
             self._enable(_DROPS, "protocol == 0x800 || protocol == 0x86dd || protocol == 0x806")
-        except OSError as error:
+        except BaseException as error:
             self.__exit__()
+            if not isinstance(error, OSError):  # a signal
+                raise
             raise UnsupportedError(f"failed to trace packets: {error.strerror}", error.errno or 0) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        if self._name:
+            for each in os.listdir("/proc/self/fd"):  # a signal may have ended us between opening a file and closing it
+                with suppress(OSError):
+                    if f"/{self._name}" in os.readlink(f"/proc/self/fd/{each}"):
+                        os.close(int(each))
             with suppress(OSError):
                 os.rmdir(f"instances/{self._name}", dir_fd=self._top)
         if self._top >= 0:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 from podwire.errors import UnsupportedError
+from podwire.explain import closer
 from podwire.kernel.namespace import Namespace, mounted
 from podwire.kernel.rule_trace import TABLE, RuleTrace, Verdict
 from podwire.kernel.tracing import PacketTrace, Passage
@@ -175,6 +176,24 @@ def killed() -> Iterator[Callable[[Any], None]]:
 def test_a_table_does_not_outlive_who_is_killed(up: Namespace, rules: None, killed: Callable[[Any], None]) -> None:
     killed(lambda: RuleTrace(up, [LENGTH]))
     assert TABLE not in tables()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_look_that_is_ended_takes_its_instance_along(up: Namespace, number: int) -> None:
+    traced([FRAME])
+    ask = {"source": "a", "target": "b", "address": "192.0.2.1", "port": 1, "protocol": "icmp", "length": 200,
+           "alone": True, "outer": 0, "places": {}}  # fmt: skip
+    before = set(instances())
+    child = os.fork()
+    if not child:
+        with suppress(SystemExit):
+            closer.look("node", [ask] * 1000)
+        os._exit(0)
+    while not set(instances()) - before:
+        assert not os.waitpid(child, os.WNOHANG)[0], "it ended by itself"
+    os.kill(child, number)
+    os.waitpid(child, 0)
+    assert not set(instances()) - before
 
 
 def test_an_instance_of_who_was_killed_goes_with_the_next(up: Namespace, killed: Callable[[Any], None]) -> None:
