@@ -27,7 +27,7 @@ SMALLEST = _ENOUGH
 #: What an echo is for; stands in the last bits of its identifier. The others are the run's, so that none belongs to an
 #: earlier run's connection: trackers keep one for 30 s, with a translation whose rule is gone.
 REACH, FITS, EXCEEDS, DATAGRAM, PASS = 1, 2, 3, 4, 5
-_PURPOSES = 7
+_PURPOSES = 63
 
 # linux/in.h, linux/in6.h, linux/icmp.h, linux/icmpv6.h: not in the socket module of Python 3.9.
 IP_MTU_DISCOVER = 10
@@ -149,7 +149,7 @@ def _ours(
 
 
 def _identifier(run: int, purpose: int) -> int:
-    return run << 3 & 0xFFFF | purpose
+    return run << 6 & 0xFFFF | purpose
 
 
 def datagram(run: int, number: int) -> bytes:

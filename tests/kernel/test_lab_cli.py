@@ -68,9 +68,9 @@ def test_exec_leaves_the_commands_own_dashes_alone(lab: Cluster, inventory: str)
     assert done.stdout == "-i -- --json\n"
 
 
-def test_exec_enters_the_switch_where_explain_says_underlay(lab: Cluster) -> None:
-    done = podwire("exec", "underlay", "--", "ip", "-o", "link", "show", "br-underlay")
-    assert "br-underlay" in done.stdout, done
+def test_exec_enters_the_switch_where_explain_says_underlay(lab: Cluster, inventory: str) -> None:
+    done = podwire("exec", "-i", inventory, "underlay", "--", "ip", "-o", "link", "show", "type", "bridge")
+    assert "br-" in done.stdout and "cli-node-1.eth0" not in done.stdout, done
 
 
 def test_exec_knows_podwire_itself(lab: Cluster) -> None:
