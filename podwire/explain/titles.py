@@ -42,6 +42,7 @@ TITLES: Dict[str, str] = {
     "pod_neighbour_wrong": "a pod has a wrong MAC address for another pod of its node",
     "pod_route_wrong": "a pod has a route of its own that does not lead to others",
     "node_neighbour_wrong": "the node has a wrong MAC address for one of its pods",
+    "echo_ignored": "a pod or a node answers no ping",
     "arp_ignored": "the node does not answer ARP on the bridge",
     "duplicate_mac": "two pods have one MAC address",
     "route_missing": "the node has no route to a peer's block",

@@ -172,6 +172,7 @@ def drilled(*values: str) -> object:
          "meta length > 1300 drop; }}; }}'", "nft delete table ip t"),
         ("pod_neighbour_wrong", "{in_a} ip neigh replace {b} lladdr 02:00:00:00:00:11 dev eth0 nud permanent", ""),
         ("pod_route_wrong", "{in_a} ip route add unreachable 10.244.1.0/24", ""),
+        ("echo_ignored", "{in_a} sysctl -qw net.ipv4.icmp_echo_ignore_all=1", ""),
     ],
 )  # fmt: skip
 def test_what_no_fault_injects_is_named_and_mended(

@@ -173,16 +173,16 @@ def test_a_rule_of_a_devices_own_chain_is_named(lab_of: Callable[[str], Lab]) ->
 
 
 def test_what_no_cause_accounts_for_is_told_with_where_it_ends(lab_of: Callable[[str], Lab]) -> None:
-    """A pod that does not answer pings: explain has no hypothesis for that."""
+    """A pod's device without ARP: explain has no hypothesis for that."""
     from podwire.explain.text import render
 
     lab = lab_of("vxlan")
     pod = lab.cluster.pods_of(NODE)[0].name
-    run(lab, f"ip netns exec {pod} sysctl -qw net.ipv4.icmp_echo_ignore_all=1")
+    run(lab, f"ip -n {pod} link set eth0 arp off")
     try:
         found = explained(lab)
     finally:
-        run(lab, f"ip netns exec {pod} sysctl -qw net.ipv4.icmp_echo_ignore_all=0")
+        run(lab, f"ip -n {pod} link set eth0 arp on")
     text = render(found)
     assert found.unexplained, text
     assert f"-> {pod} (10.244.0." in text and "its way: eth0 > " in text

@@ -11,6 +11,7 @@ from ..evidence import NodeView, World
 from ..titles import cause
 
 _SITE = "./run site"
+_DEAF = "net/ipv4/icmp_echo_ignore_all"
 _OWN_TABLES = (253, 254, 255)  # default, main, local (include/uapi/linux/rtnetlink.h)
 Row = Mapping[str, Any]
 
@@ -19,11 +20,26 @@ def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
     for node in world.nodes.values():
         yield from _forwarding(world, node)
+        yield from _deaf(world, node)
         own = world.far(node.name) | world.near(node.name) | world.local(node.name)
         yield from _rules(world, node, node.namespace["rules"], own)
         for name in world.pods_of(node.name):
             if name in node.pods:
                 yield from _rules(world, node, node.pods[name].namespace["rules"], world.of(name), name)
+
+
+def _deaf(world: World, node: NodeView) -> Iterator[Cause]:
+    """Who answers no ping, though all else may pass."""
+    spaces = {node.name: (node.namespace, ""), **{pod.name: (pod.namespace, pod.netns) for pod in node.pods.values()}}
+    for name, (namespace, netns) in spaces.items():
+        if namespace["sysctls"].get(_DEAF) == "1":
+            asking = world.of(name) if netns else world.local(node.name)
+            yield cause(
+                "echo_ignored", f"sysctl {_DEAF}", node.name, "", f"pod:{name}" if netns else "node",
+                frozenset({f"{node.name} deaf {name}"}), frozenset(pair for pair in asking if pair[1] == name),
+                [f"expected: {_DEAF} = 0", "found: 1"],
+                within(netns, sysctl(_DEAF, "0")) if netns else sysctl(_DEAF, "0"),
+            )  # fmt: skip
 
 
 def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
