@@ -11,8 +11,10 @@ from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
 from ..kernel.nfnetlink import NfTablesSocket
 from . import iptables
+from .nftables import OURS
 
 _GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
+_NAME = 1  # NFTA_TABLE_NAME
 
 
 def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
@@ -26,7 +28,8 @@ def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[s
 
 
 def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
-    """nft's JSON, and the same of iptables-legacy. Most pods have no table: then nobody need ask."""
+    """nft's JSON, and the same of iptables-legacy. Most pods have no table, and most nodes only podwire's
+    own: then nobody need ask."""
     found: List[Any] = []
     with namespace.entered():
         for read in (_by_nft, lambda _: iptables.rulesets("legacy")):
@@ -40,8 +43,9 @@ def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
 def _by_nft(namespace: Namespace) -> List[Any]:
     try:
         with NfTablesSocket(namespace, 0) as socket:
-            if not socket.read(_GETTABLE):
-                return []
+            tables = {each.get(_NAME, b"").rstrip(b"\0").decode(errors="replace") for each in socket.read(_GETTABLE)}
+        if tables <= set(OURS):
+            return []
     except KernelError:  # no nf_tables
         return []
     try:

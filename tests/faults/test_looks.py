@@ -143,16 +143,17 @@ def test_a_program_on_a_device_is_named_and_mended(hook: str, lab_of: Callable[[
 
 
 def test_a_program_of_xdp_is_named_and_mended(lab_of: Callable[[str], Lab]) -> None:
+    """On a device whose neighbours stay: on the underlay's, ARP is dropped as well, and nothing is sent any more."""
     lab = lab_of("vxlan")
-    refused = lab.call(NODE, programs.drop_by_xdp, "eth0")
+    refused = lab.call(NODE, programs.drop_by_xdp, "flannel.1")
     if refused:
         pytest.skip(refused)
     try:
         found = explained(lab)
-        assert [(each.id, each.object) for each in found.causes] == [("filter_drops", "link eth0")]
+        assert [(each.id, each.object) for each in found.causes] == [("filter_drops", "link flannel.1")]
         assert mends(lab, found)
     finally:
-        run(lab, "ip link set dev eth0 xdpgeneric off")
+        run(lab, "ip link set dev flannel.1 xdpgeneric off")
 
 
 def test_a_rule_of_a_devices_own_chain_is_named(lab_of: Callable[[str], Lab]) -> None:
