@@ -27,15 +27,15 @@ from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ..errors import KernelError, PodwireError
+from ..errors import PodwireError
 from ..kernel import Namespace
-from ..kernel.nfnetlink import NfTablesSocket
 from ..kernel.rule_trace import RuleTrace
 from ..kernel.tracing import PacketTrace
 from ..prove import wire
 from ..prove.reach import FAMILY
 from ..snapshot import counters, links
-from .flights import certain, flights
+from .flights import certain, flights, framed
+from .rulesets import tables
 
 Ask = Mapping[str, Any]
 """What asking.py wants to know: ``source``, ``target``, ``address``, ``port``, ``protocol``, ``length`` (of the IP
@@ -46,11 +46,9 @@ way; "" for those on the node's own network)."""
 #: Seconds that an answer may take. One that was lost is not waited for where the kernel tells of its end.
 _PATIENCE = 0.3
 _STEP = 0.02
-_ETHERNET = 14
 #: An ARP request, a neighbour solicitation (with its option), from the IP header on or as a whole.
 _NEIGHBOUR = (28, 72)
 _SYN = {4: 60, 6: 80}
-_GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
 _TOLD = ("source", "target", "address", "protocol", "length")
 _TELLING = (
     "Discards", "Errors", "Errs", "NoRoutes", "Fails", "RPFilter", "NoPorts", "Drop", "FragCreates", "InUnknown",
@@ -111,14 +109,13 @@ class _Looking:
         self.rules: Dict[str, RuleTrace] = {}
         self.packets: Optional[PacketTrace] = None
         try:
-            wanted = {each for length in (*lengths, *_NEIGHBOUR) for each in (length, length + _ETHERNET)}
-            self.packets = stack.enter_context(PacketTrace(wanted))
+            self.packets = stack.enter_context(PacketTrace(framed([*lengths, *_NEIGHBOUR])))
         except PodwireError as error:
             cannot.append(error.message)
         seen: Set[int] = set()
         for place, space in spaces.items():
             inode = os.fstat(space.fd).st_ino
-            if inode in seen or not _has_tables(space):
+            if inode in seen or not tables(space):
                 continue
             seen.add(inode)
             try:
@@ -214,14 +211,6 @@ class _Looking:
         passages = self.packets.passages()
         version = ip_address(ask["address"]).version
         return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered, version=version)
-
-
-def _has_tables(space: Namespace) -> bool:
-    try:
-        with NfTablesSocket(space, 0) as asked:
-            return bool(asked.read(_GETTABLE))
-    except KernelError:
-        return False
 
 
 def _counters(space: Namespace) -> Dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Set
 
 from ..kernel.tracing import Passage
 
@@ -17,6 +17,11 @@ _ARP = 0x0806
 _IP = {4: 0x0800, 6: 0x86DD}
 
 
+def framed(lengths: Iterable[int]) -> Set[int]:
+    """Lengths of packets as devices see them: from the Ethernet header on, or from behind it."""
+    return {each for length in lengths for each in (length, length + _ETHERNET)}
+
+
 def flights(
     passages: Sequence[Passage], lengths: Sequence[int], *, alone: bool, answered: bool, version: int = 4
 ) -> List[Dict[str, Any]]:
@@ -26,7 +31,7 @@ def flights(
     where it was met; ``end``: why and where it was dropped, "" where nobody told. ``lengths``: of the probes, from the
     IP header on; ``alone``: whether nobody else's packets have them; ``version``: of IP.
     """
-    known = {each for length in lengths for each in (length, length + _ETHERNET)}
+    known = framed(lengths)
     # What is dropped as another protocol has the address of a packet that is gone. A tunnel's outside may be either.
     strange = {_ARP, *(_IP[other] for other in _IP if other != version and len(lengths) == 1)}
     open_: Dict[str, Dict[str, Any]] = {}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import suppress
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Set
 
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
 from ..kernel.nfnetlink import NfTablesSocket
+from ..kernel.nft import GETTABLE, NFTA_TABLE_NAME
 from . import iptables
 from .nftables import OURS
-
-_GETTABLE = 0x0A01  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
-_NAME = 1  # NFTA_TABLE_NAME
 
 
 def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
@@ -40,13 +38,18 @@ def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
     return found
 
 
-def _by_nft(namespace: Namespace) -> List[Any]:
+def tables(namespace: Namespace) -> Set[str]:
+    """Names of nf_tables' tables of all families; none where the kernel has no nf_tables."""
     try:
         with NfTablesSocket(namespace, 0) as socket:
-            tables = {each.get(_NAME, b"").rstrip(b"\0").decode(errors="replace") for each in socket.read(_GETTABLE)}
-        if tables <= set(OURS):
-            return []
-    except KernelError:  # no nf_tables
+            found = socket.read(GETTABLE)
+    except KernelError:
+        return set()
+    return {each.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for each in found}
+
+
+def _by_nft(namespace: Namespace) -> List[Any]:
+    if tables(namespace) <= set(OURS):
         return []
     try:
         done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
