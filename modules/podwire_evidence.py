@@ -41,7 +41,7 @@ options:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
     type: dict
   found:
-    description: What M(podwire_find) found, by node. Default is what it stored in O(results).
+    description: What M(podwire_discover) found, by node. Default is what it stored in O(results).
     type: dict
   library:
     description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.

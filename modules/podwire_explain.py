@@ -39,7 +39,7 @@ options:
     description: Explain only what does not reach a pod or node.
     type: str
   ask:
-    description: Do not explain yet, only return what M(podwire_look) should look at, by node.
+    description: Do not explain yet, only return what M(podwire_trace) should look at, by node.
     type: bool
     default: false
 """

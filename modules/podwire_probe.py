@@ -38,14 +38,14 @@ options:
     choices: [auto, all, classes]
     default: auto
   throughput:
-    description: Whether to measure throughput, from the first node that M(podwire_find) prepared.
+    description: Whether to measure throughput, from the first node that M(podwire_discover) prepared.
     type: bool
     default: false
   addresses:
     description: Addresses of all pods by pod. Default is what M(podwire_attach) stored in O(results).
     type: dict
   found:
-    description: What M(podwire_find) found, by node. Default is what it stored in O(results).
+    description: What M(podwire_discover) found, by node. Default is what it stored in O(results).
     type: dict
   library:
     description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from .errors import ConflictError, PodwireError, VerificationError
 from .kernel import Namespace, Reader, Shown, Step
 from .kernel import execute as kernel_execute
-from .lean import TYPE_CHECKING, NamedTuple, defaultdict
-from .model import Link, Sysctl
+from .model.objects import Link, Sysctl
+from .model.state import Scope, State
 from .plan import REMOVE, Operation, fields_of, link_stage, plan
-from .state import Scope, State
+from .startup_typing import TYPE_CHECKING, NamedTuple, defaultdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

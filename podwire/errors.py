@@ -21,7 +21,7 @@ Messages read ``failed to <verb> <object>: <cause>``; the hint says what to do a
 
 from __future__ import annotations
 
-from .lean import TYPE_CHECKING
+from .startup_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ itself does the work.
 
 from __future__ import annotations
 
-from .lean import TYPE_CHECKING
+from .startup_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any

@@ -9,9 +9,9 @@ to its new next hop by replacement before the old device goes.
 
 from __future__ import annotations
 
-from .lean import TYPE_CHECKING, NamedTuple, defaultdict
-from .model import Address, File, Link, Object, Route, Sysctl
-from .state import State
+from .model.objects import Address, File, Link, Object, Route, Sysctl
+from .model.state import State
+from .startup_typing import TYPE_CHECKING, NamedTuple, defaultdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -9,15 +9,15 @@ from collections import Counter
 from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from podwire.backend import desired
-from podwire.cluster import Cluster
-from podwire.inventory import read
+from podwire.intent.cluster import Cluster
+from podwire.intent.inventory import read
+from podwire.model.state import State
+from podwire.observe.node_state import compare
 from podwire.prove import expect
 from podwire.prove.prober import LISTED
 from podwire.prove.verdict import _count_pairs, judge
 from podwire.report.document import Run, build
-from podwire.report.origins import Origins
-from podwire.report.seen import compare
-from podwire.state import State
+from podwire.report.source_locations import Origins
 
 Pair = Tuple[str, str]
 #: The guarantees that observations are made up for; others would be not run.

@@ -12,9 +12,9 @@ from ansible.utils.vars import load_extra_vars
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import inventory_source
-from podwire.doors import answer, controller
-from podwire.inventory.names import COMMAND_VARIABLES
+from podwire.intent.ids import inventory_source
+from podwire.intent.inventory.names import COMMAND_VARIABLES
+from podwire.stages import answer, controller
 
 #: Variables that Ansible itself puts on each host.
 MAGIC = {

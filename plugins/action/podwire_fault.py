@@ -12,10 +12,10 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import inventory_option, inventory_source
-from podwire.doors import answer, controller, faults
-from podwire.doors.node import load
+from podwire.intent.ids import inventory_option, inventory_source
 from podwire.lab.registry import node_pid
+from podwire.stages import answer, controller, faults
+from podwire.stages.node import load
 
 
 class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.doors import answer, preflight
-from podwire.doors.node import load
+from podwire.stages import answer, preflight
+from podwire.stages.node import load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -11,10 +11,10 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import inventory_source
-from podwire.doors import answer, controller
-from podwire.doors.node import load
+from podwire.intent.ids import inventory_source
 from podwire.lab.image import BASE, Image
+from podwire.stages import answer, controller
+from podwire.stages.node import load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -17,11 +17,11 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster import Cluster
-from podwire.cluster_id import inventory_option, inventory_source
-from podwire.doors import answer, controller, facts, library
-from podwire.doors.node import OWN, load
+from podwire.intent.cluster import Cluster
+from podwire.intent.ids import inventory_option, inventory_source
 from podwire.lab.registry import node_pid
+from podwire.stages import answer, controller, facts, library
+from podwire.stages.node import OWN, load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stage == "reset":
             there = variables.get("node_kind") == "ssh"  # without an intent: it may not be readable any more
             return self._by_module(options, variables) if there else {"changed": False}
-        if stage == "facts":
+        if stage == "node_info":
             return self._facts(options, variables)
         name = str(options.get("node") or variables["inventory_hostname"])
         # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.

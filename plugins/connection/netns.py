@@ -12,7 +12,7 @@ from ansible.plugins.connection.local import Connection as LocalConnection
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import cluster_id, inventory_source
+from podwire.intent.ids import cluster_id, inventory_source
 from podwire.lab.registry import node_pid
 
 DOCUMENTATION = """

@@ -11,7 +11,7 @@ from ansible.plugins.lookup import LookupBase
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.cluster_id import cluster_id, inventory_source
+from podwire.intent.ids import cluster_id, inventory_source
 from podwire.lab.networks import container_name
 
 DOCUMENTATION = """

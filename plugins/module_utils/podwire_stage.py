@@ -24,7 +24,7 @@ def run(stage: str, module: AnsibleModule) -> None:
     else:
         module.exit_json(library_differs=True, changed=False)
     try:
-        from podwire.doors.node import at_home
+        from podwire.stages.node import at_home
     except ImportError as error:
         module.fail_json(msg=f"failed to import podwire on the node: {error}; the role library brings it there")
     result = at_home(stage, module.params, module.check_mode, module._diff)

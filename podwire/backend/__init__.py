@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..cluster import Cluster, vxlan_device
-from ..model import BACKEND_ALIAS, ROUTE_PROTOCOL
-from ..state import Scope, State, scope_of
+from ..intent.cluster import Cluster, vxlan_device
+from ..model.objects import BACKEND_ALIAS, ROUTE_PROTOCOL
+from ..model.state import Scope, State, scope_of
 from . import common, host_gw, vxlan
 
 BACKENDS = {"vxlan": vxlan.desired, "host-gw": host_gw.desired}

@@ -6,9 +6,9 @@ import json
 from ipaddress import ip_network
 from typing import List, Sequence, Tuple
 
-from ..cluster import Cluster, Node
-from ..model import File, IPAddress, IPNetwork, NatRule, NextHop, Route, Sysctl
-from ..state import State
+from ..intent.cluster import Cluster, Node
+from ..model.objects import File, IPAddress, IPNetwork, NatRule, NextHop, Route, Sysctl
+from ..model.state import State
 
 #: nftables table of the node's masquerade rules.
 NAT_TABLE = "podwire"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from ..cluster import Cluster, Node, adjacent
 from ..errors import IntentError
-from ..state import State
+from ..intent.cluster import Cluster, Node, adjacent
+from ..model.state import State
 from .common import peers, routes
 
 

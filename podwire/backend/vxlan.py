@@ -15,9 +15,9 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import List
 
-from ..cluster import Cluster, Node, adjacent, vtep_mac, vxlan_device
-from ..model import BACKEND_ALIAS, Address, FdbEntry, Link, Neighbour, Sysctl, Vxlan
-from ..state import State
+from ..intent.cluster import Cluster, Node, adjacent, vtep_mac, vxlan_device
+from ..model.objects import BACKEND_ALIAS, Address, FdbEntry, Link, Neighbour, Sysctl, Vxlan
+from ..model.state import State
 from .common import peers, routes
 from .host_gw import direct
 

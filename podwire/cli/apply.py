@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..agent.apply import apply as converge
 from ..errors import PodwireError
-from ..upkeep.apply import apply as converge
 
 
 def apply(*, check: bool, watch: bool, intent: str, node: str) -> None:
@@ -17,6 +17,6 @@ def apply(*, check: bool, watch: bool, intent: str, node: str) -> None:
         for line in converge(check=check, intent=intent, node=node):
             print(line, flush=True)
     if watch:
-        from ..upkeep.watch import start
+        from ..agent.watch import start
 
         start()

@@ -17,12 +17,12 @@ import sys
 from hashlib import sha512
 from typing import Iterable, Optional, Sequence
 
-from ..cni.arguments import Arguments, parse_pairs
-from ..cni.invoke import find, missing, search_path
-from ..cni.netconf import Attachment, parse_object
-from ..cni.netlist import NetConfList, load
 from ..cni.plugins import PLUGINS
-from ..cni.runtime import Runtime
+from ..cni.runtime.runtime import Runtime
+from ..cni.spec.arguments import Arguments, parse_pairs
+from ..cni.spec.invoke import find, missing, search_path
+from ..cni.spec.netconf import Attachment, parse_object
+from ..cni.spec.netlist import NetConfList, load
 from ..errors import CniError
 
 CONF_DIR = "/etc/cni/net.d"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Optional
 
-from ..cni.install import UNCHANGED, install, look
+from ..cni.install.executables import UNCHANGED, install, look
 
 
 def cni_install(directory: str, *, python: Optional[str], force: bool, listing: bool) -> None:

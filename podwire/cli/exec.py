@@ -7,9 +7,10 @@ import signal
 import sys
 from typing import List, NamedTuple, Optional, Sequence
 
-from ..cluster_id import cluster_id
+from ..agent import unit
 from ..errors import LabError, PodwireError
-from ..kernel.namespace import (
+from ..intent.ids import cluster_id
+from ..kernel.namespaces import (
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWUTS,
@@ -22,11 +23,11 @@ from ..kernel.namespace import (
     setns,
     unshare,
 )
-from ..lab import registry, sandbox
+from ..lab import registry
 from ..lab.enter import fork_into
-from ..lab.process import Process
 from ..lab.underlay import SWITCH
-from ..upkeep import unit
+from ..sandbox import sandboxes
+from ..sandbox.process import Process
 from .intent import default_source
 
 #: What explain calls the switch below a lab's nodes, unless a node or pod has the name.
@@ -90,7 +91,7 @@ def _places(lab: registry.Lab, name: str) -> List[Place]:
     nodes = lab.nodes()
     if name in nodes:
         return [Place(lab.id, nodes[name], None)]
-    record = f"{sandbox.RECORDS}/{os.path.basename(name)}.json"
+    record = f"{sandboxes.RECORDS}/{os.path.basename(name)}.json"
     on = [node for node in nodes.values() if os.path.exists(f"/proc/{node.pid}/root{record}")]
     switch = lab.running().get(SWITCH)
     if not on and name == UNDERLAY and switch is not None:
@@ -101,7 +102,7 @@ def _places(lab: registry.Lab, name: str) -> List[Place]:
 def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
     """In the node: step into the pod, and become the command."""
     if pod is not None:
-        found = sandbox.running().get(pod)
+        found = sandboxes.running().get(pod)
         if found is None:
             print(f"podwire: failed to enter pod {pod}: its process died; run site.yml again", file=sys.stderr)
             return 1
@@ -119,7 +120,7 @@ def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def _step_into(found: sandbox.Sandbox) -> None:
+def _step_into(found: sandboxes.Sandbox) -> None:
     """Join the pod's namespaces; /sys, which shows the devices, is the pod's for this command alone."""
     for kind, flag in (("net", CLONE_NEWNET), ("uts", CLONE_NEWUTS)):
         descriptor = os.open(f"/proc/{found.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)

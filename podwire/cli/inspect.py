@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ..cluster import Cluster, Node, Pod
 from ..errors import LabError
-from ..lab import registry, sandbox
-from ..lab.process import pids_inside
+from ..intent.cluster import Cluster, Node, Pod
+from ..lab import registry
+from ..sandbox import sandboxes
+from ..sandbox.process import pids_inside
 from .intent import load
 
 _CACHE = "/var/lib/cni/results"
@@ -61,9 +62,9 @@ def _pod(node: Node, pod: Pod, holder: Optional[int], inside: Mapping[int, Mappi
     return {"name": pod.name, "node": pod.node, "ips": ips, "pid": pid, "host_network": pod.host_network}
 
 
-def _sandbox(holder: int, pod: str) -> Optional[sandbox.Sandbox]:
+def _sandbox(holder: int, pod: str) -> Optional[sandboxes.Sandbox]:
     try:
-        return sandbox.Sandbox(**json.loads(Path(f"/proc/{holder}/root{sandbox.RECORDS}/{pod}.json").read_text()))
+        return sandboxes.Sandbox(**json.loads(Path(f"/proc/{holder}/root{sandboxes.RECORDS}/{pod}.json").read_text()))
     except (FileNotFoundError, ProcessLookupError):
         return None
 

@@ -7,10 +7,10 @@ import os
 import sys
 from typing import Any, Dict, Optional
 
-from ..cluster import Cluster
-from ..cluster_id import cluster_id
 from ..errors import PodwireError
-from ..intent_json import cluster_from_json
+from ..intent.cluster import Cluster
+from ..intent.cluster_json import cluster_from_json
+from ..intent.ids import cluster_id
 from ..lab import registry
 
 _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -33,8 +33,8 @@ def default_source() -> str:
 
 
 def _read(source: str, identity: str) -> Cluster:
-    from ..inventory import read
-    from ..lease import Record
+    from ..intent.inventory import read
+    from ..intent.leases import Record
 
     try:
         with open(os.path.join(registry.state_dir(identity), "record.json"), encoding="utf-8") as file:

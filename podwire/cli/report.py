@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Optional
 
-from ..cluster_id import cluster_id
 from ..errors import ReportError
+from ..intent.ids import cluster_id
 from ..lab.registry import state_dir
 from ..report.compare import broke, compare, text
 from ..report.files import DOCUMENT, load, write

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from typing import Dict, List, Optional, Sequence
 
-from ..cluster import Cluster
 from ..errors import PodwireError
-from ..lab import enter, registry, sandbox
+from ..intent.cluster import Cluster
+from ..lab import enter, registry
 from ..prove import expect
 from ..prove.watch import text, watch
+from ..sandbox import sandboxes
 from .intent import load
 
 
@@ -57,4 +58,4 @@ class _Where:
 
     def __call__(self, pod: str) -> Optional[str]:
         pid = registry.node_pid(self._id, self._nodes[pod])
-        return None if pid is None else f"/proc/{pid}/root{sandbox.NAMES}/{pod}"
+        return None if pid is None else f"/proc/{pid}/root{sandboxes.NAMES}/{pod}"

@@ -29,9 +29,9 @@ from ..errors import (
     PodwireError,
 )
 from ..jsontext import dumps
-from ..lean import TYPE_CHECKING, NamedTuple, Protocol
-from .netconf import VERSIONS, Attachment, NetConf, is_name, parse_object
-from .result import Result
+from ..startup_typing import TYPE_CHECKING, NamedTuple, Protocol
+from .spec.netconf import VERSIONS, Attachment, NetConf, is_name, parse_object
+from .spec.result import Result
 
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, Dict, FrozenSet, List, Mapping, Optional, Tuple
@@ -194,7 +194,7 @@ def load(plugin_name: str) -> Executable:
     module: Any = __import__(f"{package}.plugins.{PLUGINS[plugin_name][0]}", fromlist=["add"])
     if not hasattr(module, "PLUGIN"):
         return module  # type: ignore[no-any-return]
-    from .attach import Attaching
+    from .engine.attachment import Attaching
 
     return Attaching(module.PLUGIN)
 

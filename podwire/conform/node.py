@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Dict, Iterator, List
 
 from ..errors import KernelError, LabError
-from ..kernel.namespace import (
+from ..kernel.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,

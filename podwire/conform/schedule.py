@@ -12,7 +12,7 @@ from collections import Counter, deque
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from ..errors import LabError, PodwireError
-from ..kernel.namespace import CLONE_NEWPID, setns, unshare
+from ..kernel.namespaces import CLONE_NEWPID, setns, unshare
 from .case import Case, Failed, Hung, Skipped
 from .node import become
 from .probe import lacking

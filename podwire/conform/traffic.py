@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import ContextManager, Iterator, Optional
 
-from ..kernel.namespace import Namespace
+from ..kernel.namespaces import Namespace
 
 _PATIENCE_S = 0.25
 

@@ -6,7 +6,7 @@ import json
 import os
 from typing import List, Optional
 
-from ..kernel.namespace import Namespace
+from ..kernel.namespaces import Namespace
 from .case import META
 from .node import Container, new_namespace
 from .subject import GATEWAY, GATEWAY6, Subject

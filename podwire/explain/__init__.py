@@ -10,14 +10,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from ..cluster import Cluster
-from .asking import asks
+from ..intent.cluster import Cluster
 from .cause import Cause, Explanation, Pair, to_json
 from .evidence import World
 from .hypotheses import candidates
 from .inference import infer
 from .inferred import plans
-from .looks import about
+from .probe_selection import asks
+from .trace_evidence import about
 
 __all__ = ["Cause", "Explanation", "ask", "explain", "to_json"]
 

@@ -33,16 +33,16 @@ import tempfile
 from contextlib import suppress
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
+from ..agent.unit import LIBRARY
 from ..backend import desired, scope
-from ..cluster import Cluster
-from ..kernel import Namespace, show
+from ..intent.cluster import Cluster
+from ..kernel import Namespace, lookup, show
 from ..kernel.show import read_sysctl
-from ..lab import conflist
+from ..observe.snapshot import find
 from ..plan import plan
 from ..prove import expect, prober
-from ..snapshot import find
-from ..upkeep.unit import LIBRARY
-from . import oracle, rulesets
+from ..sandbox import conflist
+from . import rulesets
 from .inferred import row
 
 POLICIES = "/etc/podwire/networkpolicies"
@@ -61,7 +61,7 @@ def collect(
     with Namespace.current(node) as here:
         cannot: List[str] = []
         early = rulesets.read(here, {each.netns: each.netns for each in find()}, cannot)
-        refused = oracle.neighbour_table(here).refused
+        refused = lookup.neighbour_table(here).refused
         observations = prober.probe(cluster, node, addresses, options)
         snapshot = observations["snapshot"]
         paths = {name: each["netns"] for name, each in snapshot["sandboxes"].items()}
@@ -72,9 +72,9 @@ def collect(
             observations=observations,
             nft=ruled,
             hits={rule: count - before.get(rule, 0) for rule, count in rulesets.counted(ruled).items()},
-            qdiscs=oracle.disciplines(here),
+            qdiscs=lookup.disciplines(here),
             cannot=cannot,
-            filters=oracle.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
+            filters=lookup.filters(here, {link["ifindex"]: link["name"] for link in snapshot["namespace"]["links"]}),
             limits={"connections": _connections(), "neighbours": _neighbours(here, refused)},
             oracle=_routes(cluster, node, here, addresses, snapshot),
         )
@@ -124,15 +124,15 @@ def _routes(
         return {}
     by_index = {link["ifindex"]: link for link in snapshot["namespace"]["links"]}
     found: Dict[str, str] = {}
-    known: Dict[oracle.Hop, str] = {}
+    known: Dict[lookup.Hop, str] = {}
     for pod in cluster.pods:
         for text in addresses.get(pod.name, ()) if pod.node != node else ():
             ip = text.partition("/")[0]
             source = sources.get(":" in ip)
             if source is not None:
-                hop = oracle.route(here, ip, source, links[cluster.cni.bridge])
+                hop = lookup.route(here, ip, source, links[cluster.cni.bridge])
                 if hop.goes_on and hop not in known:
-                    known[hop] = oracle.onward(here, hop, by_index)
+                    known[hop] = lookup.onward(here, hop, by_index)
                 found[ip] = known.get(hop, hop.word)
     return found
 
@@ -156,7 +156,7 @@ def _mode(kind: str, directories: Sequence[str]) -> List[str]:
 
 
 def _neighbours(here: Namespace, before: int) -> List[int]:
-    now = oracle.neighbour_table(here)
+    now = lookup.neighbour_table(here)
     return [now.refused - before, now.most]
 
 

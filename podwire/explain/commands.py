@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Callable, Dict, List
 
-from ..model import Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
+from ..model.objects import Address, FdbEntry, File, Link, Neighbour, NextHop, Route, Sysctl
 from ..plan import ADD, REMOVE, Operation, kind_of
 
 #: The MAC address of a VXLAN device's entries for whatever it has no other entry for.

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..cluster import Cluster, Node
-from ..model import IPNetwork
+from ..intent.cluster import Cluster, Node
+from ..model.objects import IPNetwork
 from ..prove.consistency import View
 from .cause import Pair
 from .commands import FLOOD, joined

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Mapping
 
 from ..backend.common import SUBNET_ENV
-from ..cluster import Cluster, Node
-from ..model import File
+from ..intent.cluster import Cluster, Node
+from ..model.objects import File
 from ..plan import ADD, CHANGE, Operation
 from ..prove.consistency import View
 from .commands import commands
-from .style import Style, forwarding
+from .mesh_inference import Style, forwarding
 
 Told = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Dict, Iterable, List, Tuple
 
-from ..kernel.iptables import Table, has_legacy
+from ..kernel.iptables.tables import Table, has_legacy
 
 FAMILIES = {
     (version, flavour): f"{command}-{flavour}"

@@ -9,8 +9,8 @@ from typing import Any, Dict, List, Mapping, Sequence, Set
 
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
-from ..kernel.nfnetlink import NfTablesSocket
-from ..kernel.nft import GETTABLE, NFTA_TABLE_NAME
+from ..kernel.nftables.masquerade import GETTABLE, NFTA_TABLE_NAME
+from ..kernel.nftables.transaction import NfTablesSocket
 from . import iptables
 from .nftables import OURS
 

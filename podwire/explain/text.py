@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Sequence, Tuple
 
-from . import looks
+from . import trace_evidence
 from .cause import Cause, Explanation, Pair
 
 #: Pairs listed one by one.
@@ -26,7 +26,7 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str 
                   for source, target in sorted(found.unexplained)[:SHOWN]]  # fmt: skip
         for node, look in found.looks:
             if (look["source"], look["target"]) in found.unexplained:
-                lines += [f"  {line}" for line in looks.words(node, look)]
+                lines += [f"  {line}" for line in trace_evidence.words(node, look)]
         lines += [
             "  ruled out: every object of the plan, veth pairs, bridges, nftables' rules and reservations were compared"
         ]

@@ -9,14 +9,14 @@ import shutil
 from ipaddress import ip_interface, ip_network
 from typing import List, Sequence, Set
 
-from ..cni import invoke
-from ..cni.executed import Executed
-from ..cni.netconf import Attachment
-from ..cni.netlist import NetConfList, load_file, parse_list
+from ..cni.runtime.external import Executed
+from ..cni.spec import invoke
+from ..cni.spec.netconf import Attachment
+from ..cni.spec.netlist import NetConfList, load_file, parse_list
 from ..errors import CniError
 from ..ipam.store import DATA_DIR, Store
-from ..kernel.namespace import CLONE_NEWNET, Namespace, setns, unshare
-from ..lab.conflist import CONF_DIR
+from ..kernel.namespaces import CLONE_NEWNET, Namespace, setns, unshare
+from ..sandbox.conflist import CONF_DIR
 
 PLUGIN_DIR = "/opt/cni/bin"
 _TIMEOUT = 30.0

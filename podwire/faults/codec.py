@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Callable, Dict, List
 
-from ..model import Address, FdbEntry, Link, MacAddress, Neighbour, NextHop, Route, Sysctl, VethPeer, Vxlan
-from ..state import EMPTY, State
+from ..model.objects import Address, FdbEntry, Link, MacAddress, Neighbour, NextHop, Route, Sysctl, VethPeer, Vxlan
+from ..model.state import EMPTY, State
 
 _TUPLES: Dict[str, Any] = {
     each.__name__: each for each in (Address, FdbEntry, Link, Neighbour, NextHop, Route, Sysctl, VethPeer, Vxlan)

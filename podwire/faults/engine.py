@@ -10,20 +10,20 @@ from __future__ import annotations
 import contextlib
 from typing import Callable, Dict, List, Optional, Sequence
 
-from ..cluster import Pod
 from ..errors import FaultError
-from ..model import IPAddress, Link
+from ..intent.cluster import Pod
+from ..model.objects import IPAddress, Link
+from ..model.state import State
 from ..plan import plan
-from ..state import State
-from . import attach, cells, journal, probes, undo
+from . import attach, journal, probes, resources, revert
 from .codec import state_to_json
+from .context import Ground
 from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
-from .ground import Ground
-from .needs import unmet
+from .namespaces import look
 from .patch import missing, patched
-from .places import look
 from .probes import Aim
-from .undo import Done
+from .requirements import unmet
+from .revert import Done
 
 #: Seconds that a probe is repeated until it says what it should: before and with the fault.
 _WELL_S, _SHOW_S = 1.5, 3.0
@@ -80,7 +80,7 @@ def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool
                 kept["after"] = state_to_json(_now(ground, place))
             journal.write(entry)
         except BaseException:
-            undo.mend_one(entry, ground.places)
+            revert.mend_one(entry, ground.places)
             raise
     detail = "; ".join(attach.said) if said == "failed" else ""
     words = f"{probes.told(aim)}: {said}" + (f": {detail}" if detail else "") if aim else quiet
@@ -146,7 +146,7 @@ def _entry(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
         {
             "place": edit.place,
             "identity": ground.places.identity(edit.place),
-            "cell": cells.to_json(edit.cell),
+            "cell": resources.to_json(edit.cell),
             "before": edit.cell.read(ground.places[edit.place]),
             "after": edit.value,
         }
@@ -181,7 +181,7 @@ def _break(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
     for edit in edits:
         if isinstance(edit, Nudge):
             with contextlib.suppress(FaultError):
-                cells.run(places[edit.place], edit.command)
+                resources.run(places[edit.place], edit.command)
     missing = _missing(ground, edits)
     if missing:
         raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: the kernel does not show {missing}")
@@ -202,7 +202,9 @@ def _apply(ground: Ground, patch: Patch) -> None:
 def _missing(ground: Ground, edits: Sequence[Edit]) -> str:
     """The artifact: what is not as the edits were to leave it, for people; "" if all is."""
     for edit in edits:
-        if isinstance(edit, Put) and not cells.same(edit.cell, edit.cell.read(ground.places[edit.place]), edit.value):
+        if isinstance(edit, Put) and not resources.same(
+            edit.cell, edit.cell.read(ground.places[edit.place]), edit.value
+        ):
             return edit.cell.told(edit.value)
     patches = [edit for edit in edits if isinstance(edit, Patch)]
     shown = {patch.place: _now(ground, patch.place) for patch in patches}

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ..model import Object
-from .cells import Cell, FileText, change
+from ..model.objects import Object
+from .resources import Cell, FileText, change
 
 if TYPE_CHECKING:
-    from .ground import Ground
-    from .needs import Need
+    from .context import Ground
+    from .requirements import Need
 
 #: Places of edits: the node's root namespace, the switch below a lab, the machine's first namespace;
 #: ``pod:NAME``; and ``ghost:TOKEN``, which is there only once its process was started.

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..files import replace_file
-from ..kernel.namespace import mount, umount
+from ..kernel.namespaces import mount, umount
 
 if TYPE_CHECKING:
     from ..kernel import Namespace

@@ -13,7 +13,7 @@ from typing import Any, Dict, List
 from ..errors import FaultError
 from ..files import replace_file
 from ..kernel.lock import locked
-from ..model import FAULT_JOURNAL
+from ..model.objects import FAULT_JOURNAL
 
 DIRECTORY = FAULT_JOURNAL
 VERSION = 1

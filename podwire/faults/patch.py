@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
-from ..model import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
+from ..model.objects import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
+from ..model.state import State
 from ..plan import link_differences, link_recreation
-from ..state import State
 from .fault import Patch
 
 _FIELDS = {

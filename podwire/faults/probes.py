@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional
 
 from ..errors import FaultError
 from ..kernel import Namespace
-from ..prove import wire
+from ..prove import packets
 
 if TYPE_CHECKING:
-    from .places import Places
+    from .namespaces import Places
 
 #: Echoes of a probe, seconds between two, and seconds after the last one.
 _ECHOES, _PAUSE, _PATIENCE = 3, 0.05, 0.3
@@ -96,9 +96,11 @@ def echo(namespace: Namespace, address: str, size: int = 0) -> str:
     """ICMP echoes of ``size`` bytes, which must not be fragmented; the first answer decides."""
     version = 6 if ":" in address else 4
     with namespace.entered():
-        raw = wire.echo_socket(version)
+        raw = packets.echo_socket(version)
     run = int.from_bytes(os.urandom(4), "big")
-    template = wire.EchoTemplate(version, wire.FITS, run, max(size - wire.IP_HEADER[version], wire.SMALLEST))
+    template = packets.EchoTemplate(
+        version, packets.FITS, run, max(size - packets.IP_HEADER[version], packets.SMALLEST)
+    )
     word = "lost"
     with raw:
         for number in range(_ECHOES):
@@ -123,7 +125,7 @@ def _hear(raw: socket.socket, version: int, run: int, seconds: float) -> Optiona
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([raw], [], [], left)[0]:
             return word
-        answer = wire.parse_echo(version, run, buffer, raw.recv_into(buffer))
+        answer = packets.parse_echo(version, run, buffer, raw.recv_into(buffer))
         if answer is not None and answer.meaning == "reply":
             return "ok"
         if answer is not None:
@@ -138,12 +140,12 @@ def fetch(namespace: Namespace, aim: Aim) -> str:
         client.settimeout(_CONNECT)
         try:
             client.connect((aim.address, aim.port))
-            client.sendall(wire.request(1, 1))
+            client.sendall(packets.request(1, 1))
             data = b""
             while True:
                 part = client.recv(65536)
                 data += part
-                answer = wire.parse_response(data)
+                answer = packets.parse_response(data)
                 if answer is not None:
                     break
                 if not part:
@@ -169,9 +171,9 @@ def burst(namespace: Namespace, address: str) -> str:
     """A burst of echoes: ``ok`` if all come back at once, ``slow`` if most are late or lost."""
     version = 6 if ":" in address else 4
     run = int.from_bytes(os.urandom(4), "big")
-    template = wire.EchoTemplate(version, wire.FITS, run, _BURST_BYTES)
+    template = packets.EchoTemplate(version, packets.FITS, run, _BURST_BYTES)
     with namespace.entered():
-        raw = wire.echo_socket(version)
+        raw = packets.echo_socket(version)
     heard, buffer = 0, bytearray(65536)
     with raw:
         for number in range(_BURST):
@@ -184,7 +186,7 @@ def burst(namespace: Namespace, address: str) -> str:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([raw], [], [], left)[0]:
                 break
-            answer = wire.parse_echo(version, run, buffer, raw.recv_into(buffer))
+            answer = packets.parse_echo(version, run, buffer, raw.recv_into(buffer))
             heard += answer is not None and answer.meaning == "reply"
     return "ok" if heard > _BURST // 2 else "slow" if heard else "lost"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional
 
-from ..model import Link
-from ..state import State
+from ..model.objects import Link
+from ..model.state import State
 
 #: What the kernel holds one of: an object is in another's place if the two share this.
 _PLACES: Dict[str, Callable[[Any], Any]] = {

@@ -7,8 +7,8 @@ claim that cannot have an address of every range set keeps none.
 from __future__ import annotations
 
 from ..errors import ExhaustedError, IpamError
-from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import IPAddress
+from ..model.objects import IPAddress
+from ..startup_typing import TYPE_CHECKING, NamedTuple
 from .ranges import IpConfig, RangeSet, candidates, find_range, parse_address, with_prefix
 from .store import DATA_DIR, Claim, Store
 

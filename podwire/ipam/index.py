@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 
-from ..lean import TYPE_CHECKING, sha256
-from ..model import IPAddress
+from ..model.objects import IPAddress
+from ..startup_typing import TYPE_CHECKING, sha256
 from .ranges import parse_address
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from ..errors import IpamError
-from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import IPAddress, IPInterface, IPNetwork
+from ..model.objects import IPAddress, IPInterface, IPNetwork
+from ..startup_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Sequence, Tuple

@@ -20,8 +20,8 @@ import os
 import stat
 
 from ..errors import IpamError
-from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import IPAddress
+from ..model.objects import IPAddress
+from ..startup_typing import TYPE_CHECKING, NamedTuple
 from .index import Index, unlink
 from .ranges import parse_address
 

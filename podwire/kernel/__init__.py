@@ -1,7 +1,7 @@
 """The only place that talks to the kernel: namespaces, netlink, sysctls, nftables, and node files."""
 
 from .execute import Step, execute
-from .namespace import Namespace
+from .namespaces import Namespace
 from .show import Reader, Shown, link_of, routes, show
 
 __all__ = ["Namespace", "Reader", "Shown", "Step", "execute", "link_of", "routes", "show"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from ..errors import KernelError
-from ..lean import TYPE_CHECKING
-from ..model import Address, IPAddress, Link, MacAddress
-from . import rtnl
-from .namespace import Namespace
-from .netlink import attributes
+from ..model.objects import Address, IPAddress, Link, MacAddress
+from ..startup_typing import TYPE_CHECKING
+from .namespaces import Namespace
+from .netlink import rtnetlink
+from .netlink.socket import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,17 +40,17 @@ def known_elsewhere(
 
 
 def _all_of(namespace: Namespace) -> list[bytes]:
-    return [payload for _, payload in namespace.socket.dump(rtnl.RTM_GETNEIGH, bytes(12))]
+    return [payload for _, payload in namespace.socket.dump(rtnetlink.RTM_GETNEIGH, bytes(12))]
 
 
 def _on(namespace: Namespace, addresses: Iterable[bytes], devices: Sequence[str]) -> Iterator[bytes]:
     for device in devices:
-        link = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(device))
+        link = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(device))
         if link is None:
             continue
         for packed in addresses:
-            request = rtnl.neighbour_lookup(packed, rtnl.read_link_name(link)[0])
-            answer = namespace.socket.get(rtnl.RTM_GETNEIGH, request)
+            request = rtnetlink.neighbour_lookup(packed, rtnetlink.read_link_name(link)[0])
+            answer = namespace.socket.get(rtnetlink.RTM_GETNEIGH, request)
             if answer is not None:
                 yield answer
 
@@ -68,7 +68,7 @@ def announce(namespace: Namespace, links: Iterable[Link]) -> None:
     messages = []
     for link in links:
         if link.mac is not None:
-            messages += rtnl.link_change(link, link._replace(mac=None), lambda name: 0)
+            messages += rtnetlink.link_change(link, link._replace(mac=None), lambda name: 0)
     namespace.socket.batch(messages)
 
 
@@ -94,7 +94,7 @@ def wait_for_detection(namespace: Namespace, addresses: Iterable[Address]) -> No
 
 def _flags(namespace: Namespace) -> dict[bytes, int]:
     found = {}
-    for _, payload in namespace.socket.dump(rtnl.RTM_GETADDR, bytes(8)):
+    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETADDR, bytes(8)):
         values = dict(attributes(payload, 8, len(payload)))
         packed = values.get(2) or values.get(1)  # IFA_LOCAL, IFA_ADDRESS
         if packed is not None:

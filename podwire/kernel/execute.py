@@ -6,13 +6,13 @@ import os
 
 from ..errors import KernelError
 from ..files import remove_file, replace_file
-from ..lean import TYPE_CHECKING
-from ..model import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, PortVlans, Route, Sysctl
+from ..model.objects import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, PortVlans, Route, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
-from . import rtnl
-from .links import ABSENT, removal
-from .namespace import Namespace
-from .netlink import Message, Refusal
+from ..startup_typing import TYPE_CHECKING
+from .namespaces import Namespace
+from .netlink import rtnetlink
+from .netlink.link_removal import ABSENT, removal
+from .netlink.socket import Message, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,11 +37,11 @@ def execute(steps: Sequence[Step], namespaces: Mapping[str, Namespace], nat_tabl
         elif way == "nat":
             _apply_nat(namespace, operations, nat_table)
         elif way == "rules":
-            from .nft_rules import apply_rules
+            from .nftables.rules import apply_rules
 
             apply_rules(namespace, operations)
         elif way == "iptables":
-            from .iptables_rules import apply_iptables
+            from .iptables.rules import apply_iptables
 
             apply_iptables(namespace, operations)
         else:
@@ -100,21 +100,21 @@ def _messages(operation: Operation, index: _Index, descriptors: Mapping[str, int
     gone = action == REMOVE
     if isinstance(each, Link):
         if action == ADD:
-            return rtnl.link_add(each, index, descriptors)
-        return rtnl.link_change(each, previous if isinstance(previous, Link) else None, index)
+            return rtnetlink.link_add(each, index, descriptors)
+        return rtnetlink.link_change(each, previous if isinstance(previous, Link) else None, index)
     if isinstance(each, Route):
-        kind = rtnl.RTM_DELROUTE if gone else rtnl.RTM_NEWROUTE
-        return (rtnl.route_message(kind, each, index, action == CHANGE),)
+        kind = rtnetlink.RTM_DELROUTE if gone else rtnetlink.RTM_NEWROUTE
+        return (rtnetlink.route_message(kind, each, index, action == CHANGE),)
     if isinstance(each, Address):
-        return (rtnl.address_message(rtnl.RTM_DELADDR if gone else rtnl.RTM_NEWADDR, each, index),)
+        return (rtnetlink.address_message(rtnetlink.RTM_DELADDR if gone else rtnetlink.RTM_NEWADDR, each, index),)
     if isinstance(each, NextHop):
-        kind = rtnl.RTM_DELNEXTHOP if gone else rtnl.RTM_NEWNEXTHOP
-        return (rtnl.next_hop_message(kind, each, index, action == CHANGE),)
+        kind = rtnetlink.RTM_DELNEXTHOP if gone else rtnetlink.RTM_NEWNEXTHOP
+        return (rtnetlink.next_hop_message(kind, each, index, action == CHANGE),)
     if isinstance(each, PortVlans):
-        return rtnl.vlan_messages(each._replace(vlans=(), others=False) if gone else each, index)
+        return rtnetlink.vlan_messages(each._replace(vlans=(), others=False) if gone else each, index)
     assert isinstance(each, (Neighbour, FdbEntry))
-    kind = rtnl.RTM_DELNEIGH if gone else rtnl.RTM_NEWNEIGH
-    encode = rtnl.neighbour_message if isinstance(each, Neighbour) else rtnl.fdb_message
+    kind = rtnetlink.RTM_DELNEIGH if gone else rtnetlink.RTM_NEWNEIGH
+    encode = rtnetlink.neighbour_message if isinstance(each, Neighbour) else rtnetlink.fdb_message
     return (encode(kind, each, index),)  # type: ignore[arg-type]
 
 
@@ -135,12 +135,12 @@ class _Index:
     def __call__(self, name: str) -> int:
         found = self._known.get(name)
         if found is None and len(self._known) < _FEW:
-            payload = self._namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+            payload = self._namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
             if payload is not None:
-                found = self._known[name] = rtnl.read_link_name(payload)[0]
+                found = self._known[name] = rtnetlink.read_link_name(payload)[0]
         elif found is None:
-            for _, payload in self._namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
-                number, known = rtnl.read_link_name(payload)
+            for _, payload in self._namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16)):
+                number, known = rtnetlink.read_link_name(payload)
                 self._known[known] = number
             found = self._known.get(name)
         if found is None:
@@ -158,7 +158,7 @@ def _refuse(namespace: Namespace, operation: Operation, refusal: Refusal) -> NoR
     each = operation.object
     filtering = isinstance(each, PortVlans) or (isinstance(each, Link) and each.vlan_filtering)
     feature = "VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)" if filtering else "the feature"
-    missing = rtnl.feature_missing(refusal.errno, doing, feature)
+    missing = rtnetlink.feature_missing(refusal.errno, doing, feature)
     raise missing or KernelError(f"failed to {doing}: {os.strerror(refusal.errno)}{refusal.text}", refusal.errno)
 
 
@@ -198,7 +198,7 @@ def _write_file(operation: Operation) -> None:
 
 def _apply_nat(namespace: Namespace, operations: Sequence[Operation], table: str) -> None:
     """nf_tables takes a whole table in one transaction: what is there, less and plus the operations."""
-    from .nft import apply_nat, show_nat
+    from .nftables.masquerade import apply_nat, show_nat
 
     rules = set(show_nat(namespace, table))
     for operation in operations:

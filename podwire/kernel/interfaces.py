@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import BACKEND_ALIAS
-from . import rtnl
-from .namespace import Namespace
-from .netlink import attribute, attributes
+from ..model.objects import BACKEND_ALIAS
+from ..startup_typing import TYPE_CHECKING, NamedTuple
+from .namespaces import Namespace
+from .netlink import rtnetlink
+from .netlink.socket import attribute, attributes
 
 if TYPE_CHECKING:
-    from ..model import IPAddress
+    from ..model.objects import IPAddress
 
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
 _SECONDARY, _DEPRECATED = 0x01, 0x20  # linux/if_addr.h; for IPv6 the first one says "temporary"
@@ -31,15 +31,15 @@ def interfaces(namespace: Namespace) -> list[Interface]:
     Link-local, temporary and deprecated addresses are left out."""
     names: dict[int, str] = {}
     found: dict[str, Interface] = {}
-    for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
-        index, name = rtnl.read_link_name(payload)
+    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16)):
+        index, name = rtnetlink.read_link_name(payload)
         kind = struct.unpack_from("=BxH", payload)[1]
-        if kind != _LOOPBACK and rtnl.read_alias(payload) != BACKEND_ALIAS:
+        if kind != _LOOPBACK and rtnetlink.read_alias(payload) != BACKEND_ALIAS:
             names[index] = name
-            found[name] = Interface(name, rtnl.read_link(payload, {}).mtu or 0, [])
+            found[name] = Interface(name, rtnetlink.read_link(payload, {}).mtu or 0, [])
     later: list[tuple[str, str]] = []
-    for _, payload in namespace.socket.dump(rtnl.RTM_GETADDR, bytes(8)):
-        address, flags = rtnl.read_address(payload, names), payload[2]
+    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETADDR, bytes(8)):
+        address, flags = rtnetlink.read_address(payload, names), payload[2]
         if address is None or address.device not in found or flags & _DEPRECATED:
             continue
         if not flags & _SECONDARY:
@@ -53,14 +53,14 @@ def interfaces(namespace: Namespace) -> list[Interface]:
 
 def way(namespace: Namespace, destination: IPAddress) -> tuple[str, str] | None:
     """(device, source address) of a packet to ``destination``; None if there is no route."""
-    family = rtnl.AF_INET if destination.version == 4 else rtnl.AF_INET6
+    family = rtnetlink.AF_INET if destination.version == 4 else rtnetlink.AF_INET6
     header = struct.pack("=8BI", family, destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
-    answer = namespace.socket.get(rtnl.RTM_GETROUTE, header + attribute(1, destination.packed))
+    answer = namespace.socket.get(rtnetlink.RTM_GETROUTE, header + attribute(1, destination.packed))
     if answer is None:
         return None
     found = dict(attributes(answer, 12, len(answer)))
     if 4 not in found or 7 not in found:  # RTA_OIF, RTA_PREFSRC
         return None
     index = struct.unpack("=I", found[4])[0]
-    link = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.index_request(index))
-    return None if link is None else (rtnl.read_link_name(link)[1], str(ip_address(found[7])))
+    link = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.index_request(index))
+    return None if link is None else (rtnetlink.read_link_name(link)[1], str(ip_address(found[7])))

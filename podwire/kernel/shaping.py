@@ -9,15 +9,15 @@ import os
 import struct
 
 from ..errors import KernelError, UnsupportedError
-from ..lean import TYPE_CHECKING, NamedTuple
-from .namespace import Namespace
-from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, attributes
-from .rtnl import link_request
+from ..startup_typing import TYPE_CHECKING, NamedTuple
+from .namespaces import Namespace
+from .netlink.rtnetlink import link_request
+from .netlink.socket import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, attributes
 
 if TYPE_CHECKING:
     from typing import Optional
 
-    from .netlink import Message
+    from .netlink.socket import Message
 
 _NEWQDISC, _DELQDISC, _GETQDISC, _NEWFILTER, _GETFILTER = 36, 37, 38, 44, 46
 _GETLINK = 18

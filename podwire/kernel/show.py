@@ -6,14 +6,14 @@ import os
 import struct
 
 from ..errors import KernelError
-from ..lean import TYPE_CHECKING, NamedTuple
-from ..model import MAIN_TABLE, Address, FdbEntry, File, Link, Neighbour, NextHop, PortVlans, Route, Sysctl
+from ..model.objects import MAIN_TABLE, Address, FdbEntry, File, Link, Neighbour, NextHop, PortVlans, Route, Sysctl
+from ..model.state import EMPTY, Scope, State
 from ..plan import REMOVE, Operation, link_differences, link_recreation
-from ..state import EMPTY, Scope, State
-from . import rtnl
-from .expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
-from .namespace import Namespace
-from .netlink import attribute
+from ..startup_typing import TYPE_CHECKING, NamedTuple
+from .namespaces import Namespace
+from .netlink import rtnetlink
+from .netlink.expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
+from .netlink.socket import attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,32 +44,36 @@ def show(namespace: Namespace, scope: Scope) -> Shown:
 
 def link_of(namespace: Namespace, name: str) -> Link | None:
     """One device as it is, without its master's name; None if there is none of that name."""
-    payload = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
-    return None if payload is None else rtnl.read_link(payload, {})
+    payload = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
+    return None if payload is None else rtnetlink.read_link(payload, {})
 
 
 def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
     """The addresses of one device; none if it is not there."""
-    payload = namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+    payload = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
     if payload is None:
         return frozenset()
-    index = rtnl.read_link_name(payload)[0]
-    dump = namespace.socket.dump(rtnl.RTM_GETADDR, rtnl.address_request(index))
-    return frozenset(filter(None, (rtnl.read_address(each, {index: name}) for _, each in dump)))
+    index = rtnetlink.read_link_name(payload)[0]
+    dump = namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(index))
+    return frozenset(filter(None, (rtnetlink.read_address(each, {index: name}) for _, each in dump)))
 
 
 def devices(namespace: Namespace) -> list[str]:
     """The names of all devices."""
-    return [rtnl.read_link_name(payload)[1] for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16))]
+    return [
+        rtnetlink.read_link_name(payload)[1] for _, payload in namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
+    ]
 
 
 def routes(namespace: Namespace) -> list[Route]:
     """Every route of the main table, whoever made it."""
     names = {}
-    for _, payload in namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16)):
-        index, name = rtnl.read_link_name(payload)
+    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16)):
+        index, name = rtnetlink.read_link_name(payload)
         names[index] = name
-    found = (rtnl.read_route(payload, names) for _, payload in namespace.socket.dump(rtnl.RTM_GETROUTE, bytes(12)))
+    found = (
+        rtnetlink.read_route(payload, names) for _, payload in namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
+    )
     return [route for route in found if route.table == MAIN_TABLE]
 
 
@@ -132,7 +136,7 @@ class Reader:
                 continue
             if getattr(each, "device", None) not in indices and getattr(each, "device", None) is not None:
                 return False
-            request = rtnl.get_request(each, indices.__getitem__)
+            request = rtnetlink.get_request(each, indices.__getitem__)
             if request is None:
                 return False
             answer = self.namespace.socket.get(*request)
@@ -148,7 +152,7 @@ class Reader:
         payload = self._ask_link(link.name, names)
         if payload is None or operation.action == REMOVE:
             return (payload is None) == (operation.action == REMOVE)
-        found = rtnl.read_link(payload, names)
+        found = rtnetlink.read_link(payload, names)
         return not link_recreation(link, found) and not link_differences(link, found)
 
     def _shows_addresses(
@@ -162,23 +166,25 @@ class Reader:
             if each.device not in indices:
                 return False
             if each.device not in found:
-                dump = self.namespace.socket.dump(rtnl.RTM_GETADDR, rtnl.address_request(indices[each.device]))
-                found[each.device] = frozenset(rtnl.read_address(payload, names) for _, payload in dump)
+                dump = self.namespace.socket.dump(
+                    rtnetlink.RTM_GETADDR, rtnetlink.address_request(indices[each.device])
+                )
+                found[each.device] = frozenset(rtnetlink.read_address(payload, names) for _, payload in dump)
             if (each in found[each.device]) == (action == REMOVE):
                 return False
         return True
 
     def _ask_link(self, name: str, names: dict[int, str]) -> bytes | None:
         """One device's RTM_NEWLINK; adds it to ``names``, and its master."""
-        payload = self.namespace.socket.get(rtnl.RTM_GETLINK, rtnl.link_request(name))
+        payload = self.namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
         if payload is None:
             return None
-        names[rtnl.read_link_name(payload)[0]] = name
-        master = rtnl.read_master(payload)
+        names[rtnetlink.read_link_name(payload)[0]] = name
+        master = rtnetlink.read_master(payload)
         if master and master not in names:
-            answer = self.namespace.socket.get(rtnl.RTM_GETLINK, rtnl.index_request(master))
+            answer = self.namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.index_request(master))
             if answer is not None:
-                names[master] = rtnl.read_link_name(answer)[1]
+                names[master] = rtnetlink.read_link_name(answer)[1]
         return payload
 
     def _asks_each(self) -> bool:
@@ -191,17 +197,17 @@ class Reader:
         if self._asks_each():
             known: dict[int, str] = {}
             answers = [self._ask_link(name, known) for name in sorted(self.scope.links)]
-            return frozenset(rtnl.read_link(answer, known) for answer in answers if answer is not None), known
-        request = bytes(16) + attribute(29, struct.pack("=I", rtnl.RTEXT_FILTER_SKIP_STATS))
-        payloads = [payload for _, payload in self.namespace.socket.dump(rtnl.RTM_GETLINK, request)]
+            return frozenset(rtnetlink.read_link(answer, known) for answer in answers if answer is not None), known
+        request = bytes(16) + attribute(29, struct.pack("=I", rtnetlink.RTEXT_FILTER_SKIP_STATS))
+        payloads = [payload for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETLINK, request)]
         names: dict[int, str] = {}
         mine: list[bytes] = []
         for payload in payloads:
-            index, name = rtnl.read_link_name(payload)
+            index, name = rtnetlink.read_link_name(payload)
             names[index] = name
-            if name in self.scope.links or (self.scope.alias and rtnl.read_alias(payload) == self.scope.alias):
+            if name in self.scope.links or (self.scope.alias and rtnetlink.read_alias(payload) == self.scope.alias):
                 mine.append(payload)
-        return frozenset(rtnl.read_link(payload, names) for payload in mine), names
+        return frozenset(rtnetlink.read_link(payload, names) for payload in mine), names
 
     def _cached(self, payload: bytes, read: Callable[[bytes, Names], T]) -> T:
         try:
@@ -213,9 +219,9 @@ class Reader:
     def _addresses(self, owned: frozenset[str]) -> frozenset[Address]:
         """Addresses of owned devices, of both families in one dump."""
         found: set[Address] = set()
-        for request in self._requests(owned, bytes(8), rtnl.address_request):
-            for _, payload in self.namespace.socket.dump(rtnl.RTM_GETADDR, request):
-                each = rtnl.read_address(payload, self._names)
+        for request in self._requests(owned, bytes(8), rtnetlink.address_request):
+            for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETADDR, request):
+                each = rtnetlink.read_address(payload, self._names)
                 if each is not None and each.device in owned:
                     found.add(each)
         return frozenset(found)
@@ -230,9 +236,9 @@ class Reader:
         """Neighbours carry their age (NDA_CACHEINFO) at their end, so no two dumps are alike as a whole."""
         found: set[Neighbour] = set()
         names, known = self._names, self._expected.get
-        for request in self._requests(owned, bytes(12), rtnl.neighbour_request):
-            for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, request):
-                each = known(payload[:NEIGHBOUR_BYTES]) or rtnl.read_neighbour(payload, names)
+        for request in self._requests(owned, bytes(12), rtnetlink.neighbour_request):
+            for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETNEIGH, request):
+                each = known(payload[:NEIGHBOUR_BYTES]) or rtnetlink.read_neighbour(payload, names)
                 if each is not None and each.device in owned:
                     found.add(each)
         return frozenset(found)
@@ -244,9 +250,9 @@ class Reader:
         known = self._expected.get
         for link in links:
             if link.vxlan is not None:
-                request = struct.pack("=BxxxiHBB", rtnl.AF_BRIDGE, indices[link.name], 0, 0, 0)
-                for _, payload in self.namespace.socket.dump(rtnl.RTM_GETNEIGH, request):
-                    entry = known(payload[:FDB_BYTES]) or rtnl.read_fdb(payload, self._names)
+                request = struct.pack("=BxxxiHBB", rtnetlink.AF_BRIDGE, indices[link.name], 0, 0, 0)
+                for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETNEIGH, request):
+                    entry = known(payload[:FDB_BYTES]) or rtnetlink.read_fdb(payload, self._names)
                     if entry is not None:
                         found.add(entry)
         return frozenset(found)
@@ -255,8 +261,8 @@ class Reader:
         """Of the ports whose VLANs are desired: as desired, if they are."""
         wanted = {each.device: each for each in self._desired.vlans}
         found = set()
-        dump = self.namespace.socket.dump(rtnl.RTM_GETLINK, rtnl.vlan_request()) if wanted else []
-        for index, vlans in (rtnl.read_vlans(payload) for _, payload in dump):
+        dump = self.namespace.socket.dump(rtnetlink.RTM_GETLINK, rtnetlink.vlan_request()) if wanted else []
+        for index, vlans in (rtnetlink.read_vlans(payload) for _, payload in dump):
             each = wanted.get(self._names.get(index, ""))
             if each is not None:
                 enough = set(each.vlans) <= set(vlans) if each.others else each.vlans == vlans
@@ -267,13 +273,13 @@ class Reader:
         if self.scope.protocol is None:
             return frozenset()
         try:
-            dump = self.namespace.socket.dump(rtnl.RTM_GETNEXTHOP, bytes(8))
+            dump = self.namespace.socket.dump(rtnetlink.RTM_GETNEXTHOP, bytes(8))
         except KernelError as error:
             if error.errno in _ABSENT:  # before Linux 5.3
                 return frozenset()
             raise
         known = self._expected.get
-        hops = (known(payload) or rtnl.read_next_hop(payload, self._names) for _, payload in dump)
+        hops = (known(payload) or rtnetlink.read_next_hop(payload, self._names) for _, payload in dump)
         return frozenset(hop for hop in hops if hop and (hop.protocol == self.scope.protocol or hop.device in owned))
 
     def _routes(self, owned: frozenset[str]) -> tuple[frozenset[Route], frozenset[Route]]:
@@ -285,26 +291,26 @@ class Reader:
         if scope.protocol is None and not (owned and (scope.routes or scope.prefixes)):
             return frozenset(), frozenset()
         known = self._expected.get
-        for _, payload in self.namespace.socket.dump(rtnl.RTM_GETROUTE, bytes(12)):
-            table, protocol, kind = rtnl.route_header(payload)
-            if table == rtnl.RT_TABLE_LOCAL or kind not in (1, 6, 7, 8):
+        for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12)):
+            table, protocol, kind = rtnetlink.route_header(payload)
+            if table == rtnetlink.RT_TABLE_LOCAL or kind not in (1, 6, 7, 8):
                 continue
-            route = known(payload[:ROUTE_BYTES]) or self._cached(payload, rtnl.read_route)
+            route = known(payload[:ROUTE_BYTES]) or self._cached(payload, rtnetlink.read_route)
             on_owned = route.device in owned
-            if on_owned and protocol == rtnl.RTPROT_KERNEL:
+            if on_owned and protocol == rtnetlink.RTPROT_KERNEL:
                 continue
             if protocol == scope.protocol or (on_owned and scope.routes):
                 mine.add(route)
             elif route.table == MAIN_TABLE and route.destination in scope.prefixes:
                 if route.device == "":  # for people to read
                     self._names = {**self._names, **self._all_names()}
-                    route = rtnl.read_route(payload, self._names)
+                    route = rtnetlink.read_route(payload, self._names)
                 foreign.add(route)
         return frozenset(mine), frozenset(foreign)
 
     def _all_names(self) -> dict[int, str]:
-        dump = self.namespace.socket.dump(rtnl.RTM_GETLINK, bytes(16))
-        return dict(rtnl.read_link_name(payload) for _, payload in dump)
+        dump = self.namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
+        return dict(rtnetlink.read_link_name(payload) for _, payload in dump)
 
     def _sysctls(self, keys: Iterable[str]) -> frozenset[Sysctl]:
         listed = list(keys)
@@ -322,14 +328,14 @@ class Reader:
     def _nat(self) -> frozenset[Any]:
         if not self.scope.nat:
             return frozenset()
-        from .nft import show_nat
+        from .nftables.masquerade import show_nat
 
         return show_nat(self.namespace, self.scope.nat)
 
     def _rules(self) -> frozenset[Any]:
         if not self.scope.chains or not self.scope.owners:
             return frozenset()
-        from .nft_rules import show_rules
+        from .nftables.rules import show_rules
 
         return show_rules(self.namespace, self.scope.chains, self.scope.owners, self._desired.rules)
 
@@ -338,12 +344,12 @@ class Reader:
         if not scope.iptables and not desired:
             return frozenset()
         if not desired:
-            from .iptables import flavours_of
+            from .iptables.tables import flavours_of
 
             with self.namespace.entered():
                 if not any(flavours_of(self.namespace, version, "nat", scope.iptables) for version in (4, 6)):
                     return frozenset()
-        from .iptables_rules import show_iptables
+        from .iptables.rules import show_iptables
 
         return show_iptables(self.namespace, scope.iptables, scope.iptables_of, desired)
 
@@ -363,10 +369,10 @@ def read_sysctl(key: str) -> str:
 
 
 _READERS: dict[str, Callable[[bytes, Names], Any]] = {
-    "Neighbour": rtnl.read_neighbour,
-    "FdbEntry": rtnl.read_fdb,
-    "NextHop": rtnl.read_next_hop,
-    "Route": rtnl.read_route,
+    "Neighbour": rtnetlink.read_neighbour,
+    "FdbEntry": rtnetlink.read_fdb,
+    "NextHop": rtnetlink.read_next_hop,
+    "Route": rtnetlink.read_route,
 }
 
 

@@ -16,20 +16,20 @@ import json
 from contextlib import ExitStack, nullcontext
 from typing import AbstractSet, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..cluster import Cluster, Node
 from ..converge import Target, converge
 from ..errors import LabError
-from ..intent_json import cluster_to_json
+from ..intent.cluster import Cluster, Node
+from ..intent.cluster_json import cluster_to_json
 from ..kernel import Namespace
+from ..model.state import EMPTY
 from ..plan import plan
-from ..state import EMPTY
+from ..sandbox.process import Process
 from . import registry, underlay
 from .engine import Engine, Found, connect
 from .hosts import name_nodes
 from .image import MADE_HERE, Image
 from .netns import LabOutcome, require_root
 from .networks import Network, refuse_collisions, wanted_networks
-from .process import Process
 
 
 class _Plan(NamedTuple):

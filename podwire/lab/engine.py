@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
-from ..cluster import Node, Port
 from ..errors import LabError
-from ..model import IPNetwork
+from ..intent.cluster import Node, Port
+from ..model.objects import IPNetwork
 from . import image as images
 from .networks import Network, container_name, network_name
 

@@ -9,7 +9,7 @@ import traceback
 from typing import IO, Any, Callable, List, NoReturn, Optional, Sequence, Tuple, TypeVar
 
 from ..errors import LabError
-from ..kernel.namespace import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, setns
+from ..kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, setns
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import signal
 from contextlib import suppress
 from typing import Any, Callable, Dict
 
-from ..kernel.namespace import (
+from ..kernel.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -34,7 +34,7 @@ from ..kernel.namespace import (
     setns,
     unshare,
 )
-from . import spawn
+from ..sandbox import spawn
 
 #: Directories of each overlay that begin empty in every node.
 _PRIVATE = {"/etc": ("cni/net.d", "podwire"), "/var/lib": ("cni", "podwire")}

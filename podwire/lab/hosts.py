@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Mapping
 
-from ..cluster import Cluster
+from ..intent.cluster import Cluster
 
 
 def name_nodes(cluster: Cluster, pids: Mapping[str, int], *, check: bool) -> List[str]:

@@ -10,19 +10,19 @@ import os
 from contextlib import ExitStack
 from typing import AbstractSet, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..cluster import Cluster
 from ..converge import Target, converge
 from ..errors import LabError
-from ..intent_json import cluster_to_json
+from ..intent.cluster import Cluster
+from ..intent.cluster_json import cluster_to_json
 from ..kernel import Namespace, execute
-from ..model import Link
+from ..model.objects import Link
+from ..model.state import EMPTY, State
 from ..plan import REMOVE, Operation, plan
-from ..state import EMPTY, State
+from ..sandbox.process import Process, kill
+from ..sandbox.spawn import spawned
 from . import registry, underlay
 from .hosts import name_nodes
-from .process import Process, kill
 from .registry import Lab
-from .spawn import spawned
 
 
 class LabOutcome(NamedTuple):

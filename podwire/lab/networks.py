@@ -6,11 +6,11 @@ from __future__ import annotations
 import hashlib
 from typing import Collection, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..cluster import Cluster, Segment
 from ..errors import LabError
-from ..inventory.addressing import FIRST_NODE
+from ..intent.cluster import Cluster, Segment
+from ..intent.inventory.addressing import FIRST_NODE
 from ..kernel import Namespace, routes
-from ..model import IPAddress, IPNetwork
+from ..model.objects import IPAddress, IPNetwork
 
 
 class Network(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import LabError
 from ..files import replace_file
-from .process import Process
+from ..sandbox.process import Process
 
 RUN = "/run/podwire"
 STATE = "/var/lib/podwire"

@@ -11,9 +11,9 @@ import hashlib
 from ipaddress import IPv4Network, IPv6Network
 from typing import AbstractSet, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from ..cluster import Cluster, Port, Router
-from ..model import Address, IPAddress, IPNetwork, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer
-from ..state import EMPTY, Scope, State
+from ..intent.cluster import Cluster, Port, Router
+from ..model.objects import Address, IPAddress, IPNetwork, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer
+from ..model.state import EMPTY, Scope, State
 from .registry import is_infrastructure
 
 #: Names of the underlay's namespaces hold a space, see registry.is_infrastructure.

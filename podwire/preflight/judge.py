@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..cluster import Cluster
+from ..intent.cluster import Cluster
 from .finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
 
 #: Seconds by which a node's clock may differ from the controller's: logs are to be read side by side.

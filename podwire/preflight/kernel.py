@@ -9,14 +9,14 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import Callable, Iterator, List, Optional, Set, Tuple
 
-from ..cluster import Cluster, Node, vxlan_device
 from ..errors import KernelError, PodwireError
+from ..intent.cluster import Cluster, Node, vxlan_device
 from ..kernel import Namespace, execute, link_of
-from ..kernel.iptables import forward_drops
-from ..kernel.namespace import CLONE_NEWNET, unshare
-from ..kernel.nft import apply_nat
+from ..kernel.iptables.tables import forward_drops
+from ..kernel.namespaces import CLONE_NEWNET, unshare
+from ..kernel.nftables.masquerade import apply_nat
 from ..kernel.show import read_sysctl
-from ..model import BACKEND_ALIAS, Link, NatRule, VethPeer, Vxlan
+from ..model.objects import BACKEND_ALIAS, Link, NatRule, VethPeer, Vxlan
 from ..plan import ADD, Operation
 from .finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
 

@@ -8,12 +8,13 @@ import struct
 import time
 from typing import Iterator, List, Optional
 
-from ..cluster import Cluster, Node, adjacent, vxlan_device
-from ..kernel import Namespace, rtnl
-from ..kernel.netlink import attribute
+from ..intent.cluster import Cluster, Node, adjacent, vxlan_device
+from ..kernel import Namespace
+from ..kernel.netlink import rtnetlink
+from ..kernel.netlink.socket import attribute
 from ..kernel.show import link_of
-from ..lab import conflist
-from ..model import ROUTE_PROTOCOL, Address, IPAddress, Route
+from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
+from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
 
 _ARP = 0x0806
@@ -27,10 +28,16 @@ _FAMILY = {4: 2, 6: 10}
 def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
     """Everything below."""
     with Namespace.current() as here:
-        names = dict(rtnl.read_link_name(payload) for _, payload in here.socket.dump(rtnl.RTM_GETLINK, bytes(16)))
-        routes = [rtnl.read_route(payload, names) for _, payload in here.socket.dump(rtnl.RTM_GETROUTE, bytes(12))]
-        dump = here.socket.dump(rtnl.RTM_GETADDR, bytes(8))
-        addresses = [each for each in (rtnl.read_address(payload, names) for _, payload in dump) if each is not None]
+        names = dict(
+            rtnetlink.read_link_name(payload) for _, payload in here.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
+        )
+        routes = [
+            rtnetlink.read_route(payload, names) for _, payload in here.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
+        ]
+        dump = here.socket.dump(rtnetlink.RTM_GETADDR, bytes(8))
+        addresses = [
+            each for each in (rtnetlink.read_address(payload, names) for _, payload in dump) if each is not None
+        ]
         yield from _interface(here, node, addresses)
         yield from _overlaps(cluster, node, routes)
         yield from _ways(here, cluster, node, names)
@@ -72,7 +79,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
     for route in routes:
         base = route.destination
         inside = any(cidr.version == base.version and base.subnet_of(cidr) for cidr in block)  # type: ignore[arg-type]
-        if route.table == rtnl.RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
+        if route.table == rtnetlink.RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
             continue
         if route.device in own or (inside and base.prefixlen == base.max_prefixlen):  # a pod's own
             continue
@@ -127,8 +134,8 @@ def _way(here: Namespace, target: IPAddress, names: dict[int, str]) -> Optional[
     """What a packet would get (``ip route get``)."""
     packed = target.packed
     head = struct.pack("=BBBBBBBBI", _FAMILY[target.version], len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
-    answer = here.socket.get(rtnl.RTM_GETROUTE, head + attribute(1, packed))
-    return None if answer is None else rtnl.read_route(answer, names)
+    answer = here.socket.get(rtnetlink.RTM_GETROUTE, head + attribute(1, packed))
+    return None if answer is None else rtnetlink.read_route(answer, names)
 
 
 def _twins(here: Namespace, node: Node) -> Iterator[Finding]:

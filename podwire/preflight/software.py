@@ -6,12 +6,12 @@ import glob
 import os
 from typing import FrozenSet, Iterator
 
-from ..cluster import Cluster, Node
-from ..cni.install import FOREIGN
-from ..cni.install import look as look_at_plugins
+from ..cni.install.executables import FOREIGN
+from ..cni.install.executables import look as look_at_plugins
+from ..intent.cluster import Cluster, Node
 from ..kernel import Namespace
 from ..kernel.show import devices
-from ..lab import conflist
+from ..sandbox import conflist
 from .finding import OK, PROBLEM, WARNING, Finding
 
 _PLUGINS = "/opt/cni/bin"

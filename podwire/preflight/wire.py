@@ -17,8 +17,8 @@ import socket
 import time
 from typing import Any, Dict, List, Sequence
 
-from ..cluster import Cluster, Node
 from ..errors import ProofError
+from ..intent.cluster import Cluster, Node
 
 _MAGIC = b"podwire preflight "
 #: Path MTUs that are met with, bytes: of the links themselves, and below tunnels.

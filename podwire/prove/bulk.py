@@ -13,7 +13,7 @@ import socket
 import time
 from typing import Dict, List, Sequence
 
-from . import wire
+from . import packets
 from .reach import FAMILY, tcp_problem
 from .sockets import Check, Problem, Sockets
 
@@ -86,7 +86,7 @@ def _advance(each: _Transfer, what: int) -> bool:
         raise OSError(failed, "")
     if not each.segment:
         each.segment = each.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-        each.socket.send(wire.bulk_request(LENGTH), socket.MSG_EOR)
+        each.socket.send(packets.bulk_request(LENGTH), socket.MSG_EOR)
     try:
         while each.left and what & select.EPOLLOUT:
             each.left -= each.socket.send(bytes(min(each.segment, each.left)), socket.MSG_EOR)
@@ -96,7 +96,7 @@ def _advance(each: _Transfer, what: int) -> bool:
     each.received += data
     if not data and each.left:
         raise OSError(errno.ECONNRESET, "")
-    return not data or wire.parse_response(each.received) is not None
+    return not data or packets.parse_response(each.received) is not None
 
 
 def _stuck(each: _Transfer) -> Problem:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..cluster import Cluster
-from ..model import MAIN_TABLE, IPNetwork
+from ..intent.cluster import Cluster
+from ..model.objects import MAIN_TABLE, IPNetwork
 from .guarantee import Failure, Guarantee, Observations, guarantee
 
 TITLE = "nodes hold each other's real addresses and MTU"

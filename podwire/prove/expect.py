@@ -17,7 +17,7 @@ from collections import Counter
 from ipaddress import ip_address
 from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..cluster import Cluster, Node
+from ..intent.cluster import Cluster, Node
 
 #: Up to so many ordered pairs are probed one by one, each by all protocols. Beyond, classes of pairs are.
 ALL_PAIRS = 10_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
 
-from ..cluster import Cluster
-from ..model import IPNetwork
+from ..intent.cluster import Cluster
+from ..model.objects import IPNetwork
 from . import expect
 from .guarantee import Failure, Guarantee, Observations, guarantee
 

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
-from . import wire
+from . import packets
 from .sockets import PATIENCE, WINDOW, Check, Problem, Sockets, in_rounds
 
 BLACK_HOLE = "mtu black hole"
@@ -46,7 +46,7 @@ def search(sockets: Sockets, checks: Sequence[Check], numbers: Sequence[int], ex
                 low[number] = size
             else:
                 high[number] = size
-            smallest = wire.SMALLEST + wire.IP_HEADER[checks[number].version]
+            smallest = packets.SMALLEST + packets.IP_HEADER[checks[number].version]
             nearest[number] = _next(low[number], high[number], smallest, told.get(number, 0))
             if high[number] <= smallest:
                 low[number], high[number] = 0, 1
@@ -69,15 +69,15 @@ def _try(
     """One size each, side by side: which passed, and what MTU routers told about the others."""
     passed: Set[int] = set()
     told: Dict[int, int] = {}
-    templates: Dict[Tuple[int, int], wire.EchoTemplate] = {}
+    templates: Dict[Tuple[int, int], packets.EchoTemplate] = {}
     waiting: Set[int] = set()
     numbers: List[int] = list(asked)
     for start in range(0, len(numbers), WINDOW):
         for number in numbers[start : start + WINDOW]:
             version, size = checks[number].version, asked[number]
             if (version, size) not in templates:
-                packet = size - wire.IP_HEADER[version]
-                templates[version, size] = wire.EchoTemplate(version, purpose, sockets.run, packet)
+                packet = size - packets.IP_HEADER[version]
+                templates[version, size] = packets.EchoTemplate(version, purpose, sockets.run, packet)
             if not sockets.send(checks[number], templates[version, size].packet(number)):
                 waiting.add(number)
         until = time.monotonic() + _LOST
@@ -115,9 +115,9 @@ class PathMtu:
         self._exceeded: Dict[int, bool] = {}
         self._patience = PATIENCE
         self._templates = {
-            (version, purpose): wire.EchoTemplate(version, purpose, sockets.run, total - wire.IP_HEADER[version])
+            (version, purpose): packets.EchoTemplate(version, purpose, sockets.run, total - packets.IP_HEADER[version])
             for version in (4, 6)
-            for purpose, total in ((wire.FITS, size), (wire.EXCEEDS, size + 1))
+            for purpose, total in ((packets.FITS, size), (packets.EXCEEDS, size + 1))
         }
 
     def measure(self, quick: bool = False) -> Dict[int, Problem]:
@@ -159,24 +159,24 @@ class PathMtu:
 
     def _send(self, number: int) -> None:
         check = self._checks[number]
-        for purpose in (wire.FITS, wire.EXCEEDS):
+        for purpose in (packets.FITS, packets.EXCEEDS):
             refused = self._sockets.send(check, self._templates[check.version, purpose].packet(number))
             if not refused:
                 continue
-            if purpose == wire.EXCEEDS:
+            if purpose == packets.EXCEEDS:
                 self._exceeded.setdefault(number, False)
             elif refused == errno.EMSGSIZE:
                 self._too_big[number] = "by the sender's own device"
             else:
                 self._too_big[number] = f"by the sender ({os.strerror(refused)})"
 
-    def _note(self, answer: wire.Answer, sender: str) -> None:
-        if answer.purpose == wire.FITS:
+    def _note(self, answer: packets.Answer, sender: str) -> None:
+        if answer.purpose == packets.FITS:
             if answer.meaning == "reply":
                 self._passed.add(answer.number)
             elif answer.meaning == "too-big":
                 self._too_big[answer.number] = f"by {sender}, which takes {answer.mtu}"
-        elif answer.purpose == wire.EXCEEDS and answer.meaning in ("reply", "too-big"):
+        elif answer.purpose == packets.EXCEEDS and answer.meaning in ("reply", "too-big"):
             self._exceeded[answer.number] = answer.meaning == "reply"
 
     def _settled(self, number: int) -> bool:

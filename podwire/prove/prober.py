@@ -11,13 +11,13 @@ import time
 from contextlib import ExitStack
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .. import snapshot
-from ..cluster import Cluster
+from ..intent.cluster import Cluster
 from ..kernel import Namespace
-from . import expect, own, throughput
+from ..observe import snapshot
+from . import expect, throughput, user_checks
 from .bulk import bulk
+from .duplicate_addresses import second_owners, strangers
 from .guarantee import really_has
-from .owners import second_owners, strangers
 from .pathmtu import PathMtu
 from .reach import Progress, Reach
 from .sockets import ALL, ICMP, Check, Problem, Sockets, Source
@@ -51,22 +51,22 @@ def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Opt
 
     ``addresses``: of all pods of the cluster, as their nodes attached them. ProofError, KernelError.
     """
-    from ..lab import sandbox
+    from ..sandbox import sandboxes
 
     if options.netns is not None:
         running = {name: Running(path, False) for name, path in options.netns.items()}
     else:
-        running = {name: Running(each.netns, each.host_network) for name, each in sandbox.running().items()}
+        running = {name: Running(each.netns, each.host_network) for name, each in sandboxes.running().items()}
     return observe(cluster, node, addresses, running, options)
 
 
 def addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
     """What the pods of the lab node this process runs in have in the kernel, for where nobody kept what
     was attached."""
-    from ..lab import sandbox
+    from ..sandbox import sandboxes
 
     found: Dict[str, List[str]] = {}
-    for name, each in sandbox.running().items():
+    for name, each in sandboxes.running().items():
         if not each.host_network:
             with Namespace.open(each.netns, name) as pod:
                 found[name] = really_has(snapshot.read(pod))["addresses"]
@@ -148,7 +148,7 @@ class _Probing:
             found["fragments"] = self._fragments() - before
             if self.cluster.checks:
                 began = time.monotonic()
-                found["checks"], found["controls"] = own.run(self.cluster, self.node, self.ends, sockets)
+                found["checks"], found["controls"] = user_checks.run(self.cluster, self.node, self.ends, sockets)
                 self.took["checks"] = round(time.monotonic() - began, 3)
         return {**found, "took": self.took}
 

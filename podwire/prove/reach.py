@@ -16,7 +16,7 @@ import time
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import ProofError
-from . import wire
+from . import packets
 from .sockets import ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
 
 #: Seconds without an answer after which the next window is opened beside the one that does not move.
@@ -55,9 +55,9 @@ class Reach:
         self._checks = checks
         self._tell = tell
         self._templates = {
-            (version, purpose): wire.EchoTemplate(version, purpose, sockets.run)
+            (version, purpose): packets.EchoTemplate(version, purpose, sockets.run)
             for version in (4, 6)
-            for purpose in (wire.REACH, wire.PASS)
+            for purpose in (packets.REACH, packets.PASS)
         }
         self._most = _open_files() - 5 * len(sockets.sources)
         self._window = min(WINDOW, self._most)
@@ -138,10 +138,10 @@ class Reach:
             if flying & protocol:
                 if protocol == ICMP:
                     # Nobody will ask the server who sent an echo that goes alone.
-                    purpose = wire.REACH if flying & ~ICMP else wire.PASS
+                    purpose = packets.REACH if flying & ~ICMP else packets.PASS
                     packet: Any = self._templates[check.version, purpose].packet(number)
                 else:
-                    packet = wire.datagram(self._sockets.run, number)
+                    packet = packets.datagram(self._sockets.run, number)
                 refused = self._sockets.send(check, packet, protocol)
                 if refused:
                     self._fail(number, protocol, Problem("unreachable", os.strerror(refused).lower()))
@@ -169,9 +169,9 @@ class Reach:
                 self._advance(fd, connection, what)
                 continue
             for answer, sender in self._sockets.received(fd) or ():
-                if answer.purpose in (wire.REACH, wire.PASS):
+                if answer.purpose in (packets.REACH, packets.PASS):
                     self._note(ICMP, answer, sender)
-                elif answer.purpose == wire.DATAGRAM:
+                elif answer.purpose == packets.DATAGRAM:
                     self._note(UDP, answer, sender)
 
     def _landed(self, number: int, protocol: int) -> bool:
@@ -189,7 +189,7 @@ class Reach:
         if self._landed(number, protocol):
             self._found.setdefault(number, {})[protocol] = problem
 
-    def _note(self, protocol: int, answer: wire.Answer, sender: str) -> None:
+    def _note(self, protocol: int, answer: packets.Answer, sender: str) -> None:
         number = answer.number
         if answer.meaning == "reply":
             if not self._landed(number, protocol):
@@ -213,13 +213,13 @@ class Reach:
                 if what & (select.EPOLLERR | select.EPOLLHUP):
                     failed = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     raise OSError(failed, os.strerror(failed))
-                connection.socket.send(wire.request(self._sockets.run, number))
+                connection.socket.send(packets.request(self._sockets.run, number))
                 connection.sent = True
             if not what & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                 return
             data = connection.socket.recv(65536)
             connection.received += data
-            answer = wire.parse_response(connection.received)
+            answer = packets.parse_response(connection.received)
             if answer is None:
                 if data:
                     return

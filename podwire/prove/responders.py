@@ -17,9 +17,9 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tup
 
 from ..errors import KernelError
 from ..kernel import Namespace
-from ..lab import spawn
-from ..lab.process import Process, kill
-from ..lab.server import Server, listen
+from ..sandbox import spawn
+from ..sandbox.process import Process, kill
+from ..sandbox.server import Server, listen
 
 RECORD = "/run/podwire/responders.json"
 #: Seconds after which responders end by themselves, whatever became of the run.

@@ -13,8 +13,8 @@ import socket
 from contextlib import ExitStack
 from typing import Callable, Dict, FrozenSet, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ..kernel.namespace import Namespace
-from . import wire
+from ..kernel.namespaces import Namespace
+from . import packets
 
 #: Echoes or connections under way at once.
 WINDOW = 256
@@ -97,7 +97,7 @@ class Sockets:
         found = self._sockets.get((source, version, protocol))
         if found is None:
             with self.sources[source].namespace.entered():
-                found = wire.echo_socket(version) if protocol == ICMP else wire.datagram_socket(version)
+                found = packets.echo_socket(version) if protocol == ICMP else packets.datagram_socket(version)
             self._stack.callback(found.close)
             self._sockets[source, version, protocol] = found
             self._by_fd[found.fileno()] = version if protocol == ICMP else 0, found
@@ -116,13 +116,13 @@ class Sockets:
             return 0 if error.errno == errno.ENOBUFS else error.errno or errno.EIO
         return 0
 
-    def received(self, fd: int) -> Optional[Iterator[Tuple[wire.Answer, str]]]:
+    def received(self, fd: int) -> Optional[Iterator[Tuple[packets.Answer, str]]]:
         """Everything that waits in a socket about our echoes and datagrams, with the sender's address;
         None if ``fd`` is not one of ours."""
         known = self._by_fd.get(fd)
         return None if known is None else self._drain(*known)
 
-    def _drain(self, version: int, opened: socket.socket) -> Iterator[Tuple[wire.Answer, str]]:
+    def _drain(self, version: int, opened: socket.socket) -> Iterator[Tuple[packets.Answer, str]]:
         buffer, run = self._buffer, self.run
         while True:
             try:
@@ -130,8 +130,8 @@ class Sockets:
             except OSError:  # nothing more, or an error that an earlier datagram came back with
                 return
             if version:
-                answer = wire.parse_echo(version, run, buffer, length)
+                answer = packets.parse_echo(version, run, buffer, length)
             else:
-                answer = wire.parse_datagram(run, memoryview(buffer)[:length])
+                answer = packets.parse_datagram(run, memoryview(buffer)[:length])
             if answer is not None:
                 yield answer, sender[0]

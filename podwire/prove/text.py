@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ..cluster import Cluster
+from ..intent.cluster import Cluster
 from .guarantee import Guarantee
 from .verdict import Verdict
 

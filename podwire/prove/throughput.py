@@ -11,7 +11,7 @@ import socket
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..cluster import Cluster
+from ..intent.cluster import Cluster
 from ..kernel import Namespace
 from . import expect
 from .consistency import View

@@ -22,8 +22,8 @@ from typing import (
     Tuple,
 )
 
-from ..cluster import Cluster
-from . import expect, own, throughput
+from ..intent.cluster import Cluster
+from . import expect, throughput, user_checks
 from .consistency import consistency
 from .groups import Cells, describe
 from .guarantee import LISTED, Class, Failure, Guarantee, Observations, by_cause, guarantee, really_has
@@ -75,7 +75,7 @@ def judge(
         consistency(cluster, seen, nodes),
     ]
     if cluster.checks:
-        found.append(own.judge(cluster, seen, nodes))
+        found.append(user_checks.judge(cluster, seen, nodes))
     if any("throughput" in observed for observed in seen.values()):
         found.append(throughput.judge(cluster, seen))
     return Verdict(
@@ -100,14 +100,14 @@ def _unique(
             continue
         given = [ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())]
         for version in cluster.versions:
-            own = [str(ip) for ip in dict.fromkeys(given) if ip.version == version]
-            if own and (pod.node not in seen or pod.name not in seen[pod.node]["pods"]):
-                not_run += len(own)
+            user_checks = [str(ip) for ip in dict.fromkeys(given) if ip.version == version]
+            if user_checks and (pod.node not in seen or pod.name not in seen[pod.node]["pods"]):
+                not_run += len(user_checks)
                 continue
-            ran += max(1, len(own))
-            if not own:
+            ran += max(1, len(user_checks))
+            if not user_checks:
                 failures.append(Failure("", pod.name, "", "no address", f"has no IPv{version} address"))
-            for address in own:
+            for address in user_checks:
                 wrong = _wrong_address(cluster, pod.node, pod.name, address, seen[pod.node], holders)
                 if wrong:
                     failures.append(Failure("", pod.name, address, *wrong))
@@ -228,20 +228,20 @@ def _path_mtu(
     cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
     expected = _counted(expect.mtu_pairs_from, ends, nodes)
-    own = [end for end in ends if not end.host_network]
+    user_checks = [end for end in ends if not end.host_network]
     mode = "every pair" if expect.measures_all(ends) else "one pair of each two nodes, one each way of each pod"
     size = cluster.mtu
     title = f"{size} bytes pass unfragmented, {size + 1} are refused"
-    return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, own, (f"measured: {mode}",))
+    return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, user_checks, (f"measured: {mode}",))
 
 
 def _bulk(
     cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
-    own = [end for end in ends if not end.host_network]
+    user_checks = [end for end in ends if not end.host_network]
     expected = _counted(expect.bulk_pairs_from, ends, nodes)
     title = "TCP moves bulk data in full segments"
-    return _from_cells("bulk", title, "transfers", "bulk", expected, seen, own, ())
+    return _from_cells("bulk", title, "transfers", "bulk", expected, seen, user_checks, ())
 
 
 def _counted(

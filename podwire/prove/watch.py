@@ -15,7 +15,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import KernelError
 from ..kernel import Namespace
-from . import wire
+from . import packets
 from .expect import Pair
 
 #: Seconds between two packets of a pair; longer where there are so many pairs that it would be a flood.
@@ -62,7 +62,7 @@ def watch(
     run = int.from_bytes(os.urandom(4), "big")
     now = time.monotonic()
     ways = [_Way(pair, now) for pair in pairs]
-    templates = {version: wire.EchoTemplate(version, wire.PASS, run) for version in (4, 6)}
+    templates = {version: packets.EchoTemplate(version, packets.PASS, run) for version in (4, 6)}
     poll = select.epoll()
     by_fd: Dict[int, _Way] = {}
     try:
@@ -105,7 +105,7 @@ def _follow(way: _Way, path: Optional[str], poll: select.epoll, by_fd: Dict[int,
         return
     try:
         with Namespace.open(path, way.pair.source.pod) as inside, inside.entered():
-            way.socket = wire.echo_socket(way.pair.source.version)
+            way.socket = packets.echo_socket(way.pair.source.version)
     except KernelError:
         return
     way.inode = inode
@@ -116,7 +116,7 @@ def _follow(way: _Way, path: Optional[str], poll: select.epoll, by_fd: Dict[int,
     poll.register(way.socket, select.EPOLLIN)
 
 
-def _send(way: _Way, template: wire.EchoTemplate, number: int, now: float) -> None:
+def _send(way: _Way, template: packets.EchoTemplate, number: int, now: float) -> None:
     if way.socket is None:
         return
     sequence = way.sent & _MASK
@@ -141,7 +141,7 @@ def _hear(poll: select.epoll, by_fd: Dict[int, _Way], ways: Sequence[_Way], run:
                     length = opened.recv_into(buffer)
                 except OSError:
                     break
-                answer = wire.parse_echo(version, run, buffer, length)
+                answer = packets.parse_echo(version, run, buffer, length)
                 if answer is not None and answer.meaning == "reply":
                     _note(ways[answer.number >> _SEQUENCE_BITS], answer.number & _MASK)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from .markup import pair_button, text
-from .words import capital, where
+from .phrases import capital, where
 
 #: Causes shown at once; the others are behind a click, as are pairs.
 SHOWN, PAIRS, MORE_PAIRS = 10, 6, 200

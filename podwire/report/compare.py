@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .words import ends
+from .phrases import ends
 
 #: Lines for each guarantee and kind of change.
 SHOWN = 10

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import chain, zip_longest
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..cluster import Cluster, Node, Pod, vtep_mac, vxlan_device
-from ..model import IPNetwork
+from ..intent.cluster import Cluster, Node, Pod, vtep_mac, vxlan_device
+from ..model.objects import IPNetwork
 from ..prove.expect import Addresses
 from ..prove.verdict import Failure, Guarantee, Verdict
-from . import found
-from .origins import Origins
+from . import discovered
+from .source_locations import Origins
 
 #: One node's, as its prober told it.
 Observations = Mapping[str, Any]
@@ -227,13 +227,13 @@ def _routes(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any
 
 def _peers(cluster: Cluster) -> Dict[str, str]:
     """Block, its first address (the VTEP's) and public IP -> the node that has them."""
-    found: Dict[str, str] = {}
+    discovered: Dict[str, str] = {}
     for node in cluster.nodes:
         for block in node.pod_cidrs:
-            found[str(block)] = found[str(block.network_address)] = node.name
+            discovered[str(block)] = discovered[str(block.network_address)] = node.name
         for ip in node.public_ips:
-            found[str(ip)] = node.name
-    return found
+            discovered[str(ip)] = node.name
+    return discovered
 
 
 def _network(observed: Observations) -> Mapping[str, Any]:
@@ -241,7 +241,7 @@ def _network(observed: Observations) -> Mapping[str, Any]:
     if "network" in observed or "snapshot" not in observed:
         known: Mapping[str, Any] = observed.get("network", {})
         return known
-    return found.network(observed["snapshot"])
+    return discovered.network(observed["snapshot"])
 
 
 def _texts(values: Sequence[object]) -> List[str]:

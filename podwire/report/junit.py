@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..xmltext import content, quoted
-from .words import ends, explained, line, where
+from .phrases import ends, explained, line, where
 
 #: Failures shown in one test.
 SHOWN = 20

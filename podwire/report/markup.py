@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Collection
 
-from .words import ends
+from .phrases import ends
 
 
 def text(value: object) -> str:

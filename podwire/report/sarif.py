@@ -15,7 +15,7 @@ from collections import defaultdict
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import quote
 
-from .words import ends, explained
+from .phrases import ends, explained
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 #: Pairs of nodes with a result each; where more fail, each node has one.

@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Mapping, Sequence, Set
 
 from . import causes
 from .markup import pair_button, text
-from .words import capital
+from .phrases import capital
 
 #: Failing checks shown at once, and behind a click, for each guarantee.
 SHOWN, MORE = 5, 200

@@ -9,7 +9,7 @@ import time
 from statistics import median
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from podwire.cni.install import install
+from podwire.cni.install.executables import install
 
 from .measure import NotRun, in_room, run
 from .report import Row

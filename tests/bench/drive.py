@@ -6,8 +6,8 @@ import json
 import sys
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Node, Pod, Port, Segment, Underlay
-from podwire.intent_json import cluster_from_json, cluster_to_json
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod, Port, Segment, Underlay
+from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
 
 from .fleet import PODS, UNDERLAY
 
@@ -57,7 +57,7 @@ def main(verb: str, path: str, *numbers: str) -> None:
         with open(path, "w") as file:
             json.dump(cluster_to_json(lab(*map(int, numbers))), file)
     elif verb == "converge":
-        from podwire.doors.node import at_home
+        from podwire.stages.node import at_home
 
         at_home("node", {"intent": path, "node": "node0"}, check=False, diff=False)
     elif verb == "nodes":
@@ -70,11 +70,11 @@ def main(verb: str, path: str, *numbers: str) -> None:
         with open(f"{path}.pids", "w") as file:
             json.dump([registry.node_pid(LAB, node.name) for node in load(path).nodes], file)
     elif verb == "sandboxes":
-        from podwire.lab import sandbox
+        from podwire.sandbox import sandboxes
 
-        sandbox.start(load(path).pods_of("node0"))
+        sandboxes.start(load(path).pods_of("node0"))
     elif verb == "pods":
-        from podwire.lab import pods
+        from podwire.sandbox import pods
 
         pods.reconcile(load(path), "node0")
 

@@ -8,10 +8,10 @@ import sys
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podwire.backend import desired
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Node
-from podwire.intent_json import cluster_to_json
-from podwire.model import Link, Route
-from podwire.state import State
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node
+from podwire.intent.cluster_json import cluster_to_json
+from podwire.model.objects import Link, Route
+from podwire.model.state import State
 
 PODS = int(IPv4Address("10.0.0.0"))
 UNDERLAY = int(IPv4Address("172.16.0.1"))

@@ -12,7 +12,7 @@ import traceback
 from statistics import median
 from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
-from podwire.kernel.namespace import (
+from podwire.kernel.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import List
 
-from podwire.intent_json import cluster_from_json
-from podwire.upkeep.kept import intent_file
+from podwire.agent.intent_store import intent_file
+from podwire.intent.cluster_json import cluster_from_json
 
 from .measure import ROOT, Sample, in_room, measured, middle
 from .peers import FILES, again, fresh

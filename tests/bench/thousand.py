@@ -17,17 +17,18 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, Dict, List, Mapping
 
-from podwire.cluster import Cluster, CniSettings, Pod
-from podwire.doors.node import node as converge_node
-from podwire.intent_json import cluster_to_json
+from podwire.intent.cluster import Cluster, CniSettings, Pod
+from podwire.intent.cluster_json import cluster_to_json
 from podwire.kernel import Namespace
-from podwire.kernel.rtnl import RTM_NEWNEIGH, neighbour_message
-from podwire.lab import enter, netns, pods, registry, sandbox
-from podwire.lab.process import pids_inside
-from podwire.model import MacAddress, Neighbour
+from podwire.kernel.netlink.rtnetlink import RTM_NEWNEIGH, neighbour_message
+from podwire.lab import enter, netns, registry
+from podwire.model.objects import MacAddress, Neighbour
+from podwire.observe.snapshot import links
 from podwire.prove import prober
 from podwire.prove.verdict import judge
-from podwire.snapshot import links
+from podwire.sandbox import pods, sandboxes
+from podwire.sandbox.process import pids_inside
+from podwire.stages.node import node as converge_node
 
 from .drive import lab, load
 
@@ -63,7 +64,7 @@ def _furnish(intent: Cluster, name: str) -> Dict[str, List[str]]:
     found = pods.reconcile(intent, name).results
     with Namespace.current(name) as here:
         outside_by_index = {each["ifindex"]: each for each in links(here)}
-        for pod, each in sandbox.running().items():
+        for pod, each in sandboxes.running().items():
             with Namespace.open(each.netns, pod) as inside:
                 own = next(link for link in links(inside) if link["name"] == "eth0")
                 outside = outside_by_index[own["link"]]
@@ -116,14 +117,14 @@ def _probe(intent: Cluster, name: str, addresses: Any, mode: str) -> Any:
     return found, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
-def sandboxes(path: str, number: int) -> List[int]:
+def sandbox_pids(path: str, number: int) -> List[int]:
     """Process ids, as they are here, of one sandbox on each of the first nodes."""
     intent = load(path)
     found = []
     for node in intent.nodes[:number]:
         pid = registry.node_pid(intent.id, node.name)
         assert pid is not None
-        running = enter.call(pid, sandbox.running)
+        running = enter.call(pid, sandboxes.running)
         here = pids_inside([pid])[pid]
         found.append(here[next(iter(running.values())).pid])
     return found
@@ -134,7 +135,7 @@ def main(verb: str, path: str, *words: str) -> None:
     if verb == "build":
         build(path, *map(int, words))
     elif verb == "sandboxes":
-        print(json.dumps(sandboxes(path, int(words[0]))))
+        print(json.dumps(sandbox_pids(path, int(words[0]))))
     else:
         prove(path, *words)
 

@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from podwire.cni.install import install
+from podwire.cni.install.executables import install
 from tests.cni.nodes import Node, start_node
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from podwire.cni.install import NAMES
+from podwire.cni.install.executables import NAMES
 from tests.cni.calls import Worker, attached, configuration, environ, error_of
 from tests.cni.nodes import start_node
 

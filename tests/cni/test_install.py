@@ -15,10 +15,10 @@ from typing import Dict, List, Optional, Set
 import pytest
 
 from podwire.cli import main
-from podwire.cni import install as installation
-from podwire.cni.install import NAMES, base_interpreter, install, look
+from podwire.cni.install import executables as installation
+from podwire.cni.install.executables import NAMES, base_interpreter, install, look
 from podwire.errors import ConflictError, PodwireError
-from podwire.kernel.namespace import CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, mount, unshare
+from podwire.kernel.namespaces import CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, mount, unshare
 
 _MS_REMOUNT = 32
 PYTHONS = [
@@ -292,7 +292,7 @@ library = sys.argv[1]
 archive = posix.open(library + "/archive", posix.O_CLOEXEC)
 start, index, packs = marshal.loads(posix.pread(archive, 1 << 15, 0).split(b"\\0", 1)[1])
 plugin = ""
-sys.modules["podwire.cni.launch"] = types.SimpleNamespace(launch=len)
+sys.modules["podwire.cni.install.launch"] = types.SimpleNamespace(launch=len)
 """
 _COMPARE = (
     _ARCHIVE
@@ -339,7 +339,8 @@ def test_the_archives_ipaddress_is_ipaddress(installed: Path) -> None:
 def test_the_library_has_what_plugins_need_and_no_more(installed: Path) -> None:
     (library,) = installed.glob(".podwire/*/podwire")
     packages: Optional[List[str]] = sorted(path.name for path in library.iterdir() if path.is_dir())
-    assert packages == ["cni", "ipam", "kernel"] or packages == ["__pycache__", "cni", "ipam", "kernel"]
+    needed = ["cni", "ipam", "kernel", "model"]
+    assert packages == needed or packages == ["__pycache__", *needed]
 
 
 _EACH = """
@@ -359,7 +360,7 @@ _FROM_ARCHIVE = _ARCHIVE + _EACH.replace("READY", "exec(start)")
 _FROM_SOURCES = "import os, posix, sys" + _EACH.replace("READY", "sys.path.insert(0, sys.argv[1])")
 
 
-_NOT_ARCHIVED = ("launch", "lean_os", "linker", "preload", "prelink", "standard")
+_NOT_ARCHIVED = ("launch", "startup_os", "linker", "preload", "prelink", "standard")
 
 
 def _defined(text: str) -> Set[str]:

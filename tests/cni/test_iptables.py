@@ -347,7 +347,7 @@ def test_words_are_read_as_they_are_written() -> None:
     from hypothesis import given
     from hypothesis import strategies as st
 
-    from podwire.kernel.iptables_rules import join, split
+    from podwire.kernel.iptables.rules import join, split
 
     @given(st.lists(st.text(alphabet="ab-,/.\"\\' \t#", min_size=1), min_size=1))
     def check(words: List[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator
 
 import pytest
 
-from podwire.cni.install import NAMES
+from podwire.cni.install.executables import NAMES
 from tests.cni.calls import IPTABLES, Worker, attached, configuration, environ
 from tests.cni.nodes import start_node
 

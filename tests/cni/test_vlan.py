@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Set
 
 import pytest
 
-from podwire.cni.netconf import Attachment
 from podwire.cni.plugins.naming import host_veth
+from podwire.cni.spec.netconf import Attachment
 from tests.cni.nodes import Node, bridge, call
 
 PORT = host_veth(Attachment("c1"))

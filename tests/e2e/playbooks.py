@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Set
 
-from podwire.cluster_id import cluster_id
+from podwire.intent.ids import cluster_id
 from podwire.lab import registry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterator, Set
 
 import pytest
 
-from podwire.intent_json import cluster_from_json
+from podwire.intent.cluster_json import cluster_from_json
 from podwire.lab import registry
 
 from .playbooks import ROOT, Playbooks, environment, link, machine, processes

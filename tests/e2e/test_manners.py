@@ -14,14 +14,15 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from podwire.cluster import Cluster
-from podwire.intent_json import cluster_from_json
+from podwire.intent.cluster import Cluster
+from podwire.intent.cluster_json import cluster_from_json
 from podwire.kernel import Namespace, show
 from podwire.kernel import execute as kernel_execute
-from podwire.lab import enter, pods, registry, sandbox
+from podwire.lab import enter, registry
 from podwire.lab.underlay import is_infrastructure
+from podwire.model.state import EMPTY, Scope
 from podwire.plan import plan
-from podwire.state import EMPTY, Scope
+from podwire.sandbox import pods, sandboxes
 
 from .playbooks import COMMAND, ROOT, Playbooks, environment
 
@@ -125,7 +126,7 @@ def test_a_node_that_fails_drops_out_and_the_others_go_on(built: Playbooks) -> N
 
 def restart(cluster: Cluster) -> Dict[str, List[str]]:
     """Inside node-1: what is left of its pods after a restart, and what ``podwire apply`` makes of that."""
-    sandbox.stop(sandbox.recorded())
+    sandboxes.stop(sandboxes.recorded())
     return pods.reconcile(cluster, "node-1").results
 
 

@@ -13,9 +13,10 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 
 from podwire.kernel import Namespace
-from podwire.kernel.namespace import CLONE_NEWNET, setns
-from podwire.lab import enter, registry, sandbox
-from podwire.prove import wire
+from podwire.kernel.namespaces import CLONE_NEWNET, setns
+from podwire.lab import enter, registry
+from podwire.prove import packets
+from podwire.sandbox import sandboxes
 
 from .playbooks import Playbooks
 
@@ -33,22 +34,22 @@ def built(copied: Callable[[str], Playbooks]) -> Playbooks:
 
 def ping_until(closed: int) -> List[int]:
     """Inside node-1: an echo from its pod to pod-b every 5 ms, until ``closed`` is. (sent, lost)."""
-    found = sandbox.running()["pod-a"]
+    found = sandboxes.running()["pod-a"]
     with Namespace.open(f"/proc/{found.pid}/ns/net", "pod-a") as pod:
         setns(pod.fd, CLONE_NEWNET)
-    template = wire.EchoTemplate(4, wire.REACH, _RUN)
+    template = packets.EchoTemplate(4, packets.REACH, _RUN)
     open_numbers, sent = set(), 0
     buffer = bytearray(2048)
 
     def hear(seconds: float) -> None:
         while select.select([raw], [], [], seconds)[0]:
-            answer = wire.parse_echo(4, _RUN, buffer, raw.recv_into(buffer))
+            answer = packets.parse_echo(4, _RUN, buffer, raw.recv_into(buffer))
             if answer is not None and answer.meaning == "reply":
                 open_numbers.discard(answer.number)
             if not seconds or not open_numbers:
                 return
 
-    with wire.echo_socket(4) as raw:
+    with packets.echo_socket(4) as raw:
         while not select.select([closed], [], [], 0.005)[0]:
             sent += 1
             open_numbers.add(sent)

@@ -16,16 +16,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from podwire.cluster import Cluster
-from podwire.doors import node as stages
 from podwire.errors import PodwireError
 from podwire.explain import Explanation, explain
 from podwire.explain.commands import FLOOD
 from podwire.explain.inferred import recorded
-from podwire.faults import undo
-from podwire.inventory import read
-from podwire.lab import netns, registry, sandbox
-from podwire.prove.foreign import infer
+from podwire.faults import revert
+from podwire.intent.cluster import Cluster
+from podwire.intent.inventory import read
+from podwire.lab import netns, registry
+from podwire.prove.discovery import infer
+from podwire.sandbox import sandboxes
+from podwire.stages import node as stages
 
 from .labs import Lab, shell
 
@@ -87,7 +88,7 @@ class ForeignLab(Lab):
         """What explain.yml does with ``-e pods=discover``; records of podwire's are out of its sight."""
         names = [node.name for node in self.cluster.nodes]
         for name in names:
-            self.call(name, os.renames, sandbox.RECORDS, _HIDDEN)
+            self.call(name, os.renames, sandboxes.RECORDS, _HIDDEN)
         try:
             with ThreadPoolExecutor(len(names)) as pool:
                 looked = pool.map(lambda name: self.call(name, stages.find, self.found, name, {}, False), names)
@@ -99,7 +100,7 @@ class ForeignLab(Lab):
         finally:
             for name in names:
                 self.call(name, stages.find, self.found, name, {"state": "absent"}, False)
-                self.call(name, os.renames, _HIDDEN, sandbox.RECORDS)
+                self.call(name, os.renames, _HIDDEN, sandboxes.RECORDS)
         cluster, addresses, _, notes = infer(self.found, recorded(found))
         return explain(cluster, addresses, evidence, notes)
 
@@ -108,7 +109,7 @@ class ForeignLab(Lab):
             return "there is no flannel, and no lease file of its"
         return super().lacking(name, node)
 
-    def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
+    def mend(self, node: str, *names: str) -> List[Tuple[str, revert.Done]]:
         try:
             return super().mend(node, *names)
         except PodwireError:
@@ -155,8 +156,8 @@ def wire(cluster: Cluster, node: str, style: Style) -> Dict[str, List[str]]:
     network = {"cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin]}
     text = json.dumps(network, indent=2) + "\n"
     Path("/etc/cni/net.d/10-containerd-net.conflist").write_text(text)
-    sandboxes = sandbox.start(cluster.pods_of(node))
-    return {name: _attach(each, plugin, text, style.cached) for name, each in sandboxes.items()}
+    started = sandboxes.start(cluster.pods_of(node))
+    return {name: _attach(each, plugin, text, style.cached) for name, each in started.items()}
 
 
 def _commands(cluster: Cluster, node: str, style: Style) -> List[str]:
@@ -217,7 +218,7 @@ def _mac(node: str) -> str:
     return f"5e:0d:00:00:00:{int(node.rpartition('-')[2]):02x}"
 
 
-def _attach(each: sandbox.Sandbox, plugin: Mapping[str, Any], text: str, cached: bool) -> List[str]:
+def _attach(each: sandboxes.Sandbox, plugin: Mapping[str, Any], text: str, cached: bool) -> List[str]:
     """ADD as libcni calls it, and its cache (libcni/api.go, cacheAdd)."""
     arguments = [["IgnoreUnknown", "1"], ["K8S_POD_NAMESPACE", "default"], ["K8S_POD_NAME", each.pod]]
     call = {

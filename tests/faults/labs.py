@@ -10,23 +10,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from podwire.cluster import Cluster
-from podwire.doors import node as stages
-from podwire.doors.controller import plugins
 from podwire.explain import Cause, Explanation, ask, explain
-from podwire.explain.closer import look
 from podwire.explain.collect import collect
-from podwire.faults import engine, undo
+from podwire.explain.trace_probe import look
+from podwire.faults import engine, revert
 from podwire.faults.attach import PLUGIN_DIR
 from podwire.faults.catalogue import CATALOGUE
+from podwire.faults.context import Ground
 from podwire.faults.fault import MACHINE, UNDERLAY, Expected
-from podwire.faults.ground import Ground
-from podwire.faults.places import Places
-from podwire.faults.places import look as look_at
-from podwire.inventory import read
+from podwire.faults.namespaces import Places
+from podwire.faults.namespaces import look as look_at
+from podwire.intent.cluster import Cluster
+from podwire.intent.inventory import read
 from podwire.kernel import Namespace
-from podwire.lab import enter, netns, registry, sandbox, underlay
-from podwire.state import State
+from podwire.lab import enter, netns, registry, underlay
+from podwire.model.state import State
+from podwire.sandbox import sandboxes
+from podwire.stages import node as stages
+from podwire.stages.controller import plugins
 
 #: A lab of each kind that some fault needs: variables of its inventory.
 KINDS: Dict[str, Dict[str, Any]] = {
@@ -94,13 +95,13 @@ class Lab:
 
     def inject(
         self, name: str, node: str, peer: Optional[str] = None, pod: Optional[str] = None, blind: bool = False
-    ) -> undo.Done:
+    ) -> revert.Done:
         """Break a node."""
         return self.within(node, _inject, self.cluster, node, self.addresses, name, peer, pod, blind)  # type: ignore[no-any-return]
 
-    def mend(self, node: str, *names: str) -> List[Tuple[str, undo.Done]]:
+    def mend(self, node: str, *names: str) -> List[Tuple[str, revert.Done]]:
         """Mend a node."""
-        return self.within(node, undo.mend, names)  # type: ignore[no-any-return]
+        return self.within(node, revert.mend, names)  # type: ignore[no-any-return]
 
     def lacking(self, name: str, node: str) -> str:
         """Why a fault cannot be injected."""
@@ -153,7 +154,7 @@ def _inject(
     peer: Optional[str],
     pod: Optional[str],
     blind: bool,
-) -> undo.Done:
+) -> revert.Done:
     return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod), blind=blind)
 
 
@@ -163,7 +164,7 @@ def _lacking(places: Places, cluster: Cluster, node: str, addresses: Any, name: 
 
 def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
     blocks = [block for node in cluster.nodes for block in node.pod_cidrs]
-    names = ["node", UNDERLAY, *(f"pod:{name}" for name, each in sandbox.running().items() if not each.host_network)]
+    names = ["node", UNDERLAY, *(f"pod:{name}" for name, each in sandboxes.running().items() if not each.host_network)]
     keys = (
         "net/ipv4/ip_forward",
         "net/ipv4/conf/all/rp_filter",
@@ -175,7 +176,7 @@ def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
     ports = re.sub(r"(?m)^\d+: (\S+?)@\S+", r"\1", _output(places["node"], "bridge", "-d", "link", "show"))
     found["ports"] = sorted(each.split() for each in re.split(r"\n(?=\S)", ports))
     entries = _output(places["node"], "bridge", "fdb", "show").splitlines()
-    found["servers"] = sorted(sandbox.running())
+    found["servers"] = sorted(sandboxes.running())
     found["pinned"] = sorted(line for line in entries if "sticky" in line)
     found["policy rules"] = _output(places["node"], "ip", "rule")
     found["qdiscs"] = sorted(line.split(" refcnt")[0] for line in _output(places["node"], "tc", "qdisc").splitlines())
@@ -205,7 +206,7 @@ def _rules(namespace: Namespace) -> str:
 
 
 def _output(namespace: Namespace, *command: str) -> str:
-    from podwire.faults.cells import run
+    from podwire.faults.resources import run
 
     return run(namespace, command)
 

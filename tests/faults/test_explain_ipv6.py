@@ -91,7 +91,7 @@ def _vtep(lab: Lab, address: str) -> str:
 
     def read() -> str:
         from podwire.kernel import Namespace
-        from podwire.snapshot import read
+        from podwire.observe.snapshot import read
 
         with Namespace.current() as here:
             neighbours = read(here)["neighbours"]

@@ -11,14 +11,14 @@ from typing import Any, Iterator, List
 
 import pytest
 
-from podwire.cluster import DeclaredFault
-from podwire.doors import faults as doors
 from podwire.errors import FaultError
-from podwire.faults import engine, journal, undo
+from podwire.faults import engine, journal, revert
 from podwire.faults.catalogue import CATALOGUE
+from podwire.faults.context import Ground
 from podwire.faults.fault import MACHINE, Patch
-from podwire.faults.ground import Ground
-from podwire.faults.places import Places
+from podwire.faults.namespaces import Places
+from podwire.intent.cluster import DeclaredFault
+from podwire.stages import faults as doors
 
 from ..death import Death
 from ..kernel.labs import wait_until
@@ -83,7 +83,7 @@ def test_death_while_mending(lab: Lab, healthy: Any) -> None:
         if child == 0:
             sys.settrace(Death(at))
             try:
-                undo.mend(places)
+                revert.mend(places)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -169,12 +169,12 @@ def test_changes_by_others_stay(lab: Lab, healthy: Any) -> None:
     """Mending takes back the fault, and nothing that came beside it."""
 
     def add(places: Places) -> None:
-        from podwire.faults.cells import run
+        from podwire.faults.resources import run
 
         run(places["node"], ("ip", "route", "add", "203.0.113.0/24", "dev", "cni0"))
 
     def remove(places: Places) -> str:
-        from podwire.faults.cells import run
+        from podwire.faults.resources import run
 
         return run(places["node"], ("ip", "route", "del", "203.0.113.0/24", "dev", "cni0"))
 
@@ -202,7 +202,7 @@ def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy:
         right = ground.sysctl(key, MACHINE)
         return [Patch(MACHINE, (right,), (right._replace(value=str(int(right.value) - 1)),))]
 
-    def inject(places: Places) -> undo.Done:
+    def inject(places: Places) -> revert.Done:
         fault = replace(CATALOGUE["neighbour_table_full"], edits=less)
         return engine.inject(fault, Ground(lab.cluster, NODE, lab.addresses, places), host_wide=True)
 
@@ -235,9 +235,9 @@ def test_a_pod_made_anew_has_nothing_to_mend(lab: Lab) -> None:
     pod = "node-1-pod-1"
 
     def end(_: Places) -> None:
-        from podwire.lab import sandbox
+        from podwire.sandbox import sandboxes
 
-        sandbox.stop([pod])
+        sandboxes.stop([pod])
 
     lab.inject("pod_routes_lost", NODE, pod=pod)
     lab.within(NODE, end)

@@ -12,11 +12,11 @@ import jsonschema
 import pytest
 import yaml
 
-from podwire.doors.controller import keep
-from podwire.inventory import read, record_of
-from podwire.lab.process import Process, kill
+from podwire.intent.inventory import read, record_of
 from podwire.lab.registry import state_dir, write_json
 from podwire.report import files
+from podwire.sandbox.process import Process, kill
+from podwire.stages.controller import keep
 
 from ..e2e.playbooks import Playbooks
 from .labs import Lab

@@ -15,7 +15,7 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 import pytest
 
-from podwire.cluster_id import cluster_id
+from podwire.intent.ids import cluster_id
 from podwire.lab import netns
 
 from ..e2e.playbooks import COMMAND, ROOT, environment

@@ -6,7 +6,7 @@ from typing import Callable, Iterator
 
 import pytest
 
-from podwire.kernel.namespace import CLONE_NEWNET, Namespace, setns, unshare
+from podwire.kernel.namespaces import CLONE_NEWNET, Namespace, setns, unshare
 
 
 @pytest.fixture

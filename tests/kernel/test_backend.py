@@ -9,10 +9,10 @@ import pytest
 
 from podwire.backend import desired, scope
 from podwire.backend.common import MANY_GATEWAYS
-from podwire.cluster import Cluster
 from podwire.converge import Outcome, Target, converge
-from podwire.inventory import read
-from podwire.kernel.namespace import Namespace
+from podwire.intent.cluster import Cluster
+from podwire.intent.inventory import read
+from podwire.kernel.namespaces import Namespace
 
 DUAL_STACK = {"cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"]}
 IPV6 = {"cluster_cidrs": ["fd00:10:244::/48"]}

@@ -11,11 +11,12 @@ from typing import Dict, List, NamedTuple
 
 import pytest
 
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Pod
-from podwire.doors import node as doors
-from podwire.kernel.namespace import CLONE_NEWNET, Namespace, setns
-from podwire.lab import enter, netns, sandbox
-from podwire.prove import wire
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Pod
+from podwire.kernel.namespaces import CLONE_NEWNET, Namespace, setns
+from podwire.lab import enter, netns
+from podwire.prove import packets
+from podwire.sandbox import sandboxes
+from podwire.stages import node as doors
 from tests.kernel.labs import make_cluster, make_node, pid_of
 
 NODES = ("node-1", "node-2")
@@ -57,7 +58,7 @@ class Seen(NamedTuple):
 def look(cluster: Cluster) -> Dict[str, Seen]:
     def see() -> Dict[str, Seen]:
         found = {}
-        for name, each in sandbox.running().items():
+        for name, each in sandboxes.running().items():
             text = subprocess.check_output(
                 ["nsenter", f"--net={each.netns}", "ip", "-o", "addr", "show", "eth0"], text=True
             )
@@ -77,20 +78,20 @@ def passes(cluster: Cluster, size: int) -> bool:
 
     def echoes(length: int) -> bool:
         buffer = bytearray(2048)
-        with wire.echo_socket(4) as raw:
-            packet = wire.EchoTemplate(4, wire.FITS, length, length - wire.IP_HEADER[4]).packet(1)
+        with packets.echo_socket(4) as raw:
+            packet = packets.EchoTemplate(4, packets.FITS, length, length - packets.IP_HEADER[4]).packet(1)
             try:
                 raw.sendto(packet, (target, 0))
             except OSError:  # more than the device takes
                 return False
             while select.select([raw], [], [], 5)[0]:
-                answer = wire.parse_echo(4, length, buffer, raw.recv_into(buffer))
+                answer = packets.parse_echo(4, length, buffer, raw.recv_into(buffer))
                 if answer is not None:
                     return answer.meaning == "reply"
         return False
 
     def both() -> bool:
-        with Namespace.open(sandbox.running()["pod-a"].netns, "pod-a") as pod:
+        with Namespace.open(sandboxes.running()["pod-a"].netns, "pod-a") as pod:
             setns(pod.fd, CLONE_NEWNET)
         return echoes(size) and not echoes(size + 1)
 

@@ -14,12 +14,12 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 import pytest
 
-from podwire.cni.netconf import Attachment
-from podwire.cni.netlist import parse_list
 from podwire.cni.plugins import PLUGINS
-from podwire.cni.runtime import Runtime
+from podwire.cni.runtime.runtime import Runtime
+from podwire.cni.spec.netconf import Attachment
+from podwire.cni.spec.netlist import parse_list
 from podwire.errors import CNI_CONFLICT, CNI_INVALID_NETNS, CNI_NOT_AVAILABLE
-from podwire.kernel.namespace import Namespace
+from podwire.kernel.namespaces import Namespace
 
 RANGES = {4: "10.244.1.0/24", 6: "fd00:10:244:1::/64"}
 DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}

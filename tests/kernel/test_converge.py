@@ -11,7 +11,7 @@ import pytest
 from podwire.converge import Outcome, Target, converge
 from podwire.errors import ConflictError, KernelError, PodwireError, VerificationError
 from podwire.kernel import Namespace, Step, execute, show
-from podwire.model import (
+from podwire.model.objects import (
     BACKEND_ALIAS,
     Address,
     FdbEntry,
@@ -26,8 +26,8 @@ from podwire.model import (
     VethPeer,
     Vxlan,
 )
+from podwire.model.state import EMPTY, Scope, State, scope_of
 from podwire.plan import link_recreation, plan
-from podwire.state import EMPTY, Scope, State, scope_of
 
 UNDERLAY = State(
     links=frozenset([Link("lo", "loopback"), Link("eth0", "bridge", 1500, MacAddress.parse("02:00:00:00:00:01"))]),

@@ -9,11 +9,12 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from podwire.converge import Target, converge
-from podwire.kernel import Namespace, Reader, rtnl
-from podwire.kernel.expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
-from podwire.model import FdbEntry, Link, MacAddress, Neighbour, NextHop, Route, Vxlan
+from podwire.kernel import Namespace, Reader
+from podwire.kernel.netlink import rtnetlink
+from podwire.kernel.netlink.expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
+from podwire.model.objects import FdbEntry, Link, MacAddress, Neighbour, NextHop, Route, Vxlan
+from podwire.model.state import State, scope_of
 from podwire.plan import plan
-from podwire.state import State, scope_of
 
 PEERS = range(2, 22)
 
@@ -50,12 +51,14 @@ def desired(namespace: Namespace) -> State:
 
 def test_every_object_is_recognised_in_a_dump(namespace: Namespace, desired: State) -> None:
     dump = namespace.socket.dump
-    indices = {name: index for index, name in (rtnl.read_link_name(p) for _, p in dump(rtnl.RTM_GETLINK, bytes(16)))}
-    bridge = struct.pack("=BxxxiHBB", rtnl.AF_BRIDGE, indices["flannel.1"], 0, 0, 0)
-    begins = {payload[:NEIGHBOUR_BYTES] for _, payload in dump(rtnl.RTM_GETNEIGH, bytes(12))}
-    begins |= {payload[:FDB_BYTES] for _, payload in dump(rtnl.RTM_GETNEIGH, bridge)}
-    begins |= {payload for _, payload in dump(rtnl.RTM_GETNEXTHOP, bytes(8))}
-    begins |= {payload[:ROUTE_BYTES] for _, payload in dump(rtnl.RTM_GETROUTE, bytes(12))}
+    indices = {
+        name: index for index, name in (rtnetlink.read_link_name(p) for _, p in dump(rtnetlink.RTM_GETLINK, bytes(16)))
+    }
+    bridge = struct.pack("=BxxxiHBB", rtnetlink.AF_BRIDGE, indices["flannel.1"], 0, 0, 0)
+    begins = {payload[:NEIGHBOUR_BYTES] for _, payload in dump(rtnetlink.RTM_GETNEIGH, bytes(12))}
+    begins |= {payload[:FDB_BYTES] for _, payload in dump(rtnetlink.RTM_GETNEIGH, bridge)}
+    begins |= {payload for _, payload in dump(rtnetlink.RTM_GETNEXTHOP, bytes(8))}
+    begins |= {payload[:ROUTE_BYTES] for _, payload in dump(rtnetlink.RTM_GETROUTE, bytes(12))}
     known = expected(desired, indices)
     assert len(known) == 4 * len(PEERS)
     assert known.keys() <= begins

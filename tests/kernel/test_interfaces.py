@@ -9,9 +9,9 @@ from typing import Any, List
 
 import pytest
 
-from podwire.doors.facts import facts
 from podwire.kernel import Namespace
 from podwire.kernel.interfaces import interfaces, way
+from podwire.stages.facts import facts
 
 SET_UP = """
 link set lo up

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from podwire.cluster import Cluster, Underlay
-from podwire.doors import controller
 from podwire.errors import ConflictError, LabError
-from podwire.kernel.namespace import CLONE_NEWNS, MS_PRIVATE, MS_REC, Namespace, mount, unshare
+from podwire.intent.cluster import Cluster, Underlay
+from podwire.kernel.namespaces import CLONE_NEWNS, MS_PRIVATE, MS_REC, Namespace, mount, unshare
 from podwire.lab import enter, netns, registry
-from podwire.lab.process import Process, kill, start_time
-from podwire.lab.spawn import spawned
+from podwire.sandbox.process import Process, kill, start_time
+from podwire.sandbox.spawn import spawned
+from podwire.stages import controller
 from tests.kernel.labs import LAN, make_cluster, make_node, pid_of, racks, run, talks, wait_until
 
 

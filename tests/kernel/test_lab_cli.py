@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from podwire.cluster import Cluster, Pod
-from podwire.cluster_id import cluster_id
-from podwire.lab import enter, netns, sandbox
+from podwire.intent.cluster import Cluster, Pod
+from podwire.intent.ids import cluster_id
+from podwire.lab import enter, netns
+from podwire.sandbox import sandboxes
 from tests.kernel.labs import make_cluster, make_node, pid_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ def lab(inventory: str) -> Iterator[Cluster]:
     )
     netns.present(cluster)
     for pod in cluster.pods:
-        enter.call(pid_of(cluster, pod.node), sandbox.start, [pod])
+        enter.call(pid_of(cluster, pod.node), sandboxes.start, [pod])
     yield cluster
     netns.absent(cluster.id)
 
@@ -136,7 +137,7 @@ def test_inspect_shows_what_runs_with_this_machines_process_ids(lab: Cluster, in
 
 def test_inspect_reads_addresses_from_the_cache_of_results(lab: Cluster, inventory: str) -> None:
     def cache() -> None:
-        container = sandbox.running()["cli-pod"].container_id
+        container = sandboxes.running()["cli-pod"].container_id
         os.makedirs("/var/lib/cni/results", exist_ok=True)
         with open(f"/var/lib/cni/results/podwire-{container}-eth0", "w") as file:
             json.dump({"result": {"ips": [{"address": "10.244.0.2/24"}, {"address": "fd00::2/64"}]}}, file)

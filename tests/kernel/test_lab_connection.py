@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from podwire.cluster import Cluster
-from podwire.cluster_id import cluster_id
+from podwire.intent.cluster import Cluster
+from podwire.intent.ids import cluster_id
 from podwire.lab import netns
 from tests.kernel.labs import make_cluster, make_node, run
 

@@ -15,9 +15,9 @@ from typing import Any
 import docker as sdk
 import pytest
 
-from podwire.cluster import Cluster
 from podwire.errors import LabError
-from podwire.inventory import read
+from podwire.intent.cluster import Cluster
+from podwire.intent.inventory import read
 from podwire.kernel import Namespace, Reader, routes
 from podwire.lab import docker, registry, underlay
 from podwire.lab.image import MADE_HERE, Image

@@ -10,11 +10,12 @@ from typing import TypeVar
 
 import pytest
 
-from podwire.cluster import Cluster, Pod
 from podwire.errors import LabError
-from podwire.kernel.namespace import Namespace
-from podwire.lab import enter, netns, sandbox
-from podwire.lab.process import Process, kill
+from podwire.intent.cluster import Cluster, Pod
+from podwire.kernel.namespaces import Namespace
+from podwire.lab import enter, netns
+from podwire.sandbox import sandboxes
+from podwire.sandbox.process import Process, kill
 from tests.kernel.labs import make_cluster, make_node, pid_of
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def inside(lab: Cluster) -> Iterator[Callable[..., object]]:
     """``inside(function, *arguments)`` runs it in a node that has no sandboxes yet."""
     pid = pid_of(lab, "node-1")
     yield lambda function, *arguments: enter.call(pid, function, *arguments)
-    enter.call(pid, lambda: sandbox.stop(sandbox.recorded()))
+    enter.call(pid, lambda: sandboxes.stop(sandboxes.recorded()))
 
 
 def get(port: int, namespace: str, host: str = "127.0.0.1") -> dict[str, object]:
@@ -52,8 +53,8 @@ def get(port: int, namespace: str, host: str = "127.0.0.1") -> dict[str, object]
 
 
 def test_a_pod_has_a_namespace_with_a_name_and_a_server(inside: Callable[..., object]) -> None:
-    def scene() -> tuple[sandbox.Sandbox, dict[str, object], bool, bool, str]:
-        web = sandbox.start([WEB])["web"]
+    def scene() -> tuple[sandboxes.Sandbox, dict[str, object], bool, bool, str]:
+        web = sandboxes.start([WEB])["web"]
         same = os.stat(web.netns).st_ino == os.stat(f"/proc/{web.pid}/ns/net").st_ino
         apart = os.stat(web.netns).st_ino != os.stat("/proc/self/ns/net").st_ino
         with open(f"/proc/{web.pid}/comm") as comm:
@@ -69,7 +70,7 @@ def test_a_pod_has_a_namespace_with_a_name_and_a_server(inside: Callable[..., ob
 
 def test_a_pod_on_the_host_network_shares_the_nodes(inside: Callable[..., object]) -> None:
     def scene() -> tuple[bool, dict[str, object], dict[str, object], bool]:
-        agent = sandbox.start([AGENT])["agent"]
+        agent = sandboxes.start([AGENT])["agent"]
         same = os.stat(agent.netns).st_ino == os.stat("/proc/self/ns/net").st_ino
         answers = [get(9000, agent.netns, host) for host in ("127.0.0.1", "172.30.0.11")]
         return same, answers[0], answers[1], os.path.exists("/run/netns/agent")
@@ -82,29 +83,29 @@ def test_a_pod_on_the_host_network_shares_the_nodes(inside: Callable[..., object
 
 def test_start_again_starts_only_what_is_missing(inside: Callable[..., object]) -> None:
     def scene() -> tuple[list[str], list[str], bool]:
-        first = sandbox.start([WEB])
-        again = sandbox.start([WEB, AGENT])
-        return list(again), sorted(sandbox.running()), sandbox.running()["web"] == first["web"]
+        first = sandboxes.start([WEB])
+        again = sandboxes.start([WEB, AGENT])
+        return list(again), sorted(sandboxes.running()), sandboxes.running()["web"] == first["web"]
 
     assert inside(scene) == (["agent"], ["agent", "web"], True)
 
 
 def test_stop_leaves_nothing(inside: Callable[..., object]) -> None:
     def scene() -> tuple[list[str], list[str], bool]:
-        started = sandbox.start([WEB, AGENT])
-        sandbox.stop(["web", "agent", "never-there"])
+        started = sandboxes.start([WEB, AGENT])
+        sandboxes.stop(["web", "agent", "never-there"])
         alive = any(each.alive for each in started.values())
-        return os.listdir("/run/netns"), os.listdir(sandbox.RECORDS), alive
+        return os.listdir("/run/netns"), os.listdir(sandboxes.RECORDS), alive
 
     assert inside(scene) == ([], [], False)
 
 
 def test_a_pod_that_died_gets_a_new_sandbox(inside: Callable[..., object]) -> None:
     def scene() -> tuple[bool, bool, bool, list[str]]:
-        old = sandbox.start([WEB])["web"]
+        old = sandboxes.start([WEB])["web"]
         kill([Process(old.pid, old.start_time)])
-        shown = "web" in sandbox.running(), "web" in sandbox.recorded()
-        new = sandbox.start([WEB])["web"]
+        shown = "web" in sandboxes.running(), "web" in sandboxes.recorded()
+        new = sandboxes.start([WEB])["web"]
         return (*shown, new.container_id != old.container_id and new.alive, os.listdir("/run/netns"))
 
     assert inside(scene) == (False, True, True, ["web"])
@@ -114,13 +115,13 @@ def test_a_namespace_of_somebody_else_is_left_alone(inside: Callable[..., object
     def scene() -> tuple[str, bool, list[str]]:
         open("/run/netns/web", "x").close()
         try:
-            sandbox.start([WEB, AGENT])
+            sandboxes.start([WEB, AGENT])
             message = ""
         except LabError as error:
             message = str(error)
         exists = os.path.exists("/run/netns/web")
         os.unlink("/run/netns/web")
-        return message, exists, sorted(sandbox.recorded())
+        return message, exists, sorted(sandboxes.recorded())
 
     message, exists, recorded = inside(scene)  # type: ignore[misc]
     assert "failed to start pod web: /run/netns/web exists" in message
@@ -132,10 +133,10 @@ def test_a_port_in_use_is_an_error_and_starts_nothing(inside: Callable[..., obje
     def scene() -> list[str]:
         with socket.create_server(("", 9000)):
             try:
-                sandbox.start([WEB, AGENT])
+                sandboxes.start([WEB, AGENT])
             except LabError as error:
                 assert "9000" in str(error), error
-                return sorted(sandbox.recorded())
+                return sorted(sandboxes.recorded())
         raise AssertionError("it started")
 
     assert inside(scene) == []
@@ -148,20 +149,20 @@ def test_a_crash_between_start_and_record_leaves_no_process(inside: Callable[...
     def scene() -> tuple[int, bool]:
         recorder = os.fork()
         if recorder == 0:
-            whole = getattr(sandbox, step)
+            whole = getattr(sandboxes, step)
 
             def dies(*arguments: object) -> None:
                 whole(*arguments)
                 os.kill(os.getpid(), 9)
 
-            setattr(sandbox, step, dies)
-            sandbox.start([WEB])
+            setattr(sandboxes, step, dies)
+            sandboxes.start([WEB])
         os.waitpid(recorder, 0)
-        left = sandbox.recorded()["web"]
+        left = sandboxes.recorded()["web"]
         kill([Process(left.pid, left.start_time)])  # waits only: nobody acknowledged, so it exits by itself
-        sandbox.start([WEB])
+        sandboxes.start([WEB])
         servers = [name for name in os.listdir("/proc") if name.isdigit() and _comm(name) == "web"]
-        return len(servers), sandbox.running()["web"].alive
+        return len(servers), sandboxes.running()["web"].alive
 
     assert inside(scene) == (1, True)
 
@@ -177,10 +178,10 @@ def _comm(pid: str) -> str:
 def test_many_pods_come_and_go_together(inside: Callable[..., object]) -> None:
     def scene() -> tuple[int, int, int]:
         pods = [Pod(f"pod-{number}", "node-1") for number in range(100)]
-        started = sandbox.start(pods)
+        started = sandboxes.start(pods)
         ids = {each.container_id for each in started.values()}
         spaces = {os.stat(each.netns).st_ino for each in started.values()}
-        sandbox.stop(started)
+        sandboxes.stop(started)
         return len(ids), len(spaces), len(os.listdir("/run/netns"))
 
     assert inside(scene) == (100, 100, 0)
@@ -188,7 +189,7 @@ def test_many_pods_come_and_go_together(inside: Callable[..., object]) -> None:
 
 def test_servers_belong_to_the_nodes_first_process(inside: Callable[..., object]) -> None:
     def scene() -> tuple[str, set[str], str]:
-        web = sandbox.start([WEB])["web"]
+        web = sandboxes.start([WEB])["web"]
         get(8080, web.netns)  # it answers once it is on its own
         with open(f"/proc/{web.pid}/status") as status:
             parent = next(line.split()[1] for line in status if line.startswith("PPid:"))

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from podwire.kernel.namespace import Namespace
-from podwire.lab import server
+from podwire.kernel.namespaces import Namespace
+from podwire.sandbox import server
 
 PORT = 8080
 

@@ -12,13 +12,13 @@ from typing import Any, Callable
 import pytest
 
 from podwire.errors import KernelError, UnsupportedError
-from podwire.kernel import nft
-from podwire.kernel.namespace import Namespace
-from podwire.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
-from podwire.kernel.nfnetlink import NfTablesSocket
-from podwire.kernel.nft import Stray, apply_nat, show_nat
-from podwire.kernel.nft_wire import NFTA_LIST_ELEM, NLA_F_NESTED, comment, decode, encode, text
-from podwire.model import NatRule
+from podwire.kernel.namespaces import Namespace
+from podwire.kernel.netlink.socket import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
+from podwire.kernel.nftables import masquerade
+from podwire.kernel.nftables.masquerade import Stray, apply_nat, show_nat
+from podwire.kernel.nftables.masquerade_wire import NFTA_LIST_ELEM, NLA_F_NESTED, comment, decode, encode, text
+from podwire.kernel.nftables.transaction import NfTablesSocket
+from podwire.model.objects import NatRule
 
 TABLE = "podwire"
 V4 = NatRule(ip_network("10.244.1.0/24"), tuple(map(ip_network, ("10.244.0.0/16", "10.96.0.0/12", "224.0.0.0/4"))))
@@ -123,11 +123,11 @@ def test_tampering_shows_and_apply_mends_it(namespace: Namespace, tampering: str
 
 def _add(namespace: Namespace, rule: NatRule) -> None:
     """Our own bytes by hand: ``nft`` writes shorter loads for byte-aligned prefixes."""
-    message = text(nft.NFTA_RULE_TABLE, TABLE) + text(nft.NFTA_RULE_CHAIN, nft.CHAIN)
-    message += attribute(nft.NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, encode(rule))
-    message += attribute(nft.NFTA_RULE_USERDATA, comment(rule))
+    message = text(masquerade.NFTA_RULE_TABLE, TABLE) + text(masquerade.NFTA_RULE_CHAIN, masquerade.CHAIN)
+    message += attribute(masquerade.NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, encode(rule))
+    message += attribute(masquerade.NFTA_RULE_USERDATA, comment(rule))
     with NfTablesSocket(namespace) as transport:
-        assert transport.transaction([(nft.NEWRULE, NLM_F_CREATE | NLM_F_APPEND, message)]) is None
+        assert transport.transaction([(masquerade.NEWRULE, NLM_F_CREATE | NLM_F_APPEND, message)]) is None
 
 
 def test_a_duplicate_of_our_own_rule_shows(namespace: Namespace) -> None:
@@ -173,12 +173,16 @@ def test_a_rule_that_could_masquerade_pod_to_pod_is_never_written(namespace: Nam
 
 @pytest.mark.parametrize(
     ("kind", "errno", "feature"),
-    [(0, 95, "CONFIG_NF_TABLES"), (nft.NEWCHAIN, 2, "CONFIG_NFT_NAT"), (nft.NEWRULE, 2, "CONFIG_NFT_MASQ")],
+    [
+        (0, 95, "CONFIG_NF_TABLES"),
+        (masquerade.NEWCHAIN, 2, "CONFIG_NFT_NAT"),
+        (masquerade.NEWRULE, 2, "CONFIG_NFT_MASQ"),
+    ],
 )
 def test_a_kernel_without_the_feature_is_named(kind: int, errno: int, feature: str) -> None:
-    error = nft._refused("nftables table inet podwire in node", kind, errno, "")
+    error = masquerade._refused("nftables table inet podwire in node", kind, errno, "")
     assert isinstance(error, UnsupportedError) and error.errno == errno and feature in str(error)
-    assert not isinstance(nft._refused("nftables table inet podwire in node", kind, 1, ""), UnsupportedError)
+    assert not isinstance(masquerade._refused("nftables table inet podwire in node", kind, 1, ""), UnsupportedError)
 
 
 @pytest.mark.parametrize("rule", [V4, V6, NatRule(ip_network("0.0.0.0/0"), (ip_network("10.0.0.0/31"),))], ids=str)

@@ -10,9 +10,9 @@ from ipaddress import ip_interface
 from typing import Callable
 
 from podwire.kernel import Namespace, execute
-from podwire.model import Address, Link, MacAddress, VethPeer
+from podwire.model.objects import Address, Link, MacAddress, VethPeer
 from podwire.plan import ADD, Operation
-from podwire.prove.owners import second_owners
+from podwire.prove.duplicate_addresses import second_owners
 from tests.kernel.labs import wait_until
 
 MACS = ("02:00:00:00:00:0a", "02:00:00:00:00:0b")

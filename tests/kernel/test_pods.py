@@ -15,11 +15,12 @@ from typing import Any, Dict, NamedTuple, Optional
 
 import pytest
 
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Pod
-from podwire.doors import node as doors
 from podwire.errors import LabError
-from podwire.lab import enter, netns, pods, sandbox
-from podwire.lab.pods import PodsOutcome
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Pod
+from podwire.lab import enter, netns
+from podwire.sandbox import pods, sandboxes
+from podwire.sandbox.pods import PodsOutcome
+from podwire.stages import node as doors
 from tests.death import Death
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
 
@@ -86,7 +87,7 @@ def look(cluster: Cluster) -> Seen:
             leases,
             results,
             {link["ifname"] for link in links if link["ifname"].startswith("veth")},
-            {each.container_id for each in sandbox.running().values() if not each.host_network},
+            {each.container_id for each in sandboxes.running().values() if not each.host_network},
             set(os.listdir("/run/netns")),
         )
 
@@ -182,14 +183,14 @@ def test_harm_is_mended_by_one_run(lab: Cluster, harm: str) -> None:
 def test_a_sandbox_that_died_is_replaced_and_its_address_released(lab: Cluster) -> None:
     cluster = declare(lab, "a", "b")
     reconcile(cluster)
-    inside(lab, lambda: os.kill(sandbox.running()["a"].pid, signal.SIGKILL))
+    inside(lab, lambda: os.kill(sandboxes.running()["a"].pid, signal.SIGKILL))
     lines = reconcile(cluster).lines
     assert lines == ("- pod a", "+ pod a 10.244.11.4")
     is_sound(cluster)
 
 
 def test_one_pod_that_cannot_be_attached_does_not_keep_the_others(lab: Cluster) -> None:
-    inside(lab, sandbox.start, [Pod("b", NODE)])
+    inside(lab, sandboxes.start, [Pod("b", NODE)])
     inside(lab, subprocess.check_call, ["ip", "-n", "b", "link", "add", "eth0", "type", "bridge"])
     cluster = declare(lab, "a", "b", "c")
     with pytest.raises(LabError, match=r"failed to attach 1 of 3 pods on node-1: b: eth0 already exists in b"):

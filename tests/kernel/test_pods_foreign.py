@@ -13,11 +13,12 @@ from typing import Any, Dict
 
 import pytest
 
-from podwire.cluster import Cluster, CniSettings, Pod
-from podwire.doors import node as doors
 from podwire.errors import LabError
-from podwire.lab import enter, netns, pods
-from podwire.lab.pods import PodsOutcome
+from podwire.intent.cluster import Cluster, CniSettings, Pod
+from podwire.lab import enter, netns
+from podwire.sandbox import pods
+from podwire.sandbox.pods import PodsOutcome
+from podwire.stages import node as doors
 from tests.death import Death
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
 

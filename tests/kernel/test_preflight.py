@@ -13,11 +13,11 @@ from typing import Dict, List, Tuple
 
 import pytest
 
-from podwire.cluster import Cluster
-from podwire.doors import node as doors
+from podwire.intent.cluster import Cluster
 from podwire.lab import enter, netns
 from podwire.preflight.finding import OK, PROBLEM, WARNING
 from podwire.preflight.judge import judge
+from podwire.stages import node as doors
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
 
 HOSTS = ["node-1", "node-2", "node-3"]

@@ -17,17 +17,17 @@ from typing import Any, Callable, Dict, Iterator, List, Set
 
 import pytest
 
-from podwire.cluster import BackendSettings, Check, Cluster, CniSettings, Node, Pod
 from podwire.converge import Target, converge
-from podwire.kernel.namespace import Namespace
-from podwire.model import Address, Link, MacAddress, Route, Sysctl, VethPeer
+from podwire.intent.cluster import BackendSettings, Check, Cluster, CniSettings, Node, Pod
+from podwire.kernel.namespaces import Namespace
+from podwire.model.objects import Address, Link, MacAddress, Route, Sysctl, VethPeer
+from podwire.model.state import State, scope_of
+from podwire.observe import node_files
 from podwire.prove import expect, sockets
 from podwire.prove.prober import Options, Running, observe
 from podwire.prove.text import render
 from podwire.prove.verdict import Guarantee, Verdict, judge
 from podwire.prove.watch import text, watch
-from podwire.snapshot import files
-from podwire.state import State, scope_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MTU = 1400
@@ -39,7 +39,7 @@ ADDRESSES = {
 }
 SERVER = """
 import socket, sys
-from podwire.lab.server import Server, listen
+from podwire.sandbox.server import Server, listen
 server = Server(sys.argv[1], sys.argv[2], listen(8080), listen(8080, socket.SOCK_DGRAM))
 print("ready", flush=True)
 server.serve()
@@ -167,7 +167,7 @@ def small_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What fails twice fails: nothing needs to come up first. And the machine's own CNI files are no node's."""
     monkeypatch.setattr(sockets, "_FRUITLESS", 1)
     for name in ("CONFIG_DIR", "RESULTS", "SUBNET_ENV", "DATA_DIR"):
-        monkeypatch.setattr(files, name, str(tmp_path / name))
+        monkeypatch.setattr(node_files, name, str(tmp_path / name))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Callable
 
 import pytest
 
-from podwire.doors import controller
 from podwire.lab import netns, registry
+from podwire.stages import controller
 
 NOBODY = 65534
 MACHINE = {"node_kind": "ssh", "node_interface": "eth0", "node_address": "192.0.2.1/24"}

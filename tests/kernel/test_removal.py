@@ -11,12 +11,12 @@ from typing import Any, List
 
 import pytest
 
-from podwire.cluster import Cluster, Pod
-from podwire.doors import node as doors
-from podwire.doors import removal
+from podwire.agent import intent_store, unit
 from podwire.errors import LabError
+from podwire.intent.cluster import Cluster, Pod
 from podwire.lab import enter, netns
-from podwire.upkeep import kept, unit
+from podwire.stages import node as doors
+from podwire.stages import removal
 from tests.death import Death
 from tests.kernel.labs import make_cluster, make_node, pid_of
 
@@ -95,7 +95,7 @@ def test_a_death_at_any_point_is_finished_by_the_next_run(lab: Cluster) -> None:
         "- link flannel.1",
         "- link cni0",
         "- masquerade",
-        kept.INTENT,
+        intent_store.INTENT,
     ):
         assert word in shown
     assert "theirs" not in shown
@@ -118,9 +118,9 @@ def test_a_node_that_lost_its_memory(lab: Cluster, memory: str) -> None:
 
     def forget() -> None:
         if memory == "lost":
-            os.unlink(kept.INTENT)
+            os.unlink(intent_store.INTENT)
         else:
-            with open(kept.INTENT, "w") as file:
+            with open(intent_store.INTENT, "w") as file:
                 file.write("{")
 
     inside(lab, forget)

@@ -14,8 +14,9 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from podwire.errors import KernelError
-from podwire.kernel import Namespace, execute, rtnl, show
-from podwire.model import (
+from podwire.kernel import Namespace, execute, show
+from podwire.kernel.netlink import rtnetlink
+from podwire.model.objects import (
     PVID,
     UNTAGGED,
     Address,
@@ -29,8 +30,8 @@ from podwire.model import (
     VethPeer,
     Vxlan,
 )
+from podwire.model.state import Scope
 from podwire.plan import ADD, REMOVE, Operation
-from podwire.state import Scope
 from tests.kernel.labs import wait_until
 
 MAC = MacAddress.parse("66:01:02:03:04:05")
@@ -68,17 +69,17 @@ def _filtering(fields: dict[str, Any]) -> bytes:
     ("ours", "theirs"),
     [
         (
-            rtnl.neighbour_message(rtnl.RTM_NEWNEIGH, Neighbour("d", V4, MAC), index)[2],
+            rtnetlink.neighbour_message(rtnetlink.RTM_NEWNEIGH, Neighbour("d", V4, MAC), index)[2],
             oracle(ndmsg, {"family": 2, "ifindex": 7, "state": 0x80}, [("NDA_DST", str(V4)), ("NDA_LLADDR", str(MAC))]),
         ),
         (
-            rtnl.neighbour_message(rtnl.RTM_NEWNEIGH, Neighbour("d", V6, MAC), index)[2],
+            rtnetlink.neighbour_message(rtnetlink.RTM_NEWNEIGH, Neighbour("d", V6, MAC), index)[2],
             oracle(
                 ndmsg, {"family": 10, "ifindex": 7, "state": 0x80}, [("NDA_DST", str(V6)), ("NDA_LLADDR", str(MAC))]
             ),
         ),
         (
-            rtnl.fdb_message(rtnl.RTM_NEWNEIGH, FdbEntry("d", MAC, V4), index)[2],
+            rtnetlink.fdb_message(rtnetlink.RTM_NEWNEIGH, FdbEntry("d", MAC, V4), index)[2],
             oracle(
                 ndmsg,
                 {"family": 7, "ifindex": 7, "state": 0x80, "flags": 2},
@@ -86,7 +87,7 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnl.address_message(rtnl.RTM_NEWADDR, Address("d", IPv6Interface("fd00::1/64"), True), index)[2],
+            rtnetlink.address_message(rtnetlink.RTM_NEWADDR, Address("d", IPv6Interface("fd00::1/64"), True), index)[2],
             oracle(
                 ifaddrmsg,
                 {"family": 10, "prefixlen": 64, "flags": 0, "scope": 0, "index": 7},
@@ -94,8 +95,8 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnl.route_message(
-                rtnl.RTM_NEWROUTE,
+            rtnetlink.route_message(
+                rtnetlink.RTM_NEWROUTE,
                 Route(IPv4Network("10.244.1.0/24"), V4, "d", True, metric=5, mtu=1400, advmss=1360),
                 index,
             )[2],
@@ -112,7 +113,7 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnl.link_add(
+            rtnetlink.link_add(
                 Link("flannel.1", "vxlan", 1450, MAC, vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")), index, {}
             )[0][2],
             oracle(
@@ -146,15 +147,15 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnl.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[0][2],
+            rtnetlink.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[0][2],
             oracle(ifinfmsg, {"family": 7, "index": 7}, [_vlans(("pvid", "untagged", 100))]),
         ),
         (
-            rtnl.vlan_messages(PortVlans("d", ((5, 0), (100, 0), (101, 0), (102, 0))), index)[0][2],
+            rtnetlink.vlan_messages(PortVlans("d", ((5, 0), (100, 0), (101, 0), (102, 0))), index)[0][2],
             oracle(ifinfmsg, {"family": 7, "index": 7}, [_vlans((5,), ("range_begin", 100), ("range_end", 102))]),
         ),
         (
-            rtnl.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[1][2],
+            rtnetlink.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[1][2],
             oracle(
                 ifinfmsg,
                 {"family": 7, "index": 7},
@@ -162,17 +163,17 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnl.link_add(Link("cni0", "bridge", vlan_filtering=True), index, {})[0][2],
+            rtnetlink.link_add(Link("cni0", "bridge", vlan_filtering=True), index, {})[0][2],
             _filtering({"flags": 1, "change": 1}),
         ),
         (
-            rtnl.link_change(
+            rtnetlink.link_change(
                 Link("cni0", "bridge", vlan_filtering=True), Link("cni0", "bridge", vlan_filtering=False), index
             )[1][2],
             _filtering({}),
         ),
         (
-            rtnl.vlan_request(),
+            rtnetlink.vlan_request(),
             oracle(ifinfmsg, {"family": 7}, [("IFLA_EXT_MASK", 2)]),
         ),
     ],

@@ -11,9 +11,8 @@ from typing import Any, Callable
 
 import pytest
 
-from podwire import snapshot
-from podwire.kernel.namespace import Namespace
-from podwire.snapshot import files
+from podwire.kernel.namespaces import Namespace
+from podwire.observe import node_files, snapshot
 
 
 def run(*command: str) -> str:
@@ -142,10 +141,10 @@ def test_a_namespace_with_a_name_and_a_process_and_no_device_is_told(namespace: 
 def test_files_are_read_as_runtimes_and_host_local_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("net.d", "results", "networks"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(files, "CONFIG_DIR", str(tmp_path / "net.d"))
-    monkeypatch.setattr(files, "RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(files, "SUBNET_ENV", str(tmp_path / "subnet.env"))
-    monkeypatch.setattr(files, "DATA_DIR", str(tmp_path / "default"))
+    monkeypatch.setattr(node_files, "CONFIG_DIR", str(tmp_path / "net.d"))
+    monkeypatch.setattr(node_files, "RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(node_files, "SUBNET_ENV", str(tmp_path / "subnet.env"))
+    monkeypatch.setattr(node_files, "DATA_DIR", str(tmp_path / "default"))
     (tmp_path / "subnet.env").write_text("FLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\n")
     ipam = {"type": "host-local", "dataDir": str(tmp_path / "networks")}
     (tmp_path / "net.d" / "10-a.conflist").write_text(
@@ -159,7 +158,7 @@ def test_files_are_read_as_runtimes_and_host_local_write_them(tmp_path: Path, mo
     arguments = [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "web-0"]]
     result = {"ips": [{"address": "10.1.2.3/24"}]}
     (tmp_path / "results" / "a-id-eth0").write_text(json.dumps({**cached, "cniArgs": arguments, "result": result}))
-    found = files.read()
+    found = node_files.read()
     assert found["reservations"]["a"] == {"10.1.2.3": ["id", "eth0"], "10.1.2.4": ["", ""]}
     assert found["subnet_env"] == {"FLANNEL_SUBNET": "10.1.2.1/24", "FLANNEL_MTU": "1450"}
     assert [each["name"] for each in found["conflists"]] == ["a", ""] and found["conflists"][1]["error"]

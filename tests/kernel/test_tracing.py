@@ -13,10 +13,10 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 from podwire.errors import UnsupportedError
-from podwire.explain import closer
-from podwire.kernel.namespace import Namespace, mounted
-from podwire.kernel.rule_trace import TABLE, RuleTrace, Verdict
-from podwire.kernel.tracing import PacketTrace, Passage
+from podwire.explain import trace_probe
+from podwire.kernel.namespaces import Namespace, mounted
+from podwire.kernel.trace.packets import PacketTrace, Passage
+from podwire.kernel.trace.rules import TABLE, RuleTrace, Verdict
 
 #: Bytes of a UDP datagram's data, and of its packet.
 DATA, LENGTH = 300, 328
@@ -187,7 +187,7 @@ def test_a_look_that_is_ended_takes_its_instance_along(up: Namespace, number: in
     child = os.fork()
     if not child:
         with suppress(SystemExit):
-            closer.look("node", [ask] * 1000)
+            trace_probe.look("node", [ask] * 1000)
         os._exit(0)
     while not set(instances()) - before:
         assert not os.waitpid(child, os.WNOHANG)[0], "it ended by itself"

@@ -13,14 +13,15 @@ from typing import Any, Dict, List
 
 import pytest
 
-from podwire.cluster import Cluster, Pod
-from podwire.cni.netconf import Attachment
-from podwire.cni.netlist import parse_list
 from podwire.cni.plugins import PLUGINS
-from podwire.cni.runtime import Runtime
-from podwire.doors import node as doors
-from podwire.intent_json import cluster_to_json
-from podwire.lab import conflist, enter, netns, sandbox
+from podwire.cni.runtime.runtime import Runtime
+from podwire.cni.spec.netconf import Attachment
+from podwire.cni.spec.netlist import parse_list
+from podwire.intent.cluster import Cluster, Pod
+from podwire.intent.cluster_json import cluster_to_json
+from podwire.lab import enter, netns
+from podwire.sandbox import conflist, sandboxes
+from podwire.stages import node as stages
 from tests.kernel.labs import make_cluster, make_node, pid_of
 
 NODE = "node-1"
@@ -84,7 +85,7 @@ def python(cluster: Cluster, code: str, *arguments: str, **environment: str) -> 
 
 
 def containers(cluster: Cluster) -> Dict[str, str]:
-    found = inside(cluster, sandbox.running)
+    found = inside(cluster, sandboxes.running)
     return {name: each.container_id for name, each in found.items()}
 
 
@@ -96,17 +97,17 @@ def test_pods_of_an_older_podwire_are_kept_checked_and_deleted(lab: Cluster, old
     assert set(before) == {"pod-a", "pod-c"}
 
     def check() -> List[str]:
-        attachments = [Attachment(each.container_id, "eth0", each.netns) for each in sandbox.running().values()]
+        attachments = [Attachment(each.container_id, "eth0", each.netns) for each in sandboxes.running().values()]
         assert len(attachments) == 2
         return [str(error) for error in Runtime(conflist.declared(lab, NODE), PLUGINS).check(attachments).values()]
 
     assert inside(lab, check) == []
     for stage in ("node", "attach"):
-        answer = inside(lab, doors.STAGES[stage], lab, NODE, {"diff": True}, False)
+        answer = inside(lab, stages.STAGES[stage], lab, NODE, {"diff": True}, False)
         assert not [line for each in answer["diff"] for line in each["prepared"].splitlines() if "pod pod-" in line]
     assert containers(lab) == before
     gone = replace(lab, pods=())
-    inside(lab, doors.STAGES["attach"], gone, NODE, {}, False)
+    inside(lab, stages.STAGES["attach"], gone, NODE, {}, False)
     left = inside(
         lab, lambda: (os.listdir("/var/lib/cni/results"), os.listdir("/run/netns"), os.listdir("/sys/class/net"))
     )

@@ -15,18 +15,19 @@ from typing import Any, List
 
 import pytest
 
-from podwire.cluster import BackendSettings, Cluster, Pod
-from podwire.cni.netconf import Attachment
+from podwire.agent import intent_store
+from podwire.agent.apply import apply
 from podwire.cni.plugins import PLUGINS
-from podwire.cni.runtime import Runtime
-from podwire.doors import node as doors
+from podwire.cni.runtime.runtime import Runtime
+from podwire.cni.spec.netconf import Attachment
 from podwire.errors import PodwireError
-from podwire.intent_json import cluster_to_json
-from podwire.kernel.namespace import MNT_DETACH, umount
-from podwire.lab import conflist, enter, netns, sandbox
-from podwire.model import FAULT_JOURNAL
-from podwire.upkeep import kept
-from podwire.upkeep.apply import apply
+from podwire.intent.cluster import BackendSettings, Cluster, Pod
+from podwire.intent.cluster_json import cluster_to_json
+from podwire.kernel.namespaces import MNT_DETACH, umount
+from podwire.lab import enter, netns
+from podwire.model.objects import FAULT_JOURNAL
+from podwire.sandbox import conflist, sandboxes
+from podwire.stages import node as doors
 from tests.kernel.labs import make_cluster, make_node, pid_of, run
 
 NODE = "node-1"
@@ -70,7 +71,7 @@ def differs(cluster: Cluster) -> List[str]:
 
 def reaches(cluster: Cluster) -> bool:
     """Whether the pod here gets an answer from the other node's, by way of all that this node has."""
-    pid = inside(cluster, lambda: sandbox.running()["pod-a"].pid)
+    pid = inside(cluster, lambda: sandboxes.running()["pod-a"].pid)
     fetch = "import urllib.request as r; print(r.urlopen('http://10.244.12.2:8080/', timeout=5).status)"
     command = f"nsenter --net --target {pid} {sys.executable} -c {fetch!r}"
     return run(cluster, NODE, f"sh -c {command!r}" if "'" not in command else command).strip() == "200"
@@ -109,7 +110,7 @@ def test_the_controller_and_the_node_agree(lab: Cluster) -> None:
         assert not enter.call(pid_of(lab, NODE), doors.STAGES[stage], lab, NODE, {}, True)["changed"]
     bigger = replace(lab, nodes=(*lab.nodes, make_node("node-3", 13)))
     told = enter.call(pid_of(lab, NODE), doors.STAGES["node"], bigger, NODE, {"diff": True}, True)
-    assert f"~ file {kept.INTENT}" in told["diff"][0]["prepared"]
+    assert f"~ file {intent_store.INTENT}" in told["diff"][0]["prepared"]
 
 
 def test_an_intent_that_came_without_the_controller_is_taken_and_kept(lab: Cluster) -> None:
@@ -122,7 +123,7 @@ def test_an_intent_that_came_without_the_controller_is_taken_and_kept(lab: Clust
 
     lines = inside(lab, take, bigger)
     assert any(line.startswith("+ route 10.244.13.0/24") for line in lines)
-    assert f"~ file {kept.INTENT} mode 0600" in lines
+    assert f"~ file {intent_store.INTENT} mode 0600" in lines
     assert inside(lab, apply) == []
     assert not any("pod pod-" in line for line in lines), "pods have nothing to do with it"
     with pytest.raises(PodwireError, match="no node nobody"):
@@ -134,11 +135,11 @@ def test_an_intent_that_came_without_the_controller_is_taken_and_kept(lab: Clust
 def test_after_a_reboot_declared_pods_come_back_too(lab: Cluster) -> None:
     def reboot() -> None:
         """What a reboot takes: processes, /run, and everything in the kernel."""
-        for each in sandbox.recorded().values():
+        for each in sandboxes.recorded().values():
             os.kill(each.pid, signal.SIGKILL)
             umount(each.netns, MNT_DETACH)
             os.unlink(each.netns)
-        subprocess.run(["rm", "-r", sandbox.RECORDS, "/run/flannel"], check=True)
+        subprocess.run(["rm", "-r", sandboxes.RECORDS, "/run/flannel"], check=True)
         subprocess.run(["sh", "-c", "ip link delete flannel.1; ip link delete cni0; nft flush ruleset"], check=True)
 
     inside(lab, reboot)
@@ -253,7 +254,7 @@ def test_a_conflict_is_told_and_healed_when_it_goes(lab: Cluster, watching: tupl
 
 
 def test_no_node_says_so_and_gets_nothing() -> None:
-    before = os.path.exists(kept.LOCK)
+    before = os.path.exists(intent_store.LOCK)
     done = subprocess.run(
         [
             "unshare",
@@ -271,4 +272,4 @@ def test_no_node_says_so_and_gets_nothing() -> None:
     )
     assert done.returncode == 1
     assert "run site.yml" in done.stderr
-    assert os.path.exists(kept.LOCK) == before
+    assert os.path.exists(intent_store.LOCK) == before

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from podwire.kernel import Namespace
-from podwire.kernel.watch import Watch
+from podwire.kernel.monitor import Watch
 
 OTHERS = frozenset[int]()
 

@@ -15,9 +15,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, TypeVar
 import pytest
 import testinfra.backend
 
-from podwire.cluster import Cluster
-from podwire.cluster_id import cluster_id
-from podwire.intent_json import cluster_from_json
+from podwire.intent.cluster import Cluster
+from podwire.intent.cluster_json import cluster_from_json
+from podwire.intent.ids import cluster_id
 from podwire.lab import enter, registry
 from podwire.prove import prober
 from podwire.prove.verdict import Guarantee, Verdict, judge

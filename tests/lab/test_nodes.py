@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, List, Tuple
 import pytest
 
 from podwire.backend import desired, scope
-from podwire.cluster import Cluster
+from podwire.intent.cluster import Cluster
 from podwire.kernel import Namespace, show
-from podwire.lab import sandbox
 from podwire.plan import plan
+from podwire.sandbox import sandboxes
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -24,7 +24,7 @@ def look(cluster: Cluster, node: str) -> Tuple[List[str], List[str]]:
     state = desired(cluster, node)
     with Namespace.current(node) as here:
         changes = plan(state, show(here, scope(cluster, node, state)).state)
-    return [str(each) for each in changes], sorted(sandbox.running())
+    return [str(each) for each in changes], sorted(sandboxes.running())
 
 
 def test_the_node_holds_what_is_declared(lab: Lab, node: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence
 
-from podwire.cluster import Cluster, vtep_mac
+from podwire.intent.cluster import Cluster, vtep_mac
 
 EMPTY: Dict[str, Any] = {
     "links": [], "addresses": [], "routes": [], "rules": [], "neighbours": [], "fdb": [], "next_hops": [],
@@ -13,7 +13,7 @@ EMPTY: Dict[str, Any] = {
 
 
 def healthy(cluster: Cluster, name: str, addresses: Mapping[str, Sequence[str]]) -> Dict[str, Any]:
-    """What ``podwire.snapshot.take`` gives on a node."""
+    """What ``podwire.observe.snapshot.take`` gives on a node."""
     node = cluster.node(name)
     block, underlay = node.pod_cidrs[0], node.addresses[0]
     pods = [pod.name for pod in cluster.pods_of(name) if addresses.get(pod.name)]

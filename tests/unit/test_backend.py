@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from podwire.backend import desired, scope
 from podwire.backend.common import MANY_GATEWAYS, routes
-from podwire.cluster import Cluster, adjacent, vtep_mac, vxlan_device
 from podwire.errors import IntentError
-from podwire.inventory import read
-from podwire.model import BACKEND_ALIAS, ROUTE_PROTOCOL, IPNetwork, Link, Vxlan
-from podwire.state import State
+from podwire.intent.cluster import Cluster, adjacent, vtep_mac, vxlan_device
+from podwire.intent.inventory import read
+from podwire.model.objects import BACKEND_ALIAS, ROUTE_PROTOCOL, IPNetwork, Link, Vxlan
+from podwire.model.state import State
 
 GOLDEN = Path(__file__).parent / "golden" / "backend"
 RACKS = {

@@ -10,9 +10,9 @@ import pytest
 
 from podwire import cli
 from podwire.cli import inspect, intent
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
-from podwire.cluster_id import cluster_id
 from podwire.errors import PodwireError
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from podwire.intent.ids import cluster_id
 
 CLUSTER = Cluster(
     "test-00000000",

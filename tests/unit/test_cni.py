@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.cni import skel
-from podwire.cni.netconf import Attachment, CniRoute, NetConf
-from podwire.cni.netlist import parse_list
-from podwire.cni.plugin import Projection
+from podwire.cni.engine.plugin import Projection
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.plugins.naming import host_veth
 from podwire.cni.plugins.ptp import Ptp
-from podwire.cni.result import Interface, Result, ResultIp
+from podwire.cni.spec.netconf import Attachment, CniRoute, NetConf
+from podwire.cni.spec.netlist import parse_list
+from podwire.cni.spec.result import Interface, Result, ResultIp
 from podwire.errors import CniError
 from podwire.files import remove_file, replace_file
 from podwire.ipam.allocator import Reservation
 from podwire.ipam.ranges import IpConfig
-from podwire.model import PVID, UNTAGGED, MacAddress, PortVlans, VethPeer
+from podwire.model.objects import PVID, UNTAGGED, MacAddress, PortVlans, VethPeer
 
 IPAM = {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
 POD = Attachment("c1", "eth0", "/run/netns/a")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from podwire.cluster import Cluster
 from podwire.errors import LabError
-from podwire.inventory import read
+from podwire.intent.cluster import Cluster
+from podwire.intent.inventory import read
 from podwire.lab import networks, underlay
 from podwire.lab.image import MADE_HERE, REPOSITORY, Image
 from podwire.lab.networks import Network, refuse_collisions, wanted_networks

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.doors.diagnosis import _check_probed
 from podwire.errors import ProofError
 from podwire.explain.cause import Cause, Explanation, Pair, to_json
 from podwire.explain.commands import commands
 from podwire.explain.inference import infer
-from podwire.explain.silent import blamed
 from podwire.explain.text import render
 from podwire.explain.titles import TITLES, cause
+from podwire.explain.unreachable import blamed
 from podwire.faults.catalogue import CATALOGUE
-from podwire.inventory import read
-from podwire.model import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
+from podwire.intent.inventory import read
+from podwire.model.objects import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
 from podwire.plan import ADD, CHANGE, REMOVE, Operation
+from podwire.stages.diagnosis import _check_probed
 
 MAC = MacAddress.parse("66:00:00:00:00:01")
 

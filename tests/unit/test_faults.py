@@ -11,23 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.cluster import DeclaredFault
-from podwire.doors.faults import asked, asked_of, lists, mends, table
 from podwire.errors import FaultError, IntentError
-from podwire.faults import cells
+from podwire.faults import resources
 from podwire.faults.catalogue import CATALOGUE, named
 from podwire.faults.codec import state_from_json, state_to_json
 from podwire.faults.document import markdown
 from podwire.faults.fault import LAYERS, Patch, Put, expected
 from podwire.faults.files import Plugin
-from podwire.faults.ghosts import Ghost
 from podwire.faults.patch import missing, patched
+from podwire.faults.processes import Ghost
 from podwire.faults.restore import mended
-from podwire.intent_json import cluster_from_json, cluster_to_json
-from podwire.inventory import read
-from podwire.model import Address, FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer, Vxlan
+from podwire.intent.cluster import DeclaredFault
+from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
+from podwire.intent.inventory import read
+from podwire.model.objects import Address, FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer, Vxlan
+from podwire.model.state import EMPTY, State
 from podwire.plan import plan
-from podwire.state import EMPTY, State
+from podwire.stages.faults import asked, asked_of, lists, mends, table
 
 ROOT = Path(__file__).resolve().parents[2]
 MAC = MacAddress.parse("66:00:00:00:00:01")
@@ -138,24 +138,25 @@ def test_states_survive_the_journal(state: State) -> None:
 @pytest.mark.parametrize(
     "cell",
     [
-        cells.FileText("/etc/x"), cells.NftTable("ip", "x"), cells.PolicyRule(100, "from 10.0.0.1 unreachable"),
-        cells.PortFlag("veth0", "state"), cells.FdbPin("veth0", str(MAC)), cells.Qdisc("eth0"),
+        resources.FileText("/etc/x"), resources.NftTable("ip", "x"),
+        resources.PolicyRule(100, "from 10.0.0.1 unreachable"),
+        resources.PortFlag("veth0", "state"), resources.FdbPin("veth0", str(MAC)), resources.Qdisc("eth0"),
         Plugin("/opt/cni/bin/bridge"), Ghost("impostor", "abcd", 80),
     ],
     ids=lambda cell: type(cell).__name__,
 )  # fmt: skip
 def test_cells_survive_the_journal(cell: Any) -> None:
-    assert cells.from_json(json.loads(json.dumps(cells.to_json(cell)))) == cell
+    assert resources.from_json(json.loads(json.dumps(resources.to_json(cell)))) == cell
 
 
 def test_a_file_that_changes_is_told_by_its_lines() -> None:
-    cell = cells.FileText("/etc/x")
+    cell = resources.FileText("/etc/x")
     old, new = ({"text": text, "mode": 0o644} for text in ('{\n  "a": 1,\n  "b": 2\n}\n', '{\n  "b": 2\n}\n'))
-    assert cells.change(cell, old, new) == 'file /etc/x: - "a": 1,'
-    assert cells.change(cell, None, new) == "file /etc/x: new, 13 bytes"
-    assert cells.change(cell, new, None) == "file /etc/x: removed"
-    assert cells.change(cell, new, {**new, "mode": 0}) == "file /etc/x: mode 0000"
-    assert cells.change(cell, old, {"text": "", "mode": 0}).endswith('- {; - "a": 1,; and 2 more lines')
+    assert resources.change(cell, old, new) == 'file /etc/x: - "a": 1,'
+    assert resources.change(cell, None, new) == "file /etc/x: new, 13 bytes"
+    assert resources.change(cell, new, None) == "file /etc/x: removed"
+    assert resources.change(cell, new, {**new, "mode": 0}) == "file /etc/x: mode 0000"
+    assert resources.change(cell, old, {"text": "", "mode": 0}).endswith('- {; - "a": 1,; and 2 more lines')
 
 
 def test_patches_follow_one_another() -> None:
@@ -178,7 +179,7 @@ def test_what_a_diagnosis_has_to_name() -> None:
     wrong = right._replace(destination=IPv4Address("172.30.0.13"))
     told = expected(fault, "node-1", [Patch("node", (right,), (wrong,))])
     assert told == ("vxlan_fdb_wrong_vtep", "node-1", "node", str(right), str(wrong))
-    table = cells.NftTable("inet", "hostfw")
+    table = resources.NftTable("inet", "hostfw")
     assert expected(CATALOGUE["vxlan_port_blocked"], "node-1", [Put("node", table, "…")]).found == str(table)
 
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from podwire.backend import desired
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Port, Segment
 from podwire.errors import IntentError
-from podwire.intent_json import cluster_from_json, cluster_to_json
-from podwire.inventory import read, record_of
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Port, Segment
+from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
+from podwire.intent.inventory import read, record_of
 
 INVENTORIES = sorted((Path(__file__).parents[2] / "inventories").iterdir())
 DUAL_STACK = {"cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"]}

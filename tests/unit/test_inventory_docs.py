@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from podwire.inventory import read
-from podwire.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES, misspelt
+from podwire.intent.inventory import read
+from podwire.intent.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES, misspelt
 
 TEXT = (Path(__file__).parents[2] / "docs" / "INVENTORY.md").read_text()
 EXAMPLES = re.findall(r"(?m)^(?:    .*\n)+", TEXT)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.errors import IntentError
-from podwire.inventory import read
-from podwire.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES, distance, misspelt
+from podwire.intent.inventory import read
+from podwire.intent.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES, distance, misspelt
 
 HERE = Path(__file__).parent
 CASES = yaml.safe_load((HERE / "inventory_errors.yml").read_text())

@@ -6,10 +6,10 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from podwire.cluster import Cluster, Node
 from podwire.errors import IntentError
-from podwire.inventory import read, record_of
-from podwire.lease import Record
+from podwire.intent.cluster import Cluster, Node
+from podwire.intent.inventory import read, record_of
+from podwire.intent.leases import Record
 
 FACTS = {
     "interfaces": [

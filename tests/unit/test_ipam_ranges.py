@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from podwire.errors import IpamError
 from podwire.ipam.ranges import Range, candidates, make_range, make_range_sets
-from podwire.model import IPAddress
+from podwire.model.objects import IPAddress
 
 V4 = ip_network("10.244.1.0/24")
 V6 = ip_network("fd00:10:244:1::/64")

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.errors import IntentError
-from podwire.inventory import read
-from podwire.lease import Record, hand_out, lease, record_of
-from podwire.model import IPNetwork
+from podwire.intent.inventory import read
+from podwire.intent.leases import Record, hand_out, lease, record_of
+from podwire.model.objects import IPNetwork
 
 CLUSTER = ip_network("10.244.0.0/16")
 

@@ -7,12 +7,12 @@ from typing import Any, List
 
 import pytest
 
-from podwire.explain import looks
+from podwire.explain import trace_evidence
 from podwire.explain.evidence import World
-from podwire.explain.flights import certain, flights
 from podwire.explain.iptables import parse as parse_iptables
 from podwire.explain.nftables import Rule
-from podwire.kernel.tracing import Passage, parse
+from podwire.explain.packet_paths import certain, flights
+from podwire.kernel.trace.packets import Passage, parse
 
 #: As a kernel tells it: a probe of 226 bytes by VXLAN, answered; a stranger's packet; copies that raw sockets refuse.
 TRACE = """# tracer: nop
@@ -190,7 +190,7 @@ def test_a_look_in_words() -> None:
     way = [str(number) for number in range(20)]
     seen["flights"] = [{"what": "probe", "way": way, "end": "NETFILTER_DROP in nft_do_chain"}]
     seen["counters"] = {"": {"eth0 tx dropped": 1}}
-    assert looks.words("node-1", seen) == [
+    assert trace_evidence.words("node-1", seen) == [
         "probe a -> b (10.0.0.2, ICMP, 200 bytes): no answer",
         "its way: 0 > 1 > 2 > 3 > 4 > 5 > … > 14 > 15 > 16 > 17 > 18 > 19; dropped: NETFILTER_DROP in nft_do_chain",
         "nftables' own word: rule 4 of ip house out drops it",

@@ -8,7 +8,7 @@ from typing import Any, Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.model import (
+from podwire.model.objects import (
     Address,
     Chain,
     FdbEntry,
@@ -26,8 +26,8 @@ from podwire.model import (
     VethPeer,
     Vxlan,
 )
+from podwire.model.state import EMPTY, State
 from podwire.plan import ADD, CHANGE, REMOVE, Operation, plan
-from podwire.state import EMPTY, State
 
 DEVICES = ("flannel.1", "cni0", "veth1")
 macs = st.integers(0, 5).map(lambda n: MacAddress(b"\x66\0\0\0\0" + bytes([n])))

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from podwire.cluster import BackendSettings, Cluster
+from podwire.intent.cluster import BackendSettings, Cluster
 from podwire.preflight.finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
 from podwire.preflight.judge import Report, judge, render
 from tests.bench.fleet import cluster

@@ -126,7 +126,7 @@ def test_role_has_argument_specs(role: Path) -> None:
 
 def test_declare_documents_the_inventory() -> None:
     """Every variable that the inventory may hold stands in the role's documentation, and no other."""
-    from podwire.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES
+    from podwire.intent.inventory.names import CLUSTER_VARIABLES, NODE_VARIABLES
 
     specs = yaml.safe_load((ROOT / "roles/declare/meta/argument_specs.yml").read_text())
     assert set(specs["argument_specs"]["main"]["options"]) == {*CLUSTER_VARIABLES, *NODE_VARIABLES}

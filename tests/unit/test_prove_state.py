@@ -8,13 +8,13 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from podwire.observe import node_files
 from podwire.prove import throughput
 from podwire.prove.consistency import consistency
-from podwire.prove.foreign import infer
+from podwire.prove.discovery import infer
 from podwire.prove.guarantee import Guarantee
 from podwire.prove.leases import leases, ranges
 from podwire.prove.verdict import judge
-from podwire.snapshot import files
 
 from . import snapshots
 from .test_prove import addresses_of, cluster, observed
@@ -232,8 +232,8 @@ def test_a_stray_address_does_not_widen_what_is_inferred() -> None:
 def test_a_configuration_of_others_may_be_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in (("1.conflist", '{"plugins": 5}'), ("2.conf", '{"type": "bridge"}'), ("3.json", "[]")):
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(files, "CONFIG_DIR", str(tmp_path))
-    read = files.conflists()
+    monkeypatch.setattr(node_files, "CONFIG_DIR", str(tmp_path))
+    read = node_files.conflists()
     assert [(each["plugins"], each.get("error", "")) for each in read] == [
         ([], "plugins is not a list"),
         ([{"type": "bridge"}], ""),

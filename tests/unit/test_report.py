@@ -12,13 +12,13 @@ import pytest
 
 from podwire.backend import desired
 from podwire.cli import main
-from podwire.model import Link, MacAddress
+from podwire.model.objects import Link, MacAddress
+from podwire.observe.node_state import compare as differences
 from podwire.report import document, junit, metrics, sarif
 from podwire.report.compare import broke, compare, text
+from podwire.report.discovered import network
 from podwire.report.files import DOCUMENT, OUTPUTS, SCHEMA, write
-from podwire.report.found import network
-from podwire.report.origins import hosts_in, pack, unpack
-from podwire.report.seen import compare as differences
+from podwire.report.source_locations import hosts_in, pack, unpack
 from tests import documents
 
 GOLDEN = Path(__file__).parent / "golden" / "report"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
-from podwire.cluster import BackendSettings, Cluster, CniSettings, Node, Port, Router, Segment, Underlay
+from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Port, Router, Segment, Underlay
 from podwire.lab import underlay
-from podwire.model import Address, Link, Route
+from podwire.model.objects import Address, Link, Route
 
 
 def _node(name: str, segment: str, *addresses: str, mtu: int = 1500) -> Node:

@@ -7,7 +7,7 @@ from typing import List
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.upkeep.watch import CHANGED, LONGEST_RETRY, PATIENCE, QUIET, REST, RETRY, Pace
+from podwire.agent.watch import CHANGED, LONGEST_RETRY, PATIENCE, QUIET, REST, RETRY, Pace
 
 
 class Clock:

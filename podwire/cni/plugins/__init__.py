@@ -5,12 +5,12 @@ It is made when first asked for: an executable needs only its own plugin (see sk
 
 from __future__ import annotations
 
-from ...lean import TYPE_CHECKING
+from ...startup_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any, Dict
 
-    from ..plugin import Plugin
+    from ..engine.plugin import Plugin
 
     PLUGINS: Dict[str, Plugin]
 else:

@@ -21,12 +21,12 @@ from ...errors import (
 )
 from ...kernel import Namespace, execute, link_of, shaping
 from ...kernel.shaping import Bucket
-from ...lean import TYPE_CHECKING, NamedTuple, sha256
-from ...model import Link
+from ...model.objects import Link
 from ...plan import ADD, REMOVE, Operation
-from ..plugin import NODE
-from ..result import Interface, Result
+from ...startup_typing import TYPE_CHECKING, NamedTuple, sha256
+from ..engine.plugin import NODE
 from ..skel import CmdArgs
+from ..spec.result import Interface, Result
 
 if TYPE_CHECKING:
     from typing import Any, Mapping, Optional

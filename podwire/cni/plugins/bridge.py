@@ -18,12 +18,12 @@ from __future__ import annotations
 from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
-from ...lean import TYPE_CHECKING, NamedTuple, lru_cache
-from ...model import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
-from ...state import EMPTY, State
-from ..netconf import Attachment, NetConf, is_device_name
-from ..plugin import NODE, Projection
-from ..result import Result, ResultIp
+from ...model.objects import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
+from ...model.state import EMPTY, State
+from ...startup_typing import TYPE_CHECKING, NamedTuple, lru_cache
+from ..engine.plugin import NODE, Projection
+from ..spec.netconf import Attachment, NetConf, is_device_name
+from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming, spoofcheck, vlan
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ So what podwire or the reference added, the other removes. DEL finds a chain by 
 
 from __future__ import annotations
 
-from ...kernel import iptables_rules
-from ...lean import TYPE_CHECKING, NamedTuple, sha512
-from ...model import IptablesRule
+from ...kernel.iptables import rules
+from ...model.objects import IptablesRule
+from ...startup_typing import TYPE_CHECKING, NamedTuple, sha512
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Tuple
 
     from ...kernel import Namespace
-    from ..netconf import Attachment, NetConf
+    from ..spec.netconf import Attachment, NetConf
 
 NAME_LENGTH = 28  # XT_EXTENSION_MAXNAMELEN, without its NUL
 _COMMENT_LENGTH = 255  # XT_MAX_COMMENT_LEN
@@ -60,7 +60,7 @@ def stale(kinds: Tuple[Kind, ...], conf: NetConf, node: Namespace, valid: Frozen
     found: FrozenSet[str] = frozenset()
     for kind in kinds:
         kept = {name(kind, conf.name, container_id) for container_id, _ in valid}
-        found |= iptables_rules.commented(node, _begin(kind, conf.name)) - kept
+        found |= rules.commented(node, _begin(kind, conf.name)) - kept
     return found
 
 

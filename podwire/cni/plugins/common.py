@@ -6,11 +6,11 @@ from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
-from ...lean import TYPE_CHECKING, NamedTuple
-from ...model import MAIN_TABLE, PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
-from ...state import State
-from ..netconf import CniRoute, NetConf
-from ..result import Dns, Interface, Result, ResultIp
+from ...model.objects import MAIN_TABLE, PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
+from ...model.state import State
+from ...startup_typing import TYPE_CHECKING, NamedTuple
+from ..spec.netconf import CniRoute, NetConf
+from ..spec.result import Dns, Interface, Result, ResultIp
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Iterable, List, Optional, Tuple, Union

@@ -15,31 +15,26 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from ...errors import (
-    CNI_INVALID_NETWORK_CONFIG,
-    CNI_KERNEL_FAILURE,
-    CNI_UNSUPPORTED_FIELD,
-    CniError,
-    PodwireError,
-)
-from ...kernel import Namespace, iptables
-from ...kernel import nft_parts as nft
-from ...lean import TYPE_CHECKING
-from ...model import Chain
-from ...state import State
-from ..attach import Attaching, alone_in
-from ..netconf import is_name
-from ..plugin import NODE, Projection
-from ..result import Result
+from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_KERNEL_FAILURE, CNI_UNSUPPORTED_FIELD, CniError, PodwireError
+from ...kernel import Namespace
+from ...kernel.iptables import tables
+from ...kernel.nftables import expressions as nft
+from ...model.objects import Chain
+from ...model.state import State
+from ...startup_typing import TYPE_CHECKING
+from ..engine.attachment import Attaching, alone_in
+from ..engine.plugin import NODE, Projection
 from ..skel import CmdArgs
+from ..spec.netconf import is_name
+from ..spec.result import Result
 from . import owned
 
 if TYPE_CHECKING:
     from typing import FrozenSet, List, Optional, Set, Tuple, Union
 
     from ...ipam.allocator import Reservation
-    from ...model import Rule
-    from ..netconf import Attachment, NetConf
+    from ...model.objects import Rule
+    from ..spec.netconf import Attachment, NetConf
     from .chains import Kind
 
 _ACCEPTING = Chain("inet", owned.TABLE, "forward", "filter", 2, 0)
@@ -194,12 +189,12 @@ def _versions(result: Result) -> List[int]:
 
 def _needs_iptables(conf: NetConf, node: Namespace, version: int) -> bool:
     backend = conf.text("backend")
-    return backend == "iptables" or (backend == "" and iptables.forward_drops(node, version))
+    return backend == "iptables" or (backend == "" and tables.forward_drops(node, version))
 
 
-def _table(version: int) -> iptables.Table:
+def _table(version: int) -> tables.Table:
     """The one that drops: the kernel's older one, if that is in use."""
-    return iptables.Table(version, "filter", "legacy" if iptables.has_legacy(version, "filter") else "")
+    return tables.Table(version, "filter", "legacy" if tables.has_legacy(version, "filter") else "")
 
 
 def _admin(conf: NetConf) -> str:
@@ -239,7 +234,7 @@ def _close(owners: List[str], kept: Union[Set[str], FrozenSet[str]] = frozenset(
     with Namespace.current(NODE) as node:
         for version in (4, 6):
             try:
-                if iptables.has_chain(node, version, "filter", _FORWARD):
+                if tables.has_chain(node, version, "filter", _FORWARD):
                     with alone_in(node):
                         mine = [line for line in _table(version).saved() if _is_of(line, owners, kept)]
                         _table(version).restore(["-D" + line[2:] for line in mine])

@@ -12,16 +12,16 @@ from ipaddress import ip_network
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_IO_FAILURE, CNI_NOT_AVAILABLE, CniError
 from ...files import remove_file, replace_file
 from ...jsontext import dumps, loads
-from ...lean import TYPE_CHECKING
-from .. import delegated
-from ..netconf import NetConf
-from ..result import Result
+from ...startup_typing import TYPE_CHECKING
+from ..engine import delegate
 from ..skel import CmdArgs, canonical
+from ..spec.netconf import NetConf
+from ..spec.result import Result
 
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-    from ...model import IPNetwork
+    from ...model.objects import IPNetwork
 
 _SUBNET_FILE = "/run/flannel/subnet.env"
 _DATA_DIR = "/var/lib/cni/flannel"
@@ -38,7 +38,7 @@ def add(call: CmdArgs) -> Result:
         raise CniError(CNI_IO_FAILURE, f"{path} exists: this interface was added before", "detach it first (DEL)")
     _write(path, dumps(data).encode())
     try:
-        return delegated.add(_call_with(call, data), data["type"])
+        return delegate.add(_call_with(call, data), data["type"])
     except BaseException:
         remove_file(path)
         raise
@@ -51,7 +51,7 @@ def check(call: CmdArgs) -> None:
         raise CniError(
             CNI_IO_FAILURE, f"failed to read {_path(call)}: it is gone", "the interface was not added, or removed"
         )
-    delegated.check(_call_with(call, data), data["type"])
+    delegate.check(_call_with(call, data), data["type"])
 
 
 def delete(call: CmdArgs) -> None:
@@ -68,7 +68,7 @@ def delete(call: CmdArgs) -> None:
         except CniError:
             data = None
     if data is not None:
-        delegated.delete(_call_with(call, data), data["type"])
+        delegate.delete(_call_with(call, data), data["type"])
     remove_file(path)
 
 
@@ -91,11 +91,11 @@ def collect(call: CmdArgs) -> None:
         if kept is None or kept.get("name") != call.conf.name or (container_id, ifname) in valid:
             continue
         gone = call._replace(attachment=call.attachment._replace(container_id=container_id, ifname=ifname))
-        delegated.delete(_call_with(gone, kept, CNI_CONTAINERID=container_id, CNI_IFNAME=ifname), kept["type"])
+        delegate.delete(_call_with(gone, kept, CNI_CONTAINERID=container_id, CNI_IFNAME=ifname), kept["type"])
         remove_file(path)
     if data is not None:
         listed = {"cni.dev/valid-attachments": call.conf.data["cni.dev/valid-attachments"]}
-        delegated.collect(_call_with(call, {**data, **listed}), data["type"])
+        delegate.collect(_call_with(call, {**data, **listed}), data["type"])
 
 
 def status(call: CmdArgs) -> None:
@@ -106,7 +106,7 @@ def status(call: CmdArgs) -> None:
         if error.code == CNI_INVALID_NETWORK_CONFIG:
             raise
         raise CniError(CNI_NOT_AVAILABLE, error.message, error.hint) from error
-    delegated.status(_call_with(call, data), data["type"])
+    delegate.status(_call_with(call, data), data["type"])
 
 
 # --- the delegate's configuration ---------------------------------------------------------------------

@@ -20,16 +20,16 @@ from ...errors import (
 )
 from ...ipam.allocator import Allocator, Reservation
 from ...ipam.store import Claim
-from ...lean import TYPE_CHECKING
-from ..netconf import parse_ipam
-from ..result import Dns, Result, ResultIp
+from ...startup_typing import TYPE_CHECKING
 from ..skel import CmdArgs
+from ..spec.netconf import parse_ipam
+from ..spec.result import Dns, Result, ResultIp
 
 if TYPE_CHECKING:
     from typing import Any, Callable, List, Mapping, Tuple
 
-    from ...model import IPAddress
-    from ..netconf import CniRoute
+    from ...model.objects import IPAddress
+    from ..spec.netconf import CniRoute
 
 
 def add(call: CmdArgs) -> Result:

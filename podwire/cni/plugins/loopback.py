@@ -6,10 +6,10 @@ from ipaddress import ip_interface
 
 from ...errors import CNI_INVALID_NETNS, CNI_KERNEL_FAILURE, CniError, KernelError
 from ...kernel import Namespace, execute, link_of
-from ...model import MacAddress
+from ...model.objects import MacAddress
 from ...plan import CHANGE, Operation
-from ..result import Interface, Result, ResultIp
 from ..skel import CmdArgs
+from ..spec.result import Interface, Result, ResultIp
 
 _ADDRESSES = ("127.0.0.1/8", "::1/128")
 

@@ -13,18 +13,18 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
-from ...kernel import nft_parts as nft
-from ...lean import TYPE_CHECKING
-from ...model import Chain, IptablesRule
-from ...state import State
+from ...kernel.nftables import expressions as nft
+from ...model.objects import Chain, IptablesRule
+from ...model.state import State
+from ...startup_typing import TYPE_CHECKING
 from . import chains, owned
 
 if TYPE_CHECKING:
     from typing import Iterable, Tuple
 
-    from ...model import IPNetwork, Rule
-    from ..netconf import Attachment, NetConf
-    from ..result import ResultIp
+    from ...model.objects import IPNetwork, Rule
+    from ..spec.netconf import Attachment, NetConf
+    from ..spec.result import ResultIp
 
 CHAIN = Chain("inet", owned.TABLE, "masquerading", "nat", 4, 100)  # postrouting, srcnat
 

@@ -6,12 +6,12 @@ first ADDs agree, and CHECK compares values that intent alone gives.
 
 from __future__ import annotations
 
-from ...lean import TYPE_CHECKING, sha256
-from ...model import MacAddress
+from ...model.objects import MacAddress
+from ...startup_typing import TYPE_CHECKING, sha256
 
 if TYPE_CHECKING:
-    from ...model import IPAddress
-    from ..netconf import Attachment
+    from ...model.objects import IPAddress
+    from ..spec.netconf import Attachment
 
 
 def host_veth(attachment: Attachment) -> str:

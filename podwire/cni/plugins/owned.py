@@ -10,20 +10,20 @@ namespace, and GC knows which network's rules to look at. The rest is for people
 
 from __future__ import annotations
 
-from ...kernel import nft_rules
-from ...lean import TYPE_CHECKING, sha256
-from ...model import Chain, Rule
-from ...state import Scope
+from ...kernel.nftables import rules
+from ...model.objects import Chain, Rule
+from ...model.state import Scope
+from ...startup_typing import TYPE_CHECKING, sha256
 from . import chains
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple
 
     from ...kernel import Namespace
-    from ...kernel.nft_parts import Part
-    from ...model import IPAddress
-    from ..netconf import Attachment, NetConf
-    from ..plugin import Plugin
+    from ...kernel.nftables.expressions import Part
+    from ...model.objects import IPAddress
+    from ..engine.plugin import Plugin
+    from ..spec.netconf import Attachment, NetConf
 
 #: Our table, in families inet and bridge.
 TABLE = "podwire-cni"
@@ -46,7 +46,7 @@ def owner(network: str, container_id: str, ifname: str) -> str:
 def rule(conf: NetConf, attachment: Attachment, chain: Chain, *parts: Part) -> Rule:
     """A rule of an attachment."""
     name = owner(conf.name, attachment.container_id, attachment.ifname)
-    comment = nft_rules.comment_of(f"{name} net {conf.name} if {attachment.ifname} id {attachment.container_id}")
+    comment = rules.comment_of(f"{name} net {conf.name} if {attachment.ifname} id {attachment.container_id}")
     text = " ".join(part.text for part in parts)
     return Rule(chain, name, comment, text, b"".join(part.expressions for part in parts))
 
@@ -66,7 +66,7 @@ def scope(conf: NetConf, attachment: Attachment, plugin: Plugin, addresses: Opti
 def stale(conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]], plugin: Plugin) -> Scope:
     """The scope of this network's rules that belong to no valid attachment."""
     kept = {owner(conf.name, *each) for each in valid}
-    found = nft_rules.owners_of(node, plugin.chains(conf))
+    found = rules.owners_of(node, plugin.chains(conf))
     return Scope(
         chains=plugin.chains(conf),
         owners=frozenset(each for each in found if each.startswith(prefix(conf.name)) and each not in kept),

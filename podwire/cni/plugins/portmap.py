@@ -17,21 +17,21 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniError
-from ...kernel import nft_parts as nft
-from ...lean import TYPE_CHECKING, NamedTuple
-from ...model import Chain, Sysctl
-from ...state import EMPTY, State
-from ..netconf import is_name
-from ..plugin import Projection
-from ..result import Result, ResultIp
+from ...kernel.nftables import expressions as nft
+from ...model.objects import Chain, Sysctl
+from ...model.state import EMPTY, State
+from ...startup_typing import TYPE_CHECKING, NamedTuple
+from ..engine.plugin import Projection
+from ..spec.netconf import is_name
+from ..spec.result import Result, ResultIp
 from . import chains, owned, portmap_iptables
 
 if TYPE_CHECKING:
     from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, Union
 
     from ...ipam.allocator import Reservation
-    from ...model import IPAddress, Rule
-    from ..netconf import Attachment, NetConf
+    from ...model.objects import IPAddress, Rule
+    from ..spec.netconf import Attachment, NetConf
     from .chains import Kind
 
 _INCOMING = Chain("inet", owned.TABLE, "hostports", "nat", 0, -100)

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from ...lean import TYPE_CHECKING
-from ...model import IptablesRule
+from ...model.objects import IptablesRule
+from ...startup_typing import TYPE_CHECKING
 from . import chains
 
 if TYPE_CHECKING:
     from typing import Dict, FrozenSet, Iterable, List, Sequence, Tuple
 
-    from ..netconf import Attachment, NetConf
-    from ..result import ResultIp
+    from ..spec.netconf import Attachment, NetConf
+    from ..spec.result import ResultIp
     from .portmap import Mapping
 
 _DNAT, _SET_MARK, _MASQUERADE = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ"

@@ -19,12 +19,12 @@ from ipaddress import ip_network
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
-from ...lean import TYPE_CHECKING
-from ...model import PROTOCOL_BOOT, Address, Chain, IPAddress, IPNetwork, Link, Route, VethPeer
-from ...state import EMPTY, State
-from ..netconf import Attachment, NetConf
-from ..plugin import Projection
-from ..result import Result, ResultIp
+from ...model.objects import PROTOCOL_BOOT, Address, Chain, IPAddress, IPNetwork, Link, Route, VethPeer
+from ...model.state import EMPTY, State
+from ...startup_typing import TYPE_CHECKING
+from ..engine.plugin import Projection
+from ..spec.netconf import Attachment, NetConf
+from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming
 
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ...kernel import nft_parts as nft
-from ...lean import TYPE_CHECKING
-from ...model import Chain
+from ...kernel.nftables import expressions as nft
+from ...model.objects import Chain
+from ...startup_typing import TYPE_CHECKING
 from . import owned
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional
 
-    from ...model import MacAddress, Rule
-    from ..netconf import Attachment, NetConf
+    from ...model.objects import MacAddress, Rule
+    from ..spec.netconf import Attachment, NetConf
 
 CHAIN = Chain("bridge", owned.TABLE, "spoofcheck", "filter", 0, -300)  # prerouting, before everything
 

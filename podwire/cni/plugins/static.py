@@ -9,9 +9,9 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface
 
 from ...errors import CNI_INVALID_ENVIRONMENT, CNI_INVALID_NETWORK_CONFIG, CNI_KERNEL_FAILURE, CniError
-from ...lean import TYPE_CHECKING
-from ..result import Dns, Result, ResultIp, route_from_json
+from ...startup_typing import TYPE_CHECKING
 from ..skel import CmdArgs
+from ..spec.result import Dns, Result, ResultIp, route_from_json
 
 if TYPE_CHECKING:
     from typing import Any, List, Mapping

@@ -20,17 +20,17 @@ from ...errors import (
 from ...files import remove_file, replace_file
 from ...jsontext import dumps, loads
 from ...kernel import Namespace, execute, link_of
-from ...lean import TYPE_CHECKING, NamedTuple
-from ...model import Link, MacAddress, Sysctl
+from ...model.objects import Link, MacAddress, Sysctl
+from ...model.state import Scope, State
 from ...plan import CHANGE, Operation
-from ...state import Scope, State
-from ..result import Result
+from ...startup_typing import TYPE_CHECKING, NamedTuple
 from ..skel import CmdArgs
+from ..spec.result import Result
 
 if TYPE_CHECKING:
     from typing import Any, Dict, FrozenSet, List, Mapping, Optional
 
-    from ..netconf import NetConf
+    from ..spec.netconf import NetConf
 
 _DATA_DIR = "/run/cni/tuning"
 _ALLOWED = "/etc/cni/tuning/allowlist.conf"

@@ -12,16 +12,16 @@ The bridge itself is no member of the VLAN, so its gateway is one more port: the
 from __future__ import annotations
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
-from ...lean import TYPE_CHECKING, NamedTuple
-from ...model import PVID, UNTAGGED, Link, PortVlans, VethPeer
-from ...state import State
-from ..netconf import Attachment, NetConf
+from ...model.objects import PVID, UNTAGGED, Link, PortVlans, VethPeer
+from ...model.state import State
+from ...startup_typing import TYPE_CHECKING, NamedTuple
+from ..spec.netconf import Attachment, NetConf
 from . import common, naming
 
 if TYPE_CHECKING:
     from typing import Any, FrozenSet, Optional, Set, Tuple
 
-    from ...model import MacAddress
+    from ...model.objects import MacAddress
 
 #: IFNAMSIZ, without its NUL.
 _NAME_BYTES = 15

@@ -7,7 +7,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Dict, List
 
-from ...kernel.namespace import mount
+from ...kernel.namespaces import mount
 from ..case import MUST, QUALITY, SHOULD, case
 from ..node import Container
 from ..shape import bare

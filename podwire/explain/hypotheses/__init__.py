@@ -6,9 +6,35 @@ from typing import Iterator
 
 from ..cause import Cause
 from ..evidence import World
-from . import bridge, files, forwarding, holders, limits, netfilter, pods, policies, routes, traced, underlay, vxlan
+from . import (
+    bridge,
+    drops,
+    files,
+    forwarding,
+    leases_and_listeners,
+    limits,
+    netfilter,
+    pods,
+    policies,
+    routes,
+    underlay,
+    vxlan,
+)
 
-_FILES = (bridge, pods, routes, vxlan, forwarding, netfilter, policies, traced, underlay, limits, files, holders)
+_FILES = (
+    bridge,
+    pods,
+    routes,
+    vxlan,
+    forwarding,
+    netfilter,
+    policies,
+    drops,
+    underlay,
+    limits,
+    files,
+    leases_and_listeners,
+)
 
 
 def candidates(world: World) -> Iterator[Cause]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any, FrozenSet, Iterator, List, Optional
 
-from ...model import IPNetwork
+from ...model.objects import IPNetwork
 from ..cause import Cause, Pair
 from ..commands import joined, within
 from ..evidence import NodeView, World

@@ -6,7 +6,7 @@ from collections import Counter
 from ipaddress import ip_address, ip_network
 from typing import Any, Iterator, List, Mapping, Tuple
 
-from ...model import IPNetwork
+from ...model.objects import IPNetwork
 from ..cause import Cause, Pair
 from ..commands import joined, sysctl, within
 from ..evidence import NodeView, World

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from ...cluster import Pod
-from ...model import Link, MacAddress, Neighbour, Object, VethPeer
-from .. import needs
-from ..cells import FdbPin, PortFlag
+from ...intent.cluster import Pod
+from ...model.objects import Link, MacAddress, Neighbour, Object, VethPeer
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Nudge, Patch, Put
-from ..ground import Ground
+from ..resources import FdbPin, PortFlag
 from .symptoms import FAR, NEAR
 
 _FORGET = ("ip", "neigh", "flush", "dev", "eth0")
@@ -100,8 +100,8 @@ def _same_mac(ground: Ground) -> List[Edit]:
     return [Patch(place, (device,), (device._replace(mac=_mac(ground, ground.sibling)),))]
 
 
-_ACROSS = (needs.BRIDGE, needs.PEER, needs.POD)
-_WITHIN = (needs.BRIDGE, needs.SIBLING)
+_ACROSS = (requirements.BRIDGE, requirements.PEER, requirements.POD)
+_WITHIN = (requirements.BRIDGE, requirements.SIBLING)
 _BOTH = ("pod", "peer")
 FAULTS = (
     Fault(
@@ -118,8 +118,8 @@ FAULTS = (
     ),
     Fault(
         "port_disabled", 18, "bridge", "the bridge does not forward on a pod's port",
-        "bridge link set dev veth0 state 0", _disabled, FAR, needs=(*_ACROSS, needs.IP, needs.BRIDGE_TOOL),
-        parameters=_BOTH,
+        "bridge link set dev veth0 state 0", _disabled, FAR,
+        needs=(*_ACROSS, requirements.IP, requirements.BRIDGE_TOOL), parameters=_BOTH,
     ),
     Fault(
         "bridge_down", 19, "bridge", "the bridge is down: all pods of the node are cut off",
@@ -136,16 +136,16 @@ FAULTS = (
     Fault(
         "fdb_pinned_to_wrong_port", 22, "bridge", "the bridge sends a pod's frames to another pod",
         "bridge fdb replace 0a:58:0a:f4:00:02 dev veth1 master static sticky", _pinned, FAR,
-        needs=(*_ACROSS, needs.SIBLING, needs.BRIDGE_TOOL), parameters=_BOTH,
+        needs=(*_ACROSS, requirements.SIBLING, requirements.BRIDGE_TOOL), parameters=_BOTH,
     ),
     Fault(
         "port_without_learning", 23, "bridge", "a pod's port neither learns nor is flooded: nothing comes back",
         "bridge link set dev veth0 learning off flood off", _mute_port, FAR,
-        needs=(*_ACROSS, needs.IP, needs.BRIDGE_TOOL), parameters=_BOTH,
+        needs=(*_ACROSS, requirements.IP, requirements.BRIDGE_TOOL), parameters=_BOTH,
     ),
     Fault(
         "pod_routes_lost", 24, "bridge", "a pod has no routes",
-        "ip netns exec pod-a ip route flush table main", _no_routes, FAR, needs=(needs.PEER, needs.POD),
+        "ip netns exec pod-a ip route flush table main", _no_routes, FAR, needs=(requirements.PEER, requirements.POD),
         parameters=_BOTH,
     ),
     Fault(
@@ -155,7 +155,7 @@ FAULTS = (
     ),
     Fault(
         "arp_ignored", 26, "bridge", "the node does not answer when pods ask for their gateway",
-        "sysctl -w net.ipv4.conf.cni0.arp_ignore=8", _silent, FAR, needs=(*_ACROSS, needs.IPV4, needs.IP),
+        "sysctl -w net.ipv4.conf.cni0.arp_ignore=8", _silent, FAR, needs=(*_ACROSS, requirements.IPV4, requirements.IP),
         parameters=_BOTH,
     ),
     Fault(

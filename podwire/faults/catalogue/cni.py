@@ -7,14 +7,14 @@ import os
 from typing import List
 
 from ...backend.common import SUBNET_ENV
-from ...cni.invoke import find
+from ...cni.spec.invoke import find
 from ...errors import FaultError
-from ...lab.conflist import CONF_DIR
-from .. import needs
-from ..cells import FileText
+from ...sandbox.conflist import CONF_DIR
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Put, Symptom
 from ..files import MISSING, NOT_EXECUTABLE, Plugin
-from ..ground import Ground
+from ..resources import FileText
 
 _MODE = 0o644
 
@@ -86,7 +86,7 @@ def _add(*after: str, probe: str = "add") -> Symptom:
     return Symptom(probe, "node", "gateway", frozenset(after))
 
 
-_NEEDS = (needs.PLUGINS, needs.POD)
+_NEEDS = (requirements.PLUGINS, requirements.POD)
 FAULTS = (
     Fault(
         "cni_conf_missing", 1, "cni", "no network configuration list: runtimes say the network is not ready",
@@ -109,17 +109,17 @@ FAULTS = (
     Fault(
         "cni_conf_shadowed", 5, "cni", "a leftover list sorts first: new pods join another network",
         "cp old.conflist /etc/cni/net.d/00-leftover.conflist", _shadowed, _add("foreign address"),
-        needs=(*_NEEDS, needs.IPV4),
+        needs=(*_NEEDS, requirements.IPV4),
     ),
     Fault(
         "subnet_env_missing", 6, "cni", "flannel's lease file is gone: its plugin cannot ADD",
         "rm /run/flannel/subnet.env", _lease_missing, _add("failed", probe="flannel"),
-        needs=(needs.PLUGINS, needs.IPV4),
+        needs=(requirements.PLUGINS, requirements.IPV4),
     ),
     Fault(
         "subnet_env_stale", 6, "cni", "flannel's lease file tells of another node's block",
         "sed -i s/10.244.0.1/10.244.1.1/ /run/flannel/subnet.env", _lease_stale,
-        _add("foreign address", probe="flannel"), needs=(needs.PLUGINS, needs.IPV4, needs.PEER),
+        _add("foreign address", probe="flannel"), needs=(requirements.PLUGINS, requirements.IPV4, requirements.PEER),
         parameters=("peer",),
     ),
     Fault(

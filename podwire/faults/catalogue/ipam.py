@@ -7,12 +7,12 @@ from ipaddress import IPv4Interface, ip_interface
 from typing import List
 
 from ...backend.common import SUBNET_ENV
-from ...lab import sandbox
-from ...model import Address, IPAddress
-from .. import needs
-from ..cells import FileText
+from ...model.objects import Address, IPAddress
+from ...sandbox import sandboxes
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Nudge, Patch, Put, Symptom
-from ..ground import Ground
+from ..resources import FileText
 from .symptoms import FAR
 
 _LEASE_MODE = 0o600
@@ -24,10 +24,10 @@ def _lease(ground: Ground, ip: IPAddress, content: str) -> Put:
 
 def _exhausted(ground: Ground) -> List[Edit]:
     """Every address is held by somebody who lives: the pods' own sandboxes, by further interfaces."""
-    owners = [each.container_id for each in sandbox.running().values() if not each.host_network]
+    owners = [each.container_id for each in sandboxes.running().values() if not each.host_network]
     return [
         _lease(ground, ip, f"{owners[number % len(owners)]}\r\nnet{number}")
-        for number, ip in enumerate(ground.free(needs.FULL))
+        for number, ip in enumerate(ground.free(requirements.FULL))
     ]
 
 
@@ -88,13 +88,13 @@ def _duplicate_cidr(ground: Ground) -> List[Edit]:
     return [Patch(NODE, gone, (claimed,)), Put(NODE, FileText(SUBNET_ENV), {"text": lease, "mode": 0o644})]
 
 
-_HOST_LOCAL = (needs.BRIDGE, needs.POD)
+_HOST_LOCAL = (requirements.BRIDGE, requirements.POD)
 FAULTS = (
     Fault(
         "ipam_exhausted", 8, "ipam", "every address of the block is reserved, and all owners live",
         "touch /var/lib/cni/networks/podwire/10.244.0.{2..254}", _exhausted,
         Symptom("add", "node", "gateway", frozenset({"failed"})),
-        needs=(*_HOST_LOCAL, needs.PLUGINS, needs.SMALL_BLOCK),
+        needs=(*_HOST_LOCAL, requirements.PLUGINS, requirements.SMALL_BLOCK),
     ),
     Fault(
         "ipam_leak", 9, "ipam", "an address is held for a container that is gone",
@@ -110,24 +110,24 @@ FAULTS = (
         "duplicate_ip", 11, "ipam", "a second pod has the address of the first, and answers in its place",
         "ip netns exec pod-d ip addr add 10.244.0.2/24 dev eth0", _duplicate,
         Symptom("fetch", "node", "pod", frozenset({"wrong pod"})),
-        needs=(needs.BRIDGE, needs.IPV4, needs.SIBLING, needs.IP), parameters=("pod",),
+        needs=(requirements.BRIDGE, requirements.IPV4, requirements.SIBLING, requirements.IP), parameters=("pod",),
     ),
     Fault(
         "foreign_range", 12, "ipam", "a pod's address is of no block: answers to it do not find back",
         "ip netns exec pod-a ip addr replace 192.168.77.7/24 dev eth0", _foreign,
-        FAR, needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
+        FAR, needs=(requirements.IPV4, requirements.BRIDGE, requirements.PEER),
         parameters=("pod", "peer"),
     ),
     Fault(
         "bridge_address_stale", 13, "ipam", "the bridge has the address of an earlier lease",
         "ip addr del 10.244.0.1/24 dev cni0; ip addr add 10.99.1.1/24 dev cni0", _stale,
-        FAR, needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
+        FAR, needs=(requirements.IPV4, requirements.BRIDGE, requirements.PEER),
         parameters=("pod", "peer"),
     ),
     Fault(
         "duplicate_pod_cidr", 14, "ipam", "two nodes hold one block: the node keeps the peer's packets to itself",
         "ip route del 10.244.1.0/24; ip addr add 10.244.1.1/24 dev cni0", _duplicate_cidr,
-        FAR, needs=(needs.IPV4, needs.BRIDGE, needs.PEER),
+        FAR, needs=(requirements.IPV4, requirements.BRIDGE, requirements.PEER),
         parameters=("pod", "peer"),
     ),
 )  # fmt: skip

@@ -6,11 +6,11 @@ from ipaddress import ip_interface
 from typing import List
 
 from ...kernel.show import read_sysctl
-from ...model import Address, Link, Sysctl, VethPeer
-from .. import needs
+from ...model.objects import Address, Link, Sysctl, VethPeer
+from .. import requirements
+from ..context import Ground
 from ..fault import GHOST, MACHINE, NODE, Edit, Fault, Nudge, Patch, Put, Symptom
-from ..ghosts import Ghost
-from ..ground import Ground
+from ..processes import Ghost
 
 _GC = "net/ipv4/neigh/default/gc_thresh{}"
 _COUNT, _MOST = "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max"
@@ -45,19 +45,19 @@ FAULTS = (
         "neighbour_table_full", 65, "limits", "the machine's neighbour table is full: new neighbours are not learnt",
         "sysctl -w net.ipv4.neigh.default.gc_thresh3=1", _few_neighbours,
         quiet="it shows when somebody new has to be learnt, anywhere on the machine",
-        needs=(needs.IPV4, needs.FIRST_NAMESPACE),
+        needs=(requirements.IPV4, requirements.FIRST_NAMESPACE),
         host_wide=True,
     ),
     Fault(
         "conntrack_full", 66, "limits", "the machine's connection table is full: new connections are dropped",
         "sysctl -w net.netfilter.nf_conntrack_max=1", _few_connections,
         quiet="it shows where connections are tracked, anywhere on the machine",
-        needs=(needs.CONNTRACK, needs.FIRST_NAMESPACE),
+        needs=(requirements.CONNTRACK, requirements.FIRST_NAMESPACE),
         host_wide=True,
     ),
     Fault(
         "orphan_namespace", 67, "limits", "a network namespace outlived its name: its address still answers",
         "ip netns del pod-a    # while a process lives in it", _orphan, _ANSWERS,
-        needs=(needs.BRIDGE, needs.IPV4, needs.POD, needs.IP),
+        needs=(requirements.BRIDGE, requirements.IPV4, requirements.POD, requirements.IP),
     ),
 )  # fmt: skip

@@ -6,12 +6,12 @@ import json
 from ipaddress import ip_interface
 from typing import List
 
-from ...model import Address
-from .. import needs
-from ..cells import FileText
+from ...model.objects import Address
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Patch, Put, Symptom
-from ..ghosts import Ghost, PodServer
-from ..ground import Ground
+from ..processes import Ghost, PodServer
+from ..resources import FileText
 from .routing import around
 from .rules import chain, table
 from .symptoms import AGENT, FAR
@@ -76,7 +76,7 @@ def _clash(ground: Ground) -> List[Edit]:
 
 
 _STOLEN = Symptom("fetch", "node", "host pod", frozenset({"wrong pod"}))
-_ACROSS = (needs.IPV4, needs.PEER, needs.POD, needs.NFT)
+_ACROSS = (requirements.IPV4, requirements.PEER, requirements.POD, requirements.NFT)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
@@ -87,22 +87,22 @@ FAULTS = (
     Fault(
         "pod_snat", 58, "netfilter", "pods reach other pods, but as somebody else: their address is masqueraded",
         "nft add rule ip masq-all postrouting ip saddr 10.244.0.0/24 oifname != cni0 masquerade", _snat,
-        Symptom("fetch", "pod", "peer", frozenset({"nat"})), needs=(*_ACROSS, needs.BRIDGE), parameters=_BOTH,
+        Symptom("fetch", "pod", "peer", frozenset({"nat"})), needs=(*_ACROSS, requirements.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "agent_blocked", 59, "netfilter", "the node cannot reach its own pods: probes of its agents fail",
         "nft add rule inet hostfw-out output oifname cni0 drop", _no_agent, AGENT,
-        needs=(needs.BRIDGE, needs.POD, needs.NFT), parameters=("pod",),
+        needs=(requirements.BRIDGE, requirements.POD, requirements.NFT), parameters=("pod",),
     ),
     Fault(
         "pod_firewall", 60, "netfilter", "a rule inside a pod drops all that comes",
         "ip netns exec pod-a nft add rule inet app input iifname eth0 drop", _pod_firewall, AGENT,
-        needs=(needs.POD, needs.NFT), parameters=("pod",),
+        needs=(requirements.POD, requirements.NFT), parameters=("pod",),
     ),
     Fault(
         "policy_not_enforced", 61, "netfilter", "a policy denies a pod's ingress, and nobody enforces it",
         "kubectl apply -f deny.yml    # with a plugin that knows no policies", _unenforced,
-        Symptom("fetch", "node", "pod", frozenset({"ok"})), needs=(needs.POD,), parameters=("pod",),
+        Symptom("fetch", "node", "pod", frozenset({"ok"})), needs=(requirements.POD,), parameters=("pod",),
     ),
     Fault(
         "policy_stale", 62, "netfilter", "a deny outlived its policy",
@@ -110,11 +110,12 @@ FAULTS = (
     ),
     Fault(
         "cidr_overlap", 63, "netfilter", "the nodes' network overlaps the pods': a part of the peer's block is 'local'",
-        "ip addr add 10.244.1.126/25 dev eth0", _overlap, FAR, needs=(needs.IPV4, needs.PEER, needs.POD),
-        parameters=_BOTH,
+        "ip addr add 10.244.1.126/25 dev eth0", _overlap, FAR,
+        needs=(requirements.IPV4, requirements.PEER, requirements.POD), parameters=_BOTH,
     ),
     Fault(
         "host_port_clash", 64, "netfilter", "another process has the port of a hostNetwork pod",
-        "kill the pod's server; nc -lk 9100", _clash, _STOLEN, needs=(needs.HOST_NETWORK_POD,), parameters=("pod",),
+        "kill the pod's server; nc -lk 9100", _clash, _STOLEN,
+        needs=(requirements.HOST_NETWORK_POD,), parameters=("pod",),
     ),
 )  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import List, Tuple
 
-from ...model import PROTOCOL_BOOT, IPAddress, IPNetwork, Route
-from .. import needs
-from ..cells import PolicyRule
+from ...model.objects import PROTOCOL_BOOT, IPAddress, IPNetwork, Route
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Patch, Put
-from ..ground import Ground
+from ..resources import PolicyRule
 from .symptoms import FAR
 
 _PREFERENCE = 100
@@ -64,7 +64,7 @@ def _not_adjacent(ground: Ground) -> List[Edit]:
     return [Patch(NODE, ways(ground), (way,))]
 
 
-_NEEDS = (needs.PEER, needs.POD)
+_NEEDS = (requirements.PEER, requirements.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
@@ -77,22 +77,22 @@ FAULTS = (
     ),
     Fault(
         "policy_rule", 30, "routing", "a rule sends a pod's packets to a table that has no way",
-        "ip rule add from 10.244.0.2 unreachable pref 100", _rule, FAR, needs=(*_NEEDS, needs.IP, needs.IPV4),
-        parameters=_BOTH,
+        "ip rule add from 10.244.0.2 unreachable pref 100", _rule, FAR,
+        needs=(*_NEEDS, requirements.IP, requirements.IPV4), parameters=_BOTH,
     ),
     Fault(
         "route_overlapped", 31, "routing", "a more specific route takes a part of the peer's block",
-        "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR, needs=(*_NEEDS, needs.BRIDGE, needs.IPV4),
+        "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR, needs=(*_NEEDS, requirements.BRIDGE, requirements.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "next_hop_dead", 32, "routing", "the route to the peer's block goes by an address that nobody has",
-        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, needs=(*_NEEDS, needs.IPV4),
+        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, needs=(*_NEEDS, requirements.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "next_hop_not_adjacent", 52, "underlay", "host-gw's next hop is not on the node's segment",
         "ip route replace 10.244.1.0/24 via 198.51.100.1 dev eth0 onlink", _not_adjacent, FAR,
-        needs=(needs.HOST_GW, *_NEEDS, needs.IPV4), parameters=_BOTH,
+        needs=(requirements.HOST_GW, *_NEEDS, requirements.IPV4), parameters=_BOTH,
     ),
 )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..cells import NftTable
 from ..fault import NODE, Put
+from ..resources import NftTable
 
 
 def table(family: str, name: str, *chains: str, place: str = NODE) -> Put:

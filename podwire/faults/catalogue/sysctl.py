@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import List
 
-from ...model import PROTOCOL_BOOT, Route
-from .. import needs
+from ...model.objects import PROTOCOL_BOOT, Route
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Patch
-from ..ground import Ground
 from .routing import ways
 from .rules import chain, table
 from .symptoms import FAR, NEAR
@@ -46,7 +46,7 @@ def _bridge_filter(ground: Ground) -> List[Edit]:
     ]
 
 
-_NEEDS = (needs.IPV4, needs.PEER, needs.POD)
+_NEEDS = (requirements.IPV4, requirements.PEER, requirements.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
@@ -55,18 +55,20 @@ FAULTS = (
     ),
     Fault(
         "device_forwarding_off", 54, "sysctl", "the node does not forward what comes from its pods",
-        "sysctl -w net.ipv4.conf.cni0.forwarding=0", _not_from_bridge, FAR, needs=(*_NEEDS, needs.BRIDGE),
+        "sysctl -w net.ipv4.conf.cni0.forwarding=0", _not_from_bridge, FAR, needs=(*_NEEDS, requirements.BRIDGE),
         parameters=_BOTH,
     ),
     Fault(
         "rp_filter_strict", 55, "sysctl", "a strict reverse path filter drops what comes back another way",
         "sysctl -w net.ipv4.conf.all.rp_filter=1; ip route replace 10.244.1.0/24 via 172.30.0.12", _strict, FAR,
-        needs=(*_NEEDS, needs.VXLAN, needs.SAME_SEGMENT), parameters=_BOTH,
+        needs=(*_NEEDS, requirements.VXLAN, requirements.SAME_SEGMENT), parameters=_BOTH,
     ),
     Fault(
         "bridge_netfilter_drop", 56, "sysctl", "frames between pods of one node go through the node's firewall",
         "sysctl -w net.bridge.bridge-nf-call-iptables=1", _bridge_filter,
         NEAR,
-        needs=(needs.IPV4, needs.BRIDGE, needs.SIBLING, needs.BRIDGE_NETFILTER, needs.NFT), parameters=("pod",),
+        needs=(requirements.IPV4, requirements.BRIDGE, requirements.SIBLING, requirements.BRIDGE_NETFILTER,
+               requirements.NFT),
+        parameters=("pod",),
     ),
 )  # fmt: skip

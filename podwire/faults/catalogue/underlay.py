@@ -6,11 +6,11 @@ from ipaddress import ip_interface
 from typing import List
 
 from ...lab import underlay
-from ...model import Address, Link, MacAddress, Neighbour
-from .. import needs
-from ..cells import Qdisc
+from ...model.objects import Address, Link, MacAddress, Neighbour
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, UNDERLAY, Edit, Fault, Patch, Put
-from ..ground import Ground
+from ..resources import Qdisc
 from .routing import unused
 from .rules import chain, table
 from .symptoms import FAR, LARGE, SLOW
@@ -76,58 +76,58 @@ def _shaped(ground: Ground, words: str) -> List[Edit]:
     return [Put(NODE, Qdisc(device), words)]
 
 
-_NEEDS = (needs.PEER, needs.POD)
+_NEEDS = (requirements.PEER, requirements.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
         "vxlan_port_blocked", 45, "underlay", "the node's firewall drops what peers send by VXLAN",
         "nft add rule inet hostfw input udp dport 8472 drop", _blocked, FAR,
-        needs=(*_NEEDS, needs.VXLAN, needs.NFT), parameters=_BOTH,
+        needs=(*_NEEDS, requirements.VXLAN, requirements.NFT), parameters=_BOTH,
     ),
     Fault(
         "underlay_mtu_low", 46, "underlay", "the switch takes smaller packets than the nodes believe",
-        "ip link set node-1.eth0 mtu 1400    # on the switch", _small, LARGE, needs=(needs.LAB, *_NEEDS),
+        "ip link set node-1.eth0 mtu 1400    # on the switch", _small, LARGE, needs=(requirements.LAB, *_NEEDS),
         parameters=_BOTH,
     ),
     Fault(
         "pmtu_icmp_filtered", 47, "underlay", "the way is narrower, and the ICMP that says so is filtered",
         "ip link set flannel.1 mtu 1350; nft add rule ip hardening output icmp type destination-unreachable drop",
-        _no_icmp, LARGE, needs=(*_NEEDS, needs.VXLAN, needs.IPV4, needs.NFT), parameters=_BOTH,
+        _no_icmp, LARGE, needs=(*_NEEDS, requirements.VXLAN, requirements.IPV4, requirements.NFT), parameters=_BOTH,
     ),
     Fault(
         "veth_mtu_mismatch", 48, "underlay", "the two ends of a pod's veth pair have different MTUs",
-        "ip link set veth0 mtu 1350", _ends, LARGE, needs=(*_NEEDS, needs.BRIDGE), parameters=_BOTH,
+        "ip link set veth0 mtu 1350", _ends, LARGE, needs=(*_NEEDS, requirements.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "duplicate_node_ip", 49, "underlay", "the node has the peer's address, too",
         "ip addr add 172.30.0.12/16 dev eth0", _duplicate, FAR,
-        needs=(*_NEEDS, needs.IPV4, needs.VXLAN, needs.SAME_SEGMENT),
+        needs=(*_NEEDS, requirements.IPV4, requirements.VXLAN, requirements.SAME_SEGMENT),
         parameters=_BOTH,
     ),
     Fault(
         "underlay_neighbour_wrong", 50, "underlay", "the node sends to the peer at a MAC address that nobody has",
         "ip neigh replace 172.30.0.12 lladdr 02:00:00:00:de:ad dev eth0 nud permanent", _wrong_arp, FAR,
-        needs=(*_NEEDS, needs.SAME_SEGMENT), parameters=_BOTH,
+        needs=(*_NEEDS, requirements.SAME_SEGMENT), parameters=_BOTH,
     ),
     Fault(
         "node_behind_nat", 51, "underlay", "the node stands behind a NAT, and peers send to its private address",
         "nft add rule ip cpe postrouting udp dport 8472 snat to 172.30.255.254", _nat, FAR,
-        needs=(*_NEEDS, needs.VXLAN, needs.IPV4, needs.NFT), parameters=_BOTH,
+        needs=(*_NEEDS, requirements.VXLAN, requirements.IPV4, requirements.NFT), parameters=_BOTH,
     ),
     Fault(
         "link_slow", 68, "underlay", "the node's link has a rate of 256 kbit/s",
         "tc qdisc replace dev eth0 root tbf rate 256kbit burst 10kb latency 20ms",
         lambda ground: _shaped(ground, "tbf rate 256kbit burst 10kb latency 20ms"), SLOW,
-        needs=(needs.TBF, needs.WAY_IN, *_NEEDS), parameters=_BOTH,
+        needs=(requirements.TBF, requirements.WAY_IN, *_NEEDS), parameters=_BOTH,
     ),
     Fault(
         "link_lossy", 69, "underlay", "the node's link loses most packets",
         "tc qdisc replace dev eth0 root netem loss 70%", lambda ground: _shaped(ground, "netem loss 70%"), SLOW,
-        needs=(needs.NETEM, needs.WAY_IN, *_NEEDS), parameters=_BOTH,
+        needs=(requirements.NETEM, requirements.WAY_IN, *_NEEDS), parameters=_BOTH,
     ),
     Fault(
         "link_delayed", 70, "underlay", "the node's link delays packets by a second",
         "tc qdisc replace dev eth0 root netem delay 1s", lambda ground: _shaped(ground, "netem delay 1s"), SLOW,
-        needs=(needs.NETEM, needs.WAY_IN, *_NEEDS), parameters=_BOTH,
+        needs=(requirements.NETEM, requirements.WAY_IN, *_NEEDS), parameters=_BOTH,
     ),
 )  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, List, Tuple
 
-from ...model import FdbEntry, Link, MacAddress, Neighbour, Vxlan
-from .. import needs
+from ...model.objects import FdbEntry, Link, MacAddress, Neighbour, Vxlan
+from .. import requirements
+from ..context import Ground
 from ..fault import NODE, Edit, Fault, Patch, Symptom
-from ..ground import Ground
 from .routing import unused, ways
 from .rules import chain, table
 from .symptoms import FAR
@@ -108,8 +108,8 @@ def _checksum(ground: Ground) -> List[Edit]:
 
 _VANISHED = Symptom("fragments", "pod", "vtep", frozenset({"lost", "too big"}), _ETHERNET_MTU, _TOO_LARGE)
 _FRAGMENTED = Symptom("fragments", "pod", "vtep", frozenset({"fragmented"}), _ETHERNET_MTU, _TOO_LARGE)
-_NEEDS = (needs.PEER, needs.POD, needs.VXLAN)
-_V4 = (*_NEEDS, needs.IPV4)
+_NEEDS = (requirements.PEER, requirements.POD, requirements.VXLAN)
+_V4 = (*_NEEDS, requirements.IPV4)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
@@ -122,7 +122,7 @@ FAULTS = (
     ),
     Fault(
         "vxlan_fdb_wrong_vtep", 35, "vxlan", "packets for the peer go to a third node",
-        "bridge fdb replace 66:… dev flannel.1 dst 172.30.0.13", _wrong_vtep, FAR, needs=(*_NEEDS, needs.THIRD),
+        "bridge fdb replace 66:… dev flannel.1 dst 172.30.0.13", _wrong_vtep, FAR, needs=(*_NEEDS, requirements.THIRD),
         parameters=_BOTH,
     ),
     Fault(
@@ -155,18 +155,18 @@ FAULTS = (
     ),
     Fault(
         "vxlan_mtu_too_big", 42, "vxlan", "the overlay's MTU leaves no room for VXLAN: the underlay fragments",
-        "ip link set flannel.1 mtu 1500", lambda g: _oversized(g, False), _FRAGMENTED, needs=(*_V4, needs.BRIDGE),
-        parameters=_BOTH,
+        "ip link set flannel.1 mtu 1500", lambda g: _oversized(g, False), _FRAGMENTED,
+        needs=(*_V4, requirements.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "vxlan_mtu_too_big_df", 43, "vxlan", "the same where outer packets may not be fragmented: large ones vanish",
         "ip link add flannel.1 type vxlan id 1 df set …; ip link set flannel.1 mtu 1500",
-        lambda g: _oversized(g, True), _VANISHED, needs=(*_V4, needs.BRIDGE), parameters=_BOTH,
+        lambda g: _oversized(g, True), _VANISHED, needs=(*_V4, requirements.BRIDGE), parameters=_BOTH,
     ),
     Fault(
         "outer_checksum_bad", 44, "vxlan", "outer UDP checksums are wrong, as of a broken offload",
         "nft add rule ip nic postrouting udp dport 8472 udp checksum set 0xdead", _checksum, FAR,
-        needs=(*_V4, needs.NFT, needs.NIC), parameters=_BOTH,
+        needs=(*_V4, requirements.NFT, requirements.NIC), parameters=_BOTH,
     ),
     Fault(
         "peer_missed", 71, "vxlan", "the node's agent missed a node that joined: no route, no neighbour, no FDB entry",

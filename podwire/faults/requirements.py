@@ -1,0 +1,161 @@
+"""What a fault needs of the declared network, of the lab, and of the running kernel, which is asked and not assumed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from functools import cache
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from ..errors import FaultError, KernelError
+from ..intent.cluster import adjacent
+from ..kernel.namespaces import CLONE_NEWNET, Namespace, setns, unshare
+from .fault import MACHINE, UNDERLAY
+
+if TYPE_CHECKING:
+    from .context import Ground
+
+
+class Need(NamedTuple):
+    """``lacking(ground)`` says what is not there, or nothing."""
+
+    name: str
+    lacking: Callable[[Ground], str]
+
+
+def unmet(needs: tuple[Need, ...], ground: Ground) -> str:
+    """What the first unmet need lacks; "" if all are met."""
+    for need in needs:
+        try:
+            lacking = need.lacking(ground)
+        except FaultError as error:
+            lacking = error.message
+        if lacking:
+            return lacking
+    return ""
+
+
+def _declared(name: str, holds: Callable[[Ground], bool], lacking: str) -> Need:
+    def look(ground: Ground) -> str:
+        try:
+            return "" if holds(ground) else lacking
+        except FaultError:  # nothing to choose from
+            return lacking
+
+    return Need(name, look)
+
+
+def _tool(name: str, package: str) -> Need:
+    return Need(name, lambda _: "" if shutil.which(name) else f"{name} is not installed on the node ({package})")
+
+
+@cache
+def _qdisc(kind: str, words: str) -> str:
+    """Why the kernel refuses a queueing discipline, tried on a loopback of its own; "" if it does not."""
+    home = Namespace.current()
+    try:
+        unshare(CLONE_NEWNET)
+        command = ["tc", "qdisc", "add", "dev", "lo", "root", *words.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "tc is not installed on the node (iproute2)"
+    except KernelError as error:
+        return error.message
+    finally:
+        setns(home.fd, CLONE_NEWNET)
+        home.close()
+    return f"this kernel lacks {kind} (CONFIG_NET_SCH_{kind.upper()})" if done.returncode else ""
+
+
+def _ipv4(ground: Ground) -> bool:
+    return ground.version == 4
+
+
+BRIDGE = _declared(
+    "bridge", lambda g: g.link(g.cluster.cni.bridge).kind == "bridge", "pods are not on a bridge (cni.type)"
+)
+VXLAN = _declared(
+    "vxlan",
+    lambda g: g.cluster.backend.type == "vxlan" and _tunnelled(g),
+    "the peer is not reached by VXLAN (backend.type)",
+)
+HOST_GW = _declared(
+    "host-gw",
+    lambda g: g.cluster.backend.type == "host-gw",
+    "nodes are not routed to directly (backend.type is not host-gw)",
+)
+IPV4 = _declared("ipv4", _ipv4, "pods have no IPv4")
+PEER = _declared("peer", lambda g: bool(g.far_pod), "no other node has a pod")
+THIRD = _declared("third", lambda g: bool(g.third), "there is no third node")
+POD = _declared("pod", lambda g: bool(g.pod), "the node has no pod")
+SIBLING = _declared("sibling", lambda g: bool(g.sibling), "the node has only one pod")
+SAME_SEGMENT = Need(
+    "segment",
+    lambda g: "" if adjacent(g.node, g.peer, g.version) else f"{g.node.name} and {g.peer.name} are not on one segment",
+)
+HOST_NETWORK_POD = _declared("hostNetwork", lambda g: bool(g.host_pod), "the node has no hostNetwork pod")
+LAB = Need(
+    "lab",
+    lambda g: "" if UNDERLAY in g.places.opened() else "the underlay is not podwire's own (node_kind is not netns)",
+)
+PLUGINS = _declared("plugins", lambda g: any(map(os.path.isdir, g.plugin_dirs)), "no directory has CNI plugins")
+#: Addresses of the largest block that can be filled, a file each.
+FULL = 4096
+SMALL_BLOCK = _declared(
+    "block", lambda g: g.block(g.node).num_addresses <= FULL, f"the block has more than {FULL} addresses"
+)
+IP = _tool("ip", "iproute2")
+BRIDGE_TOOL = _tool("bridge", "iproute2")
+NFT = _tool("nft", "nftables")
+NIC = Need(
+    "nic",
+    lambda g: (
+        "it takes a real NIC: veth devices pass every packet on as verified"
+        if g.link(g.node.interface).kind == "veth"
+        else ""
+    ),
+)
+TBF = Need("tbf", lambda _: _qdisc("tbf", "tbf rate 1mbit burst 10kb latency 10ms"))
+WAY_IN = _declared(
+    "way in",
+    lambda g: g.node.kind != "ssh" or g.cluster.backend.type == "vxlan",
+    "without VXLAN it would be the node's own interface, which is also the way to it",
+)
+NETEM = Need("netem", lambda _: _qdisc("netem", "netem delay 1ms"))
+BRIDGE_NETFILTER = Need(
+    "br_netfilter",
+    lambda _: (
+        ""
+        if os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        else "this kernel lacks br_netfilter, or has not loaded it"
+    ),
+)
+FIRST_NAMESPACE = Need("machine", lambda g: _first_namespace(g))
+CONNTRACK = Need(
+    "conntrack",
+    lambda _: "" if os.path.exists("/proc/sys/net/netfilter/nf_conntrack_count") else "nf_conntrack is not loaded",
+)
+
+
+def impossible(why: str) -> Need:
+    """Of a fault that no lab can carry."""
+    return Need("hardware", lambda _: why)
+
+
+def _tunnelled(ground: Ground) -> bool:
+    """Whether the peer's block is reached through the VXLAN device."""
+    state, block = ground.state(), ground.block(ground.peer)
+    hops = {hop.id for hop in state.next_hops if hop.device == ground.vtep}
+    return any(
+        each.destination == block and (each.device == ground.vtep or each.next_hop in hops) for each in state.routes
+    )
+
+
+def _first_namespace(ground: Ground) -> str:
+    """The thresholds of the neighbour table are sysctls of the machine's first network namespace alone."""
+    with contextlib.suppress(FaultError), ground.places[MACHINE].entered():
+        if os.path.exists("/proc/sys/net/ipv4/neigh/default/gc_thresh3"):
+            return ""
+    return "the machine's first network namespace cannot be reached from here"

@@ -1,0 +1,146 @@
+"""Mend, inside a node: from the journal alone, whatever happened since.
+
+journal ─> cells back, states back (restore.py) ─> looks as before? ─> probe well? ─> forgotten
+"""
+
+from __future__ import annotations
+
+import contextlib
+from ipaddress import ip_network
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import FaultError, KernelError, PodwireError
+from ..kernel.announce import announce
+from ..plan import plan
+from . import attach, journal, probes, resources
+from .codec import state_from_json
+from .fault import MACHINE, NODE, Expected
+from .namespaces import Places, look
+from .probes import Aim
+from .restore import mended
+
+_ROUNDS = 3
+#: Seconds that a mended path may take until it is well: neighbours may have to be learnt again.
+_HEAL_S = 10.0
+
+
+class Done(NamedTuple):
+    """What was done, or in check mode would be: one line an object. ``said``: what the probe answers
+    now, ``detail``: what it heard, where it heard more than that; ``probe``: what it does, and what it said, or why it
+    was not asked, for people. ``expects``: what a diagnosis has to name."""
+
+    lines: Tuple[str, ...]
+    said: str = ""
+    detail: str = ""
+    expects: Optional[Expected] = None
+    probe: str = ""
+
+
+def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool = False) -> List[Tuple[str, Done]]:
+    """Undo what the journal holds, the newest first; only the faults named, if any are. Safe to repeat. FaultError
+    after all others were tried."""
+    if check and not journal.entries():
+        return []
+    done: List[Tuple[str, Done]] = []
+    errors: List[str] = []
+    with journal.taken() if not check else contextlib.nullcontext():
+        if not check:
+            attach.sweep()
+            journal.sweep()
+        for entry in reversed(journal.entries()):
+            if names and entry["fault"] not in names:
+                continue
+            try:
+                done.append((entry["fault"], mend_one(entry, places, check=check)))
+            except PodwireError as error:
+                errors.append(f"{entry['fault']}: {error}")
+    if errors:
+        raise FaultError("failed to mend " + "; ".join(errors))
+    return done
+
+
+def mend_one(entry: journal.Entry, places: Places, *, check: bool = False) -> Done:
+    """Cells first, backwards; then states. What was of a namespace that is gone went with it."""
+    told: List[str] = []
+    for held in reversed(entry["cells"]):
+        told += _cell_back(held, places, check=check)
+    for place, kept in _by_place(entry):
+        if _is_there(places, place, kept["identity"]):
+            told += _state_back(entry, place, kept, places, check=check)
+    if check:
+        return Done(tuple(told))
+    _announce(entry, places)
+    journal.remove(entry)
+    said, probe = _healed(entry, places)
+    return Done(tuple(told), said, probe=probe)
+
+
+def _by_place(entry: journal.Entry) -> List[Tuple[str, Dict[str, Any]]]:
+    """The node comes before its pods: their devices are made from there."""
+    return sorted(entry["places"].items(), key=lambda each: (each[0].startswith("pod:"), each[0]))
+
+
+def _is_there(places: Places, place: str, identity: str) -> bool:
+    try:
+        return places.identity(place) == identity
+    except (FaultError, KernelError):
+        return False
+
+
+def _cell_back(held: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
+    """What a cell had, unless it has that already, or somebody else gave it another value since."""
+    cell = resources.from_json(held["cell"])
+    if resources.of_kernel(cell) and not _is_there(places, held["place"], held["identity"]):
+        return []
+    namespace = places[held["place"]] if resources.of_kernel(cell) else places[NODE]
+    now = cell.read(namespace)
+    if resources.same(cell, now, held["before"]) or not resources.same(cell, now, held["after"]):
+        return []
+    if not check:
+        cell.write(namespace, held["before"])
+        if not resources.same(cell, cell.read(namespace), held["before"]):
+            raise FaultError(f"failed to mend {cell}: it does not take its value back")
+    return [f"{held['place']}: ~ {resources.change(cell, now, held['before'])}"]
+
+
+def _state_back(entry: journal.Entry, place: str, kept: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
+    blocks = [ip_network(text) for text in entry["blocks"]]
+    before = state_from_json(kept["before"])
+    after = None if kept["after"] is None else state_from_json(kept["after"])
+    told: List[str] = []
+    wanted = None
+    for _ in range(_ROUNDS):  # devices that come up take objects along, or bring some
+        now = look(places[place], kept["sysctls"], blocks, only_sysctls=place == MACHINE)
+        wanted = mended(before, after, now) if wanted is None else wanted
+        operations = plan(wanted, now)
+        told += [f"{place}: {operation}" for operation in operations]
+        if check or not operations:
+            return told
+        places.execute(place, operations)
+    raise FaultError(f"failed to mend {place}: it still differs: {told[-1]}", "something else changes it all the time")
+
+
+def _announce(entry: journal.Entry, places: Places) -> None:
+    """The neighbours of pods may have learnt otherwise."""
+    for place, kept in entry["places"].items():
+        if place.startswith("pod:") and _is_there(places, place, kept["identity"]):
+            links = state_from_json(kept["before"]).links
+            announce(places[place], [link for link in links if link.name == "eth0"])
+
+
+def _healed(entry: journal.Entry, places: Places) -> Tuple[str, str]:
+    """What the fault's probe says now, and the same in words; waits for ``before`` a while, because neighbours have to
+    be learnt again."""
+    if entry["probe"] is None:
+        return "", ""
+    aim = Aim(**entry["probe"])
+    try:
+        said = probes.settle(aim, places, aim.before, _HEAL_S)
+    except PodwireError as error:
+        return "unknown", f"{probes.told(aim)}: unknown: {error.message}"
+    words = f"{probes.told(aim)}: {said}"
+    if said in aim.before:
+        return said, words if said == "ok" else f"{words}, as without the fault"
+    others = ", ".join(each["fault"] for each in journal.entries())
+    why = f"{others} still stands on this node" if others else "something else is wrong: ./run explain"
+    return said, f"{words}, because {why}" if others else f"{words}, so {why}"

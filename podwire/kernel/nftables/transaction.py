@@ -1,0 +1,93 @@
+"""nfnetlink's transactions: either every message of a batch takes effect, or none.
+
+Source: net/netfilter/nfnetlink.c (nfnetlink_rcv_batch).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ...startup_typing import TYPE_CHECKING
+from ..namespaces import Namespace
+from ..netlink.socket import (
+    HEADER,
+    NETLINK_NETFILTER,
+    NLM_F_ACK,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+    Message,
+    NetlinkSocket,
+    Refusal,
+    attributes,
+    extended,
+)
+
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+NFNL_SUBSYS_NFTABLES = 10
+NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
+NFPROTO_INET = 1
+
+#: struct nfgenmsg: family, version, resource id (network order; the subsystem for a batch).
+_GENERIC = struct.pack("!BBH", NFPROTO_INET, 0, 0)
+_BATCH = struct.pack("!BBH", 0, 0, NFNL_SUBSYS_NFTABLES)
+
+Attributes = dict[int, bytes]
+
+
+class NfTablesSocket(NetlinkSocket):
+    """nfnetlink: every message starts with struct nfgenmsg, and changes travel in transactions."""
+
+    def __init__(self, namespace: Namespace, family: int = NFPROTO_INET) -> None:
+        with namespace.entered():
+            super().__init__(NETLINK_NETFILTER)
+        #: struct nfgenmsg of this family: version 0, no resource id.
+        self.generic = struct.pack("!BBH", family, 0, 0)
+
+    def __enter__(self) -> NfTablesSocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, kind: int) -> List[Attributes]:
+        """The attributes of every object of one sort in the socket's family."""
+        answers = self.dump(kind, self.generic)
+        return [dict(attributes(payload, len(_GENERIC), len(payload))) for _, payload in answers]
+
+    def transaction(self, messages: List[Message]) -> Optional[Refusal]:
+        """Commit all messages or none; the first refusal. Its index is -1 for the batch as a whole.
+
+        The last message asks for the answer, not the batch's end: before Linux 6.10 nobody answers
+        that one. What the commit itself fails with is answered to the batch's beginning.
+        """
+        first = self._sequence + 1
+        self._sequence += len(messages) + 2
+        parts = [_message(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, first, _BATCH)]
+        for index, (kind, flags, payload) in enumerate(messages, 1):
+            flags |= NLM_F_REQUEST | (NLM_F_ACK if index == len(messages) else 0)
+            parts.append(_message(kind, flags, first + index, self.generic + payload))
+        parts.append(_message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, first + len(messages) + 1, _BATCH))
+        self._socket.send(b"".join(parts))
+        while True:
+            for refusal in self._acknowledgements(first):
+                if refusal.errno or refusal.number == len(messages) - 1:
+                    return refusal if refusal.errno else None
+
+    def _acknowledgements(self, first: int) -> List[Refusal]:
+        data = self._socket.recv(1 << 16)
+        found: List[Refusal] = []
+        offset = 0
+        while offset < len(data):
+            length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+            if kind == NLMSG_ERROR:
+                errno = -struct.unpack_from("=i", data, offset + 16)[0]
+                found.append(Refusal(sequence - first - 1, errno, extended(data[offset : offset + length], flags)))
+            offset += (length + 3) & ~3
+        return found
+
+
+def _message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
+    body = payload + b"\0" * (-len(payload) & 3)
+    return HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + body

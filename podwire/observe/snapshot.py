@@ -1,0 +1,87 @@
+"""What one process on a node reads of all its network, in bulk, as JSON's own values.
+
+::
+
+    {"node": "node-1",
+     "namespace":    {...},                       the node's own, see namespace.py
+     "sandboxes":    {"pod-a": {"netns": "/run/netns/pod-a", "container": "4f…", "known_by": "podwire",
+                                "inode": 4026532000, "pids": [7], "nsid": 3, "namespace": {...}}},
+     "unattached":   {"pod-b": {...}},            likewise without tables: named, with a process, and without a device
+     "conflists":    [{"file": "10-podwire.conflist", "name": "podwire", "plugins": [...]}],
+     "reservations": {"podwire": {"10.244.0.2": ["<container id>", "eth0"]}},
+     "attachments":  [{"network": ..., "container": ..., "ifname": ..., "netns": ..., "pod": ..., "ips": [...]}],
+     "subnet_env":   {"FLANNEL_NETWORK": ...},
+     "unnamed":      [7],                         nsids behind the node's devices that no sandbox has
+     "seconds":      0.02}
+
+Reads and changes nothing. Whoever wants to know what a node really holds asks here: checks compare it with
+intent and with the other nodes' snapshots.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, Collection, Dict, Mapping, Optional, Sequence
+
+from ..errors import KernelError
+from ..kernel import Namespace
+from . import node_files
+from .namespace import counters, links, nsid, read
+from .sandboxes import Found, find
+
+__all__ = ["Found", "Snapshot", "counters", "find", "links", "read", "take"]
+
+Snapshot = Mapping[str, Any]
+#: Where runtimes of pods name namespaces; Docker's containers without a network are its own business.
+_POD_NAMES = re.compile(r"(/var)?/run/netns/")
+
+
+def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collection[str] = ()) -> Dict[str, Any]:
+    """The snapshot of the node that this process runs in; of ``sandboxes`` if they are known already.
+
+    A namespace that only exists on the same machine is none of the node's: it counts if a runtime has recorded
+    it, or a device leads from one to the other, other than by the ``uplinks``, which lead to other nodes.
+    KernelError where the kernel refuses. A sandbox that goes away meanwhile is left out.
+    """
+    began = time.monotonic()
+    taken: Dict[str, Any] = {}
+    with Namespace.current(node) as here:
+        own = read(here)
+        behind = {
+            each["link_netnsid"] for each in own["links"] if "link_netnsid" in each and each["name"] not in uplinks
+        }
+        known = set()
+        unattached = {}
+        for each in find() if sandboxes is None else sandboxes:
+            try:
+                with Namespace.open(each.netns, each.name) as inside:
+                    number, back = nsid(here, inside.fd), nsid(inside, here.fd)
+                    known.add(number)
+                    recorded = each.known_by in ("podwire", "libcni")
+                    if recorded or number in behind or (back is not None and _leads_to(inside, back)):
+                        taken[each.name] = {**each._asdict(), "nsid": number, "namespace": read(inside)}
+                    elif _is_bare(each, inside):
+                        unattached[each.name] = each._asdict()
+            except KernelError:
+                continue
+    return {
+        "node": node,
+        "namespace": own,
+        "sandboxes": taken,
+        "unattached": unattached,
+        "unnamed": sorted(behind - known),
+        **node_files.read(),
+        "seconds": round(time.monotonic() - began, 4),
+    }
+
+
+def _is_bare(each: Found, inside: Namespace) -> bool:
+    """Whether a namespace has a name as runtimes of pods give it, a process, and no device."""
+    named = each.known_by == "mount" and each.pids and _POD_NAMES.match(each.netns)
+    return bool(named) and all(link["kind"] == "loopback" for link in links(inside))
+
+
+def _leads_to(namespace: Namespace, number: int) -> bool:
+    """Whether a device stands on one of another namespace, as macvlan and ipvlan do on the node's."""
+    return any(link.get("link_netnsid") == number and link["kind"] != "veth" for link in links(namespace))

@@ -1,0 +1,200 @@
+"""Clusters whose pods somebody else made: found on each node, and intent inferred from what was found.
+
+``find`` runs on every node before any of them probes; ``infer`` is pure, and says where each thing came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+
+from ..intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from ..model.objects import IPAddress, IPNetwork
+from ..observe import snapshot
+from ..sandbox import sandboxes
+from . import responders
+from .guarantee import really_has
+from .leases import blocks_of
+
+_Found = Mapping[str, Any]
+
+
+class Inferred(NamedTuple):
+    """The cluster as it was found; ``addresses`` and ``netns`` by pod; ``notes`` say what was inferred from what."""
+
+    cluster: Cluster
+    addresses: Dict[str, List[str]]
+    netns: Dict[str, str]
+    notes: Tuple[str, ...]
+
+
+def find(cluster: Cluster, node: str, throughput: bool = False) -> Dict[str, Any]:
+    """Prepare the node this process runs in until ``leave``: pods of others answer, and where ``throughput`` is
+    to be measured the node and one of its pods swallow what they are sent.
+
+    Gives ``pods`` (name -> netns, addresses, port, which is 0 where no server of ours could listen) and ``snapshot``
+    where the pods are to be found, and ``sinks`` (name -> port).
+    """
+    pods: Dict[str, Any] = {}
+    told: Dict[str, Any] = {}
+    if cluster.discovered:
+        here = cluster.node(node)
+        told["snapshot"] = snapshot.take(node, uplinks={here.interface, *(port.device for port in here.ports)})
+        for name, each in told["snapshot"]["sandboxes"].items():
+            has = really_has(each["namespace"])["addresses"]
+            if has:
+                pods[f"{node}/{re.sub(r'[^A-Za-z0-9._-]', '-', name)}"] = {"netns": each["netns"], "addresses": has}
+    else:
+        running = sandboxes.running().values()
+        pods.update({each.pod: {"netns": each.netns} for each in running if not each.host_network})
+    sinks = {node: "/proc/self/ns/net"} if throughput else {}
+    if throughput and pods:
+        last = list(pods)[-1]  # the first one sends
+        sinks[last] = pods[last]["netns"]
+    answering = {name: each["netns"] for name, each in pods.items()} if cluster.discovered else {}
+    started = responders.start(node, answering, sinks)
+    if cluster.discovered:
+        for name, each in pods.items():
+            each["port"] = started.servers.get(name, 0)
+        told["pods"] = pods
+    return {**told, "sinks": started.sinks}
+
+
+def leave() -> None:
+    """End what ``find`` started."""
+    responders.stop()
+
+
+def infer(cluster: Cluster, found: Mapping[str, _Found]) -> Inferred:
+    """The declared cluster with pods, blocks, MTU, backend and CNI as they are on the nodes that were looked at."""
+    pods: List[Pod] = []
+    addresses: Dict[str, List[str]] = {}
+    netns: Dict[str, str] = {}
+    ips: Dict[str, List[IPAddress]] = {}
+    for node, told in found.items():
+        for name, each in told["pods"].items():
+            pods.append(Pod(name, node, port=each["port"] or 1))
+            addresses[name], netns[name] = each["addresses"], each["netns"]
+            ips.setdefault(node, []).extend(map(ip_address, each["addresses"]))
+    versions = sorted({ip.version for each in ips.values() for ip in each})
+    notes = [f"{len(pods)} pods found by their network namespaces on {len(found)} nodes"]
+    if not pods:
+        return Inferred(cluster, {}, {}, tuple(notes))
+    nodes, sources = _nodes(cluster, found, ips, versions)
+    notes += [f"pod CIDRs from {source}" for source in sorted(sources)]
+    mtu, source = _mtu(found)
+    notes.append(f"MTU {mtu} from {source}")
+    inferred = replace(
+        cluster,
+        cluster_cidrs=tuple(_cluster_cidr(cluster, found, nodes, version) for version in versions),
+        service_cidrs=tuple(cidr for cidr in cluster.service_cidrs if cidr.version in versions),
+        nodes=tuple(nodes),
+        pods=tuple(pods),
+        cni=_cni(found),
+        backend=replace(_backend(found), mtu=mtu or None),
+    )
+    mute = sorted(name for node in found.values() for name, each in node["pods"].items() if not each["port"])
+    if mute:
+        notes.append(f"no port for a server in {', '.join(mute)}")
+    return Inferred(inferred, addresses, netns, tuple(notes))
+
+
+def _nodes(
+    cluster: Cluster, found: Mapping[str, _Found], ips: Mapping[str, List[IPAddress]], versions: Sequence[int]
+) -> Tuple[List[Node], List[str]]:
+    """The nodes with their blocks, and where these are written."""
+    nodes: List[Node] = []
+    sources = set()
+    for node in cluster.nodes:
+        cidrs: List[IPNetwork] = []
+        for version in versions:
+            own = [ip for ip in ips.get(node.name, ()) if ip.version == version]
+            if own:
+                cidr, source = _block(found[node.name]["snapshot"], own)
+                cidrs.append(cidr)
+                sources.add(source)
+        nodes.append(replace(node, pod_cidrs=tuple(cidrs)))
+    return nodes, sorted(sources)
+
+
+def _block(taken: Mapping[str, Any], own: Sequence[IPAddress]) -> Tuple[IPNetwork, str]:
+    """The block that holds a node's pods, or half of them at least, so that a stray one is seen to be outside: as it is
+    written, else as the node's devices have it, else the least."""
+    for network, place in blocks_of(taken):
+        if _holds(network, own):
+            return network, "subnet.env" if place == "subnet.env" else "CNI configuration"
+    for each in taken["namespace"]["addresses"]:
+        network = ip_interface((each["address"], each["prefix"])).network
+        if network.prefixlen < network.max_prefixlen and _holds(network, own):
+            return network, "the nodes' devices"
+    return _least(own), "the pods' addresses"
+
+
+def _holds(network: IPNetwork, own: Sequence[IPAddress]) -> bool:
+    return 2 * sum(ip in network for ip in own) >= len(own)
+
+
+def _least(ips: Sequence[IPAddress]) -> IPNetwork:
+    """The smallest network that holds all."""
+    least: IPNetwork = ip_network(ips[0])
+    while not all(ip in least for ip in ips):
+        least = least.supernet()
+    return least
+
+
+def _cluster_cidr(cluster: Cluster, found: Mapping[str, _Found], nodes: Sequence[Node], version: int) -> IPNetwork:
+    """The network that holds the nodes' blocks: as it is written, else the least."""
+    blocks = [cidr for node in nodes for cidr in node.pod_cidrs if cidr.version == version]
+    ends = [ip for block in blocks for ip in (block[0], block[-1])]
+    for network in (*_flannel_networks(found), *cluster.cluster_cidrs):
+        if network.version == version and all(ip in network for ip in ends):
+            return network
+    return _least(ends)
+
+
+def _flannel_networks(found: Mapping[str, _Found]) -> Iterator[IPNetwork]:
+    for told in found.values():
+        for key in ("FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"):
+            text = told["snapshot"]["subnet_env"].get(key, "")
+            if text:
+                try:
+                    yield ip_network(text)
+                except ValueError:
+                    continue
+
+
+def _mtu(found: Mapping[str, _Found]) -> Tuple[int, str]:
+    """The pods' MTU: what most of their devices have."""
+    counts: Counter[int] = Counter()
+    for told in found.values():
+        for each in told["snapshot"]["sandboxes"].values():
+            mtu = really_has(each["namespace"])["mtu"]
+            if mtu:
+                counts[mtu] += 1
+    return (counts.most_common(1)[0][0], "the pods' devices") if counts else (0, "nowhere")
+
+
+def _cni(found: Mapping[str, _Found]) -> CniSettings:
+    """``bridge`` with its name where pods' devices are ports of one, as most of them are ports."""
+    ports: Counter[Tuple[str, bool]] = Counter()
+    for told in found.values():
+        taken = told["snapshot"]
+        numbers = {each["nsid"] for each in taken["sandboxes"].values()}
+        for link in taken["namespace"]["links"]:
+            if link.get("link_netnsid") in numbers and link.get("master"):
+                ports[link["master"], link.get("port", {}).get("hairpin", False)] += 1
+    if not ports:
+        return CniSettings("ptp")
+    bridge, hairpin = ports.most_common(1)[0][0]
+    return CniSettings("bridge", bridge=bridge, hairpin=hairpin)
+
+
+def _backend(found: Mapping[str, _Found]) -> BackendSettings:
+    for told in found.values():
+        for link in told["snapshot"]["namespace"]["links"]:
+            if "vxlan" in link and link["up"]:
+                return BackendSettings("vxlan", vni=link["vxlan"]["vni"], port=link["vxlan"]["port"])
+    return BackendSettings("host-gw")

@@ -1,0 +1,263 @@
+"""The inventory's own checks: tried side by side until each is as expected, or its time is up.
+
+Silence proves nothing by itself: where ``denied`` is expected, the node of the target tries whether the service
+answers anybody, and the node of the source whether the source gets as far as the node. Those are the controls.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from ..intent.cluster import Check, Cluster
+from . import expect, packets
+from .guarantee import Failure, Guarantee, Observations, guarantee
+from .pathmtu import PathMtu
+from .reach import FAMILY
+from .sockets import ICMP, Sockets
+from .sockets import Check as Probe
+
+#: Seconds for an answer. TCP's first retransmission comes after one.
+_ANSWER = 1.2
+_PAUSE = 0.1
+_KIND = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+REACHABLE, REFUSED, SILENT, UNREACHABLE = "reachable", "refused", "silent", "unreachable"
+
+
+class Trial(NamedTuple):
+    """One address of one check: ``number`` in the cluster's list, ``source`` among the run's sources."""
+
+    number: int
+    source: int
+    version: int
+    address: str
+    port: int
+    protocol: str
+
+
+def run(
+    cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sockets: Sockets
+) -> Tuple[Dict[str, Any], Dict[str, Dict[str, bool]]]:
+    """(what came of the checks that start on ``node``, by number; by number and address, whether services on ``node``
+    that others try in vain answer here). Keys are text, as JSON wants them."""
+    index = {source.name: number for number, source in enumerate(sockets.sources)}
+    trials: List[Trial] = []
+    controls: List[Trial] = []
+    alive: List[Trial] = []
+    for number, check in enumerate(cluster.checks):
+        targets = _targets(cluster, ends, check)
+        if check.source in index and node_of(cluster, check.source) == node:
+            versions = _versions(cluster, ends, check.source)
+            mine = [(version, address) for version, address in targets if version in versions]
+            trials += [_trial(number, index[check.source], check, *each) for each in mine]
+            if check.expect == "denied":
+                for ip in cluster.node(node).public_ips:
+                    if ip.version in versions:
+                        alive.append(Trial(number, index[check.source], ip.version, str(ip), 0, "icmp"))
+        if check.expect == "denied" and node_of(cluster, check.target) in (node, ""):
+            inside = [0, *([index[check.target]] if check.target in index else [])]
+            near = node_of(cluster, check.target) == node or node_of(cluster, check.source) == node
+            controls += [_trial(number, source, check, *each) for each in targets for source in inside if near]
+    found = _until(cluster, trials, sockets)
+    answering = _once(controls, sockets)
+    lively = _once(alive, sockets)
+    told: Dict[str, Any] = {}
+    for trial in trials:
+        outcome, tries, seconds = found[trial]
+        row = told.setdefault(str(trial.number), {"outcomes": {}, "tries": 0, "seconds": 0.0, "mtu": ""})
+        row["outcomes"][trial.address] = outcome
+        row["tries"], row["seconds"] = max(row["tries"], tries), max(row["seconds"], seconds)
+    for key, row in told.items():
+        row["source_alive"] = any(lively[trial] == REACHABLE for trial in alive if trial.number == int(key))
+    _measure(cluster, [trial for trial in trials if found[trial][0] == REACHABLE], sockets, told)
+    answered: Dict[str, Dict[str, bool]] = {}
+    for trial in controls:
+        row = answered.setdefault(str(trial.number), {})
+        row[trial.address] = row.get(trial.address, False) or answering[trial] == REACHABLE
+    return told, answered
+
+
+def node_of(cluster: Cluster, name: str) -> str:
+    """The node of a pod or the node itself; empty for an address."""
+    if name in cluster.by_name:
+        return name
+    return next((pod.node for pod in cluster.pods if pod.name == name), "")
+
+
+def _trial(number: int, source: int, check: Check, version: int, address: str) -> Trial:
+    return Trial(number, source, version, address, check.port, check.protocol)
+
+
+def _targets(cluster: Cluster, ends: Sequence[expect.Endpoint], check: Check) -> List[Tuple[int, str]]:
+    if check.target in cluster.by_name:
+        return [(ip.version, str(ip)) for ip in cluster.node(check.target).public_ips]
+    found = [(end.version, end.address) for end in ends if end.pod == check.target and end.address]
+    if found or any(pod.name == check.target for pod in cluster.pods):
+        return found
+    return [(6 if ":" in check.target else 4, check.target)]
+
+
+def _versions(cluster: Cluster, ends: Sequence[expect.Endpoint], source: str) -> List[int]:
+    if source in cluster.by_name:
+        return [ip.version for ip in cluster.node(source).public_ips]
+    return [end.version for end in ends if end.pod == source and end.address]
+
+
+def _until(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets) -> Dict[Trial, Tuple[str, int, float]]:
+    """The last outcome of each trial, how often it was tried, and for how many seconds."""
+    began = time.monotonic()
+    found: Dict[Trial, Tuple[str, int, float]] = {}
+    pending = list(trials)
+    tries = 0
+    while pending:
+        tries += 1
+        outcomes = _once(pending, sockets)
+        passed = time.monotonic() - began
+        for trial, outcome in outcomes.items():
+            found[trial] = outcome, tries, round(passed, 3)
+        checks = cluster.checks
+        pending = [
+            trial
+            for trial in pending
+            if not fits(checks[trial.number].expect, outcomes[trial]) and passed < checks[trial.number].within
+        ]
+        if pending:
+            time.sleep(_PAUSE)
+    return found
+
+
+def fits(expected: str, outcome: str) -> bool:
+    """Whether an outcome is what was expected."""
+    return outcome in (SILENT, UNREACHABLE) if expected == "denied" else outcome == expected
+
+
+def _once(trials: Sequence[Trial], sockets: Sockets) -> Dict[Trial, str]:
+    """Each trial once, side by side."""
+    outcomes = dict.fromkeys(trials, SILENT)
+    opened: Dict[int, Tuple[socket.socket, Trial]] = {}
+    poll = select.epoll()
+    try:
+        for number, trial in enumerate(trials):
+            with sockets.sources[trial.source].namespace.entered():
+                each = _open(trial)
+            try:
+                _send(each, trial, sockets.run, number)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                outcomes[trial] = _meaning(error.errno or errno.EIO)
+                each.close()
+                continue
+            opened[each.fileno()] = each, trial
+            poll.register(each.fileno(), select.EPOLLOUT if trial.protocol == "tcp" else select.EPOLLIN)
+        until = time.monotonic() + _ANSWER
+        while opened and time.monotonic() < until:
+            for fd, _ in poll.poll(max(0.0, until - time.monotonic())):
+                each, trial = opened[fd]
+                outcome = _hear(each, trial, sockets.run)
+                if outcome:
+                    outcomes[trial] = outcome
+                    poll.unregister(fd)
+                    opened.pop(fd)[0].close()
+    finally:
+        for each, _ in opened.values():
+            each.close()
+        poll.close()
+    return outcomes
+
+
+def _open(trial: Trial) -> socket.socket:
+    if trial.protocol == "icmp":
+        return packets.echo_socket(trial.version)
+    return socket.socket(FAMILY[trial.version], _KIND[trial.protocol] | socket.SOCK_NONBLOCK)
+
+
+def _send(opened: socket.socket, trial: Trial, run: int, number: int) -> None:
+    if trial.protocol == "icmp":
+        packet = packets.EchoTemplate(trial.version, packets.PASS, run).packet(number)
+        opened.sendto(packet, (trial.address, 0))
+        return
+    opened.connect((trial.address, trial.port))
+    if trial.protocol == "udp":
+        opened.send(packets.datagram(run, number))
+
+
+def _hear(opened: socket.socket, trial: Trial, run: int) -> str:
+    """What an event on the trial's socket means; empty if it was none of the trial's."""
+    if trial.protocol == "tcp":
+        failed = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return _meaning(failed) if failed else REACHABLE
+    try:
+        data, sender = opened.recvfrom(2048)
+    except BlockingIOError:
+        return ""
+    except OSError as error:
+        return _meaning(error.errno or errno.EIO)
+    if trial.protocol == "udp":
+        return REACHABLE
+    answer = packets.parse_echo(trial.version, run, bytearray(data), len(data))
+    if answer is None:
+        return ""
+    if answer.meaning == "reply":
+        return REACHABLE if sender[0] == trial.address else ""
+    return UNREACHABLE
+
+
+def _meaning(code: int) -> str:
+    if code == errno.ECONNREFUSED:
+        return REFUSED
+    return SILENT if code == errno.ETIMEDOUT else UNREACHABLE
+
+
+def _measure(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets, told: Dict[str, Any]) -> None:
+    for size in sorted({cluster.checks[trial.number].mtu for trial in trials} - {0}):
+        asked = [trial for trial in trials if cluster.checks[trial.number].mtu == size]
+        probes = [Probe(each.source, each.version, each.address, 0, "", None, ICMP) for each in asked]
+        for number, problem in PathMtu(sockets, probes, size).measure().items():
+            told[str(asked[number].number)]["mtu"] = problem.reason
+
+
+def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
+    """The verdict on the checks that start on ``nodes``."""
+    controls = {
+        (number, address)
+        for observed in seen.values()
+        for number, row in observed.get("controls", {}).items()
+        for address, answered in row.items()
+        if answered
+    }
+    ran = not_run = 0
+    failures: List[Failure] = []
+    notes: List[str] = []
+    for number, check in enumerate(cluster.checks):
+        node = node_of(cluster, check.source)
+        if node and node not in nodes:
+            continue
+        row = seen.get(node, {}).get("checks", {}).get(str(number))
+        if row is None or not row["outcomes"]:
+            not_run += 1
+            notes.append(f"not run: {check.name}: {check.source} or {check.target} is not there")
+            continue
+        wrong = {to: outcome for to, outcome in row["outcomes"].items() if not fits(check.expect, outcome)}
+        mute = [address for address in row["outcomes"] if (str(number), address) not in controls]
+        if check.expect == "denied" and not wrong and (mute or not row["source_alive"]):
+            not_run += 1
+            there = check.target if len(mute) == len(row["outcomes"]) else mute[0] if mute else ""
+            why = f"nobody reaches {there} there" if row["source_alive"] else f"{check.source} reaches nothing"
+            notes.append(f"not run: {check.name}: {why}, so that silence proves nothing")
+            continue
+        ran += 1
+        tried = f"after {row['tries']} tries in {row['seconds']:.1f} s"
+        if wrong:
+            to, outcome = next(iter(wrong.items()))
+            reason = f"{check.name}: expected {check.expect}, is {outcome} {tried}"
+            failures.append(Failure(check.source, check.target, to, outcome, reason))
+        elif row["mtu"]:
+            failures.append(Failure(check.source, check.target, "", "mtu", f"{check.name}: {row['mtu']}"))
+    title = "the inventory's own checks hold"
+    took = max((float(each.get("took", {}).get("checks", 0)) for each in seen.values()), default=0.0)
+    return guarantee("checks", title, "checks", ran, failures, not_run, notes)._replace(seconds=took)
