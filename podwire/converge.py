@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import ConflictError, PodwireError, VerificationError
-from .kernel import Namespace, Reader, Shown, Step
+from .kernel import Namespace, Observed, Reader, Step
 from .kernel import execute as kernel_execute
 from .model.objects import Link, Sysctl
 from .model.state import Scope, State
@@ -63,7 +63,7 @@ def converge(targets: Sequence[Target], *, check: bool = False, execute: Execute
         execute(_interleave(targets, plans), namespaces)
         _verify(targets, readers, plans, before)
     except BaseException as error:
-        _go_back(targets, readers, before, namespaces, error)
+        _rollback(targets, readers, before, namespaces, error)
     return outcome
 
 
@@ -94,7 +94,7 @@ def _stage(operation: Operation) -> tuple[int, int]:
     return (1, 3) if isinstance(operation.object, Sysctl) else (2, 0)
 
 
-def _refuse_conflicts(target: Target, shown: Shown) -> None:
+def _refuse_conflicts(target: Target, shown: Observed) -> None:
     """A foreign route on a wanted prefix would win, lose or share by its metric: none of it declared."""
     if not shown.foreign.routes:
         return
@@ -110,7 +110,7 @@ def _verify(
     targets: Sequence[Target],
     readers: Sequence[Reader],
     plans: Sequence[Sequence[Operation]],
-    before: Sequence[Shown],
+    before: Sequence[Observed],
 ) -> None:
     """Read back the kinds of objects that were touched, and plan again: nothing may be left."""
     for target, reader, done, shown in zip(targets, readers, plans, before):
@@ -132,10 +132,10 @@ def _only(state: State, fields: frozenset[str]) -> State:
     return State._make(value if name in fields else frozenset() for name, value in zip(State._fields, state))
 
 
-def _go_back(
+def _rollback(
     targets: Sequence[Target],
     readers: Sequence[Reader],
-    before: Sequence[Shown],
+    before: Sequence[Observed],
     namespaces: Mapping[str, Namespace],
     error: BaseException,
 ) -> NoReturn:

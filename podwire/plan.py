@@ -153,8 +153,8 @@ def link_stage(link: Link) -> int:
 def _standing_on(state: State, devices: frozenset[str]) -> frozenset[Object]:
     """What the kernel takes along when devices go."""
     hops = {hop.id for hop in state.next_hops if hop.device in devices}
-    found: set[Object] = {each for each in state.sysctls if _sysctl_device(each) in devices}
-    found |= {each for each in state.routes if each.device in devices or each.next_hop in hops}
+    found: set[Object] = {sysctl for sysctl in state.sysctls if _sysctl_device(sysctl) in devices}
+    found |= {route for route in state.routes if route.device in devices or route.next_hop in hops}
     for field in (state.addresses, state.neighbours, state.fdb, state.vlans, state.next_hops):
         found |= {each for each in field if each.device in devices}
     return frozenset(found)

@@ -73,7 +73,7 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
             "host_wide": options.get("host_wide", False),
             "blind": options.get("blind", False),
             "addresses": options["addresses"],
-            "faults": [vars(each) for each in options.get("faults", ())],
+            "faults": [vars(fault) for fault in options.get("faults", ())],
         }
         result: Dict[str, Any] = self._by_module(arguments, self._variables)
         return result

@@ -20,7 +20,7 @@ from . import intent_store
 def network(cluster: Cluster, node: str, *, check: bool = False) -> Tuple[Operation, ...]:
     """Converge the node's own network, its kept intent included; the operations that were needed.
 
-    The caller is in the node, and alone on it (``kept.alone``) unless it only checks.
+    The caller is in the node, and alone on it (``node_lock``) unless it only checks.
     """
     state = desired(cluster, node) | State(files=frozenset((intent_store.intent_file(cluster, node),)))
     owned = scope(cluster, node, state)
@@ -41,7 +41,7 @@ def apply(*, check: bool = False, intent: str = "", node: str = "") -> List[str]
     """
     if not intent and not os.path.exists(intent_store.INTENT):
         intent_store.load()  # which says so: a machine that is no node gets not even a lock
-    with nullcontext() if check else intent_store.alone():
+    with nullcontext() if check else intent_store.node_lock():
         cluster, node = intent_store.taken(intent, node) if intent else intent_store.load()
         own = network(cluster, node, check=check) if intent else _backend(cluster, node, check)
         lines = [str(operation) for operation in (*_underlay(cluster, node, check), *own)]

@@ -26,7 +26,7 @@ OVERRIDE = "/etc/podwire/override.json"
 LOCK = "/run/podwire/node.lock"
 
 
-def alone() -> locked:
+def node_lock() -> locked:
     """The node's lock: the controller's stages and ``podwire apply`` take turns."""
     return locked(LOCK)
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 
-from ..kernel.monitor import Watch
+from ..kernel.monitor import Monitor
 from ..kernel.netlink import rtnetlink
 from ..kernel.netlink.socket import NETLINK_ROUTE, NetlinkSocket
 from ..model.objects import BACKEND_ALIAS, FAULT_JOURNAL
@@ -70,11 +70,11 @@ def watch() -> int:
     signal.set_wakeup_fd(woken)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    kernel = Watch()
+    kernel = Monitor()
     poll = select.poll()
-    for each in (wake, *(each.fileno() for each in kernel.sockets)):
+    for each in (wake, *(socket.fileno() for socket in kernel.sockets)):
         poll.register(each, select.POLLIN)
-    pace = Pace(time.monotonic)
+    pace = Debouncer(time.monotonic)
     devices = _devices()
     told = resting = False
     while True:
@@ -101,7 +101,7 @@ def watch() -> int:
                 print("podwire: watching", flush=True)
 
 
-class Pace:
+class Debouncer:
     """When to apply: at once at the start, after a flock of notifications, and after a failure again."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -162,7 +162,7 @@ def _devices() -> FrozenSet[int]:
         links = [payload for _, payload in socket.dump(rtnetlink.RTM_GETLINK, bytes(16))]
     finally:
         socket.close()
-    return frozenset(rtnetlink.read_link_name(each)[0] for each in links if rtnetlink.read_alias(each) == BACKEND_ALIAS)
+    return frozenset(rtnetlink.read_link_name(link)[0] for link in links if rtnetlink.read_alias(link) == BACKEND_ALIAS)
 
 
 def _is_broken() -> bool:

@@ -35,8 +35,8 @@ def line(result: Result) -> str:
         return f"  skip  {case.full_id}: {outcome.seen}"
     text = f"  {outcome.verdict.upper()}  {case.full_id}: {case.title} [{case.severity}; {case.section}]"
     details = [f"expected: {outcome.expected}"] if outcome.expected else []
-    details += [f"seen:     {outcome.seen}", *(f"  {each}" for each in outcome.evidence.splitlines()[:40])]
-    return "\n".join([text, *(f"        {each}" for each in details)])
+    details += [f"seen:     {outcome.seen}", *(f"  {splitline}" for splitline in outcome.evidence.splitlines()[:40])]
+    return "\n".join([text, *(f"        {detail}" for detail in details)])
 
 
 def counts(results: Sequence[Result]) -> Dict[str, int]:

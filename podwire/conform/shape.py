@@ -29,7 +29,7 @@ def convert(result: Mapping[str, Any], version: str) -> Dict[str, Any]:
         old: Dict[str, Any] = {"cniVersion": version, "dns": {}}
         for ip in result.get("ips", ()):
             family = 6 if ":" in ip["address"] else 4
-            routes = [each for each in result.get("routes", ()) if (":" in each["dst"]) == (family == 6)]
+            routes = [route for route in result.get("routes", ()) if (":" in route["dst"]) == (family == 6)]
             gateway = {"gateway": ip["gateway"]} if "gateway" in ip else {}
             old.setdefault(f"ip{family}", {"ip": ip["address"], **gateway, "routes": routes})
         return old
@@ -37,9 +37,12 @@ def convert(result: Mapping[str, Any], version: str) -> Dict[str, Any]:
     if older(version, "1.1.0"):
         dropped = {"mtu", "socketPath", "pciID"}
         new["interfaces"] = [
-            {key: value for key, value in each.items() if key not in dropped} for each in result.get("interfaces", ())
+            {key: value for key, value in interface.items() if key not in dropped}
+            for interface in result.get("interfaces", ())
         ]
-        new["routes"] = [{key: each[key] for key in ("dst", "gw") if key in each} for each in result.get("routes", ())]
+        new["routes"] = [
+            {key: route[key] for key in ("dst", "gw") if key in route} for route in result.get("routes", ())
+        ]
     if older(version, "1.0.0"):
         new["ips"] = [{**ip, "version": "6" if ":" in ip["address"] else "4"} for ip in result.get("ips", ())]
         new.setdefault("dns", {})
@@ -60,7 +63,7 @@ def gateways(result: Mapping[str, Any]) -> List[str]:
 
 def bare(result: Mapping[str, Any]) -> List[str]:
     """The addresses without prefix lengths."""
-    return [each.partition("/")[0] for each in addresses(result)]
+    return [address.partition("/")[0] for address in addresses(result)]
 
 
 def validate(result: Mapping[str, Any], version: str, *, ipam: bool = False) -> None:

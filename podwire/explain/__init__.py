@@ -47,9 +47,9 @@ def explain(
         inferred = (*inferred, "what nodes should have of each other from what most of them have")
     world, (causes, ruled_out), _ = _inferred(cluster, addresses, told, looks)
     if cluster.discovered:  # nothing of podwire's knows what these nodes should be
-        causes = [each._replace(verb="") for each in causes]
+        causes = [cause._replace(verb="") for cause in causes]
     return Explanation(
-        tuple(each._replace(evidence=(*each.evidence, *about(each, world.looks))) for each in causes),
+        tuple(cause._replace(evidence=(*cause.evidence, *about(cause, world.looks))) for cause in causes),
         world.failing,
         tuple(pair for pair in world.failing if not _covered(causes, pair)),
         tuple(ruled_out),
@@ -61,7 +61,7 @@ def explain(
 
 
 def _covered(causes: Sequence[Cause], pair: Pair) -> bool:
-    return any(pair in each.pairs for each in causes)
+    return any(pair in cause.pairs for cause in causes)
 
 
 def _inferred(

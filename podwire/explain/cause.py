@@ -61,8 +61,8 @@ class Explanation(NamedTuple):
 
         ends = {pair: why for pair, why in self.failing.items() if meant(pair)}
         causes = tuple(
-            each for each in self.causes
-            if each.pairs & ends.keys() or (each.quiet and any(map(meant, each.pairs)))
+            cause for cause in self.causes
+            if cause.pairs & ends.keys() or (cause.quiet and any(map(meant, cause.pairs)))
         )  # fmt: skip
         return self._replace(
             causes=causes, failing=ends, unexplained=tuple(pair for pair in self.unexplained if pair in ends)
@@ -76,19 +76,19 @@ def to_json(found: Explanation) -> Dict[str, Any]:
         "version": 1,
         "causes": [
             {
-                "id": each.id,
-                "title": each.title,
-                "object": each.object,
-                "node": each.node,
-                "device": each.device,
-                "place": each.place,
-                "pairs": sorted(map(list, each.pairs & found.failing.keys())),
-                "evidence": list(each.evidence),
-                "fix": each.fix,
-                "verb": each.verb,
-                "confidence": round(each.confidence, 2),
+                "id": cause.id,
+                "title": cause.title,
+                "object": cause.object,
+                "node": cause.node,
+                "device": cause.device,
+                "place": cause.place,
+                "pairs": sorted(map(list, cause.pairs & found.failing.keys())),
+                "evidence": list(cause.evidence),
+                "fix": cause.fix,
+                "verb": cause.verb,
+                "confidence": round(cause.confidence, 2),
             }
-            for each in found.causes
+            for cause in found.causes
         ],
         "failing": [[*pair, why] for pair, why in sorted(found.failing.items())],
         "unexplained": sorted(map(list, found.unexplained)),

@@ -81,46 +81,47 @@ def sysctl(key: str, value: str) -> str:
     return f"sysctl -q -w {key}={value}"
 
 
-def _address(each: Address, removed: bool) -> str:
+def _address(address: Address, removed: bool) -> str:
     verb = "del" if removed else "replace"
-    flags = "" if removed else (" nodad" if each.nodad else "") + ("" if each.prefix_route else " noprefixroute")
-    return f"ip addr {verb} {each.interface} dev {each.device}{flags}"
+    flags = "" if removed else (" nodad" if address.nodad else "") + ("" if address.prefix_route else " noprefixroute")
+    return f"ip addr {verb} {address.interface} dev {address.device}{flags}"
 
 
-def _neighbour(each: Neighbour, removed: bool) -> str:
+def _neighbour(neighbour: Neighbour, removed: bool) -> str:
     if removed:
-        return f"ip neigh del {each.address} dev {each.device}"
-    return f"ip neigh replace {each.address} lladdr {each.mac} dev {each.device} nud permanent"
+        return f"ip neigh del {neighbour.address} dev {neighbour.device}"
+    return f"ip neigh replace {neighbour.address} lladdr {neighbour.mac} dev {neighbour.device} nud permanent"
 
 
-def _fdb(each: FdbEntry, removed: bool) -> str:
+def _fdb(fdb_entry: FdbEntry, removed: bool) -> str:
     if removed:
-        return f"bridge fdb del {each.mac} dev {each.device} dst {each.destination} self"
+        return f"bridge fdb del {fdb_entry.mac} dev {fdb_entry.device} dst {fdb_entry.destination} self"
     # Of all destinations that an entry floods to none is replaced (vxlan_fdb_update_existing).
-    verb = "append" if str(each.mac) == FLOOD else "replace"
-    return f"bridge fdb {verb} {each.mac} dev {each.device} dst {each.destination} self permanent"
+    verb = "append" if str(fdb_entry.mac) == FLOOD else "replace"
+    return f"bridge fdb {verb} {fdb_entry.mac} dev {fdb_entry.device} dst {fdb_entry.destination} self permanent"
 
 
-def _next_hop(each: NextHop, removed: bool) -> str:
+def _next_hop(next_hop: NextHop, removed: bool) -> str:
     if removed:
-        return f"ip nexthop del id {each.id}"
-    onlink = " onlink" if each.onlink else ""
-    return f"ip nexthop replace id {each.id} via {each.gateway} dev {each.device}{onlink} proto {each.protocol}"
+        return f"ip nexthop del id {next_hop.id}"
+    onlink = " onlink" if next_hop.onlink else ""
+    path = f"via {next_hop.gateway} dev {next_hop.device}{onlink}"
+    return f"ip nexthop replace id {next_hop.id} {path} proto {next_hop.protocol}"
 
 
-def _route(each: Route, removed: bool) -> str:
+def _route(route: Route, removed: bool) -> str:
     words = ["ip route", "del" if removed else "replace"]
-    words += [each.kind] if each.kind != "unicast" else []
-    words.append(str(each.destination))
-    for word, value in (("via", each.gateway), ("dev", each.device), ("nhid", each.next_hop), ("src", each.source)):
+    words += [route.kind] if route.kind != "unicast" else []
+    words.append(str(route.destination))
+    for word, value in (("via", route.gateway), ("dev", route.device), ("nhid", route.next_hop), ("src", route.source)):
         words += [f"{word} {value}"] if value is not None else []
-    words += [f"metric {each.metric}"] if each.metric else []
-    words += ["onlink"] if each.onlink else []
-    return " ".join([*words, f"proto {each.protocol}"])
+    words += [f"metric {route.metric}"] if route.metric else []
+    words += ["onlink"] if route.onlink else []
+    return " ".join([*words, f"proto {route.protocol}"])
 
 
-def _file(each: File, removed: bool) -> str:
-    return f"rm {shlex.quote(each.path)}" if removed else written(each.path, each.content, each.mode)
+def _file(file: File, removed: bool) -> str:
+    return f"rm {shlex.quote(file.path)}" if removed else written(file.path, file.content, file.mode)
 
 
 _MAKERS: Dict[str, Callable[[Any, bool], str]] = {

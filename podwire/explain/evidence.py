@@ -182,7 +182,7 @@ class World:
             if ip in node.view.devices:
                 return name
         silent = (node for node in self.cluster.nodes if node.name not in self.nodes)
-        return next((node.name for node in silent if ip in {str(each.ip) for each in node.addresses}), "")
+        return next((node.name for node in silent if ip in {str(address.ip) for address in node.addresses}), "")
 
     def pod_with(self, ip: str) -> str:
         """The pod that an address was given to."""

@@ -18,11 +18,13 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
     """(causes, the one that explains most first; what was ruled out and why)."""
     left: List[Cause] = []
     ruled_out: List[str] = []
-    for each in candidates:
-        if each.quiet or each.pairs & failing:
-            left.append(each)
+    for candidate in candidates:
+        if candidate.quiet or candidate.pairs & failing:
+            left.append(candidate)
         else:
-            ruled_out.append(f"{each.id} ({each.object} on {each.node}): everything that it would break passes")
+            ruled_out.append(
+                f"{candidate.id} ({candidate.object} on {candidate.node}): everything that it would break passes"
+            )
     chosen = _deviations(left, failing)
     while True:  # whoever is contradicted goes, and gives others what it accounted for
         against = [each for each in chosen if _is_contradicted(each, chosen, failing)]
@@ -68,20 +70,20 @@ def _deviations(candidates: List[Cause], failing: Set[Pair]) -> List[Cause]:
     return chosen
 
 
-def _is_contradicted(each: Cause, chosen: List[Cause], failing: Set[Pair]) -> bool:
+def _is_contradicted(cause: Cause, chosen: List[Cause], failing: Set[Pair]) -> bool:
     """A deviation that does no harm: most of what it would break passes, and other causes account for the rest."""
-    if each.quiet or 2 * len(each.pairs & failing) >= len(each.pairs):
+    if cause.quiet or 2 * len(cause.pairs & failing) >= len(cause.pairs):
         return False
-    others: Set[Pair] = set().union(*(other.pairs for other in chosen if other is not each and not other.quiet))
-    return each.pairs & failing <= others
+    others: Set[Pair] = set().union(*(other.pairs for other in chosen if other is not cause and not other.quiet))
+    return cause.pairs & failing <= others
 
 
-def _passing(each: Cause) -> str:
-    return f"{each.id} ({each.object} on {each.node}): most of what it would break passes"
+def _passing(cause: Cause) -> str:
+    return f"{cause.id} ({cause.object} on {cause.node}): most of what it would break passes"
 
 
-def _confidence(each: Cause, failing: Set[Pair]) -> float:
+def _confidence(cause: Cause, failing: Set[Pair]) -> float:
     """How much of what it would break is broken; what does not show in pairs rests on the deviation alone."""
-    if not each.pairs & failing:
+    if not cause.pairs & failing:
         return 0.8
-    return 0.6 + 0.4 * len(each.pairs & failing) / len(each.pairs)
+    return 0.6 + 0.4 * len(cause.pairs & failing) / len(cause.pairs)

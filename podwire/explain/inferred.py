@@ -52,7 +52,11 @@ def recorded(found: Mapping[str, Told]) -> Dict[str, Dict[str, Any]]:
     corrected: Dict[str, Dict[str, Any]] = {}
     for node, told in found.items():
         snapshot = told["snapshot"]
-        by_netns = {each["netns"]: each["ips"] for each in snapshot["attachments"] if each["netns"] and each["ips"]}
+        by_netns = {
+            attachment["netns"]: attachment["ips"]
+            for attachment in snapshot["attachments"]
+            if attachment["netns"] and attachment["ips"]
+        }
         by_owner: Dict[str, List[str]] = {}
         for held in snapshot["reservations"].values():
             for ip, claim in held.items():
@@ -80,21 +84,21 @@ def _by_reservation(snapshot: Told) -> Dict[str, List[str]]:
     name and a process, and no device at all.
     """
     reserved = {ip for held in snapshot["reservations"].values() for ip in held}
-    masters = {each["link_netnsid"]: each["master"] for each in snapshot["namespace"]["links"]
-               if "link_netnsid" in each and "master" in each}  # fmt: skip
+    masters = {link["link_netnsid"]: link["master"] for link in snapshot["namespace"]["links"]
+               if "link_netnsid" in link and "master" in link}  # fmt: skip
     has = {
-        each["netns"]: [it["address"] for it in each["namespace"]["addresses"] if it["address"] in reserved]
-        for each in snapshot["sandboxes"].values() if each["known_by"] == "mount"
+        sandbox["netns"]: [it["address"] for it in sandbox["namespace"]["addresses"] if it["address"] in reserved]
+        for sandbox in snapshot["sandboxes"].values() if sandbox["known_by"] == "mount"
     }  # fmt: skip
-    bridges = {masters.get(each["nsid"]) for each in snapshot["sandboxes"].values() if has.get(each["netns"])}
+    bridges = {masters.get(sandbox["nsid"]) for sandbox in snapshot["sandboxes"].values() if has.get(sandbox["netns"])}
     given = {netns: ips for netns, ips in has.items() if len(ips) == 1}
     taken = {ips[0] for ips in given.values()}
     for netns, ips in has.items():
         if len(ips) > 1:
             given[netns] = [ip for ip in ips if ip not in taken]
     lost = sorted(reserved - {ip for ips in has.values() for ip in ips})
-    strays = [each["netns"] for each in snapshot["sandboxes"].values()
-              if has.get(each["netns"]) == [] and masters.get(each["nsid"]) in bridges - {None}]  # fmt: skip
+    strays = [sandbox["netns"] for sandbox in snapshot["sandboxes"].values()
+              if has.get(sandbox["netns"]) == [] and masters.get(sandbox["nsid"]) in bridges - {None}]  # fmt: skip
     strays += [each["netns"] for each in snapshot["unattached"].values()]
     if len(lost) == len(strays) == 1:
         given[strays[0]] = lost
@@ -104,7 +108,7 @@ def _by_reservation(snapshot: Told) -> Dict[str, List[str]]:
 def _lease(node: Node, own: Mapping[str, str], others: List[Mapping[str, str]]) -> Iterator[Operation]:
     """flannel's file, where other nodes have one: theirs with this node's block."""
     models = [each for each in others if each.get("FLANNEL_SUBNET")]
-    block = next((each for each in node.pod_cidrs if each.version == 4), None)
+    block = next((pod_cidr for pod_cidr in node.pod_cidrs if pod_cidr.version == 4), None)
     if not models or block is None:
         return
     subnet = f"{block[1]}/{block.prefixlen}"

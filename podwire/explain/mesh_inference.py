@@ -31,11 +31,11 @@ class Style:
         self.mtu = _most(link["mtu"] for link in self.vteps.values())
         names = {link["name"] for link in self.vteps.values()}
         self.neighbours = any(
-            each["device"] in names and each["state"] == "permanent"
-            for view in views.values() for each in view.neighbours.values()
+            neighbour["device"] in names and neighbour["state"] == "permanent"
+            for view in views.values() for neighbour in view.neighbours.values()
         )  # fmt: skip
         kept = [mac for view in views.values() for (device, mac), rows in view.fdb.items()
-                if device in names and any(_is_kept(each) for each in rows)]  # fmt: skip
+                if device in names and any(_is_kept(row) for row in rows)]  # fmt: skip
         self.flood, self.fdb = FLOOD in kept, any(mac != FLOOD for mac in kept)
         self.ways = [route for view in views.values() for _, route in view.routes
                      if route.get("device") in names and "gateway" in route]  # fmt: skip
@@ -55,7 +55,7 @@ class Style:
             if new:
                 yield from [Operation(REMOVE, now)] if now else []
                 yield Operation(ADD, best)
-                yield from (Operation(ADD, Address(best.name, each)) for each in self._addresses(name))
+                yield from (Operation(ADD, Address(best.name, address)) for address in self._addresses(name))
             elif best != now:
                 yield Operation(CHANGE, best, now)
             link = link or {"name": best.name}
@@ -72,14 +72,14 @@ class Style:
         local = link["vxlan"]["local"] if link else ""
         if not link or local not in ("", "0.0.0.0", *own):
             told = _most(row["destination"] for row in self._of_peers(name, "fdb") if row["destination"] in own)
-            outer = next((each.ip for each in self.cluster.node(name).addresses), "")
+            outer = next((address.ip for address in self.cluster.node(name).addresses), "")
             local = told or str(outer)
         mac = self.mac(name)
         vxlan = Vxlan(
             self.most["vni"], self.most["port"], ip_address(local or "0.0.0.0"), self.most["device"],
             link["vxlan"]["learning"] if link else self.most["learning"], False,
         )  # fmt: skip
-        device = link["name"] if link else _most(each["name"] for each in self.vteps.values())
+        device = link["name"] if link else _most(vtep["name"] for vtep in self.vteps.values())
         return Link(device, "vxlan", mtu=self.mtu, mac=MacAddress.parse(mac) if mac else None, vxlan=vxlan)
 
     def _addresses(self, name: str) -> List[Any]:

@@ -36,31 +36,31 @@ def flights(
     strange = {_ARP, *(_IP[other] for other in _IP if other != version and len(lengths) == 1)}
     open_: Dict[str, Dict[str, Any]] = {}
     found: List[Dict[str, Any]] = []
-    for each in passages:
-        flight = open_.get(each.packet)
-        if not each.device:
-            is_copy = each.function in _COPIES or (not each.function and each.reason == "SOCKET_FILTER")
-            if is_copy or (flight is None and not each.ours):
+    for passage in passages:
+        flight = open_.get(passage.packet)
+        if not passage.device:
+            is_copy = passage.function in _COPIES or (not passage.function and passage.reason == "SOCKET_FILTER")
+            if is_copy or (flight is None and not passage.ours):
                 continue
-            if each.protocol in strange and (flight is None or flight["what"] != "neighbour"):
-                open_.pop(each.packet, None)
+            if passage.protocol in strange and (flight is None or flight["what"] != "neighbour"):
+                open_.pop(passage.packet, None)
                 continue
             if flight is None:  # dropped before any device had it
-                flight = _begin(found, each, known)
-            if each.function not in _ARRIVED and not answered:
-                flight["end"] = " in ".join(filter(None, (each.reason or "dropped", each.function)))
-            open_.pop(each.packet, None)
+                flight = _begin(found, passage, known)
+            if passage.function not in _ARRIVED and not answered:
+                flight["end"] = " in ".join(filter(None, (passage.reason or "dropped", passage.function)))
+            open_.pop(passage.packet, None)
             continue
-        is_ours = each.length in known
-        if not each.ours and (not is_ours or (flight is None and not alone)):
-            open_.pop(each.packet, None)
+        is_ours = passage.length in known
+        if not passage.ours and (not is_ours or (flight is None and not alone)):
+            open_.pop(passage.packet, None)
             continue
-        turned = flight is not None and each.sent and not flight["sent"] and flight["way"][-1:] == [each.device]
+        turned = flight is not None and passage.sent and not flight["sent"] and flight["way"][-1:] == [passage.device]
         if flight is None or turned or is_ours != (flight["what"] != "neighbour"):
-            flight = open_[each.packet] = _begin(found, each, known)
-        flight["sent"] = each.sent
-        if flight["way"][-1:] != [each.device]:
-            flight["way"].append(each.device)
+            flight = open_[passage.packet] = _begin(found, passage, known)
+        flight["sent"] = passage.sent
+        if flight["way"][-1:] != [passage.device]:
+            flight["way"].append(passage.device)
     kept = [each for each in found if each["what"] != "neighbour" or (not answered and each["end"])]
     told = [{key: each[key] for key in ("what", "way", "end")} for each in kept if each["way"] or each["end"]]
     return [each for number, each in enumerate(told) if each not in told[:number]]
@@ -69,12 +69,12 @@ def flights(
 def certain(flights: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """The probe's own, and its answer's where that begins at the device that the probe came to at last: packets of
     strangers may have the same length, other labs' on this machine among them."""
-    probe = next((each for each in flights if each["what"] == "probe"), None)
+    probe = next((flight for flight in flights if flight["what"] == "probe"), None)
     if probe is not None:
         yield probe
-        for each in flights:
-            if each["what"] == "answer" and not probe["end"] and each["way"][:1] == probe["way"][-1:]:
-                yield each
+        for flight in flights:
+            if flight["what"] == "answer" and not probe["end"] and flight["way"][:1] == probe["way"][-1:]:
+                yield flight
 
 
 def _begin(found: List[Dict[str, Any]], first: Passage, known: set[int]) -> Dict[str, Any]:

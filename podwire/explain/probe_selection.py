@@ -50,7 +50,10 @@ def _pairs(
         own = [pair for pair in failing if world.home.get(pair[0], pair[0]) == cause.node]
         some = sorted(own or failing, key=lambda pair: _ends(world, pair))[:_WEIGHED]
         if some:
-            yield min(some, key=lambda pair: (_ends(world, pair), sum(pair in each.pairs for each in candidates), pair))
+            yield min(
+                some,
+                key=lambda pair: (_ends(world, pair), sum(pair in candidate.pairs for candidate in candidates), pair),
+            )
     seen: Set[Tuple[str, ...]] = set()
     for pair in sorted(unexplained):
         nodes = tuple(world.home.get(end, end) for end in pair)

@@ -41,20 +41,20 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str 
     return "\n".join([*lines, ""])
 
 
-def _cause(number: int, each: Cause, found: Explanation, inventory: str) -> List[str]:
-    hurt = sorted(each.pairs & found.failing.keys())
-    lines = [f"{number}. {each.id}: {each.title}", f"   object      {each.object} ({_where(each)})"]
-    lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(each.evidence)]
+def _cause(number: int, cause: Cause, found: Explanation, inventory: str) -> List[str]:
+    hurt = sorted(cause.pairs & found.failing.keys())
+    lines = [f"{number}. {cause.id}: {cause.title}", f"   object      {cause.object} ({_where(cause)})"]
+    lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(cause.evidence)]
     lines.append(f"   suffering   {_pairs(hurt) if hurt else 'no pair yet'}")
-    verb = f"{each.verb}{inventory}" if each.verb.startswith("./run") else each.verb
-    lines.append(f"   fix         {each.fix or verb}")
-    if each.fix and verb:
+    verb = f"{cause.verb}{inventory}" if cause.verb.startswith("./run") else cause.verb
+    lines.append(f"   fix         {cause.fix or verb}")
+    if cause.fix and verb:
         lines.append(f"   or          {verb}")
-    return [*lines, f"   confidence  {each.confidence:.0%}"]
+    return [*lines, f"   confidence  {cause.confidence:.0%}"]
 
 
-def _where(each: Cause) -> str:
-    return f"on {each.node}" if each.place == "node" else f"on {each.node}, {each.place.replace(':', ' ')}"
+def _where(cause: Cause) -> str:
+    return f"on {cause.node}" if cause.place == "node" else f"on {cause.node}, {cause.place.replace(':', ' ')}"
 
 
 def _pairs(pairs: Sequence[Pair]) -> str:

@@ -136,10 +136,10 @@ class _Looking:
         if self.packets is not None:
             told["flights"] = self._flights(ask, answered)
         for place, trace in self.rules.items():
-            for each in trace.verdicts():
-                known = (ask["address"], *(ask["tunnel"] if each.length == _lengths(ask)[-1] else ()))
-                if set(known) & set(each.ends) or (ask["alone"] and not each.ends):
-                    row = [place, f"{each.family} {each.table} {each.chain}", each.handle, each.drops]
+            for verdict in trace.verdicts():
+                known = (ask["address"], *(ask["tunnel"] if verdict.length == _lengths(ask)[-1] else ()))
+                if set(known) & set(verdict.ends) or (ask["alone"] and not verdict.ends):
+                    row = [place, f"{verdict.family} {verdict.table} {verdict.chain}", verdict.handle, verdict.drops]
                     told["verdicts"] += [row] if row not in told["verdicts"] else []
         for place, space in self.spaces.items():
             now = _counters(space)

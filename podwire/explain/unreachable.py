@@ -33,8 +33,8 @@ def blamed(found: Explanation, cluster: Cluster, lost: Iterable[str]) -> Explana
                 confidence=0.8,
             )
         )
-    felt = [each for each in found.causes if each.pairs & found.failing.keys()]
-    quiet = [each for each in found.causes if each not in felt]
+    felt = [cause for cause in found.causes if cause.pairs & found.failing.keys()]
+    quiet = [cause for cause in found.causes if cause not in felt]
     return found._replace(
         causes=(*felt, *silent, *quiet), unexplained=tuple(pair for pair in found.unexplained if pair in left)
     )

@@ -108,5 +108,5 @@ def _add(network: NetConfList, attachment: Attachment, block: str, directories: 
         for step in reversed(steps):
             with contextlib.suppress(CniError):
                 step.remove(attachment, result)
-    ips = [each.address for each in result.ips] if result else []
-    return any(ip_interface(str(each)).ip in ip_network(block) for each in ips)
+    ips = [ip.address for ip in result.ips] if result else []
+    return any(ip_interface(str(ip)).ip in ip_network(block) for ip in ips)

@@ -56,7 +56,7 @@ class Ground:
         """The other node: the one named, or the next in the inventory. FaultError without one."""
         if self._peer is not None:
             return self.cluster.node(self._peer)
-        names = [each.name for each in self.cluster.nodes]
+        names = [node.name for node in self.cluster.nodes]
         at = names.index(self.node.name)
         around = names[at + 1 :] + names[:at]
         with_pods = [name for name in around if self._attached(name)]
@@ -67,15 +67,15 @@ class Ground:
     @property
     def third(self) -> Node:
         """A node that is neither. FaultError without one."""
-        for each in self.cluster.nodes:
-            if each.name not in (self.node.name, self.peer.name):
-                return each
+        for node in self.cluster.nodes:
+            if node.name not in (self.node.name, self.peer.name):
+                return node
         raise FaultError("failed to choose a third node: there are two")
 
     @property
     def pod(self) -> Pod:
         """The pod on the node: the one named, or the first of the pod network. FaultError without one."""
-        pods = {each.name: each for each in self.cluster.pods_of(self.node.name)}
+        pods = {pod.name: pod for pod in self.cluster.pods_of(self.node.name)}
         if self._pod is not None:
             return pods[self._pod]
         return self._first(self._attached(self.node.name), f"a pod on {self.node.name}")
@@ -185,18 +185,18 @@ class Ground:
 
     def link(self, name: str, place: str = NODE) -> Link:
         """A device. FaultError if there is none."""
-        for each in self.state(place).links:
-            if each.name == name:
-                return each
+        for link in self.state(place).links:
+            if link.name == name:
+                return link
         raise FaultError(f"failed to find device {name} in {place}: there is none")
 
     def sysctl(self, key: str, place: str = NODE) -> Sysctl:
         """A sysctl's value, which from now on belongs to the place's state. FaultError if the kernel has none."""
         self._watched.setdefault(place, set()).add(key)
         self._states.pop(place, None)
-        for each in self.state(place).sysctls:
-            if each.key == key:
-                return each
+        for sysctl in self.state(place).sysctls:
+            if sysctl.key == key:
+                return sysctl
         raise FaultError(f"failed to read sysctl {key} in {place}: this kernel has none")
 
     def port(self, pod: Pod) -> str:

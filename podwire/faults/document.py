@@ -66,7 +66,9 @@ def markdown() -> str:
 
 
 def _row(fault: Fault) -> str:
-    takes = "".join(f" `{each}`" for each in sorted(fault.parameters)) + (" `host_wide`" if fault.host_wide else "")
+    takes = "".join(f" `{parameter}`" for parameter in sorted(fault.parameters)) + (
+        " `host_wide`" if fault.host_wide else ""
+    )
     command = fault.command.replace("|", "\\|")
     return f"| `{fault.name}`{takes} | {fault.number} | {fault.title} | `{command}` | {shows(fault)} |"
 

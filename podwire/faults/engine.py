@@ -137,7 +137,7 @@ def _entry(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Ai
         place: {
             "identity": ground.places.identity(place),
             "sysctls": sorted(ground.watched(place)),
-            "before": state_to_json(_with_peers(state, [each for each in patches if each.place == place])),
+            "before": state_to_json(_with_peers(state, [patch for patch in patches if patch.place == place])),
             "after": None,
         }
         for place, state in ground.seen().items()

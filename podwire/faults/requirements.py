@@ -149,7 +149,7 @@ def _tunnelled(ground: Ground) -> bool:
     state, block = ground.state(), ground.block(ground.peer)
     hops = {hop.id for hop in state.next_hops if hop.device == ground.vtep}
     return any(
-        each.destination == block and (each.device == ground.vtep or each.next_hop in hops) for each in state.routes
+        route.destination == block and (route.device == ground.vtep or route.next_hop in hops) for route in state.routes
     )
 
 

@@ -87,9 +87,10 @@ class NftTable(NamedTuple):
     def read(self, namespace: Namespace) -> Any:
         wanted = {"family": self.family, "name": self.name}
         tables = [
-            each.get("table", {}) for each in json.loads(run(namespace, ("nft", "-j", "list", "tables")))["nftables"]
+            nftable.get("table", {})
+            for nftable in json.loads(run(namespace, ("nft", "-j", "list", "tables")))["nftables"]
         ]
-        if not any(wanted.items() <= each.items() for each in tables):
+        if not any(wanted.items() <= table.items() for table in tables):
             return None
         return run(namespace, ("nft", "list", "table", self.family, self.name))
 

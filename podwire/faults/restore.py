@@ -34,8 +34,8 @@ def mended(before: State, after: Optional[State], now: State) -> State:
     }
     devices = {link.name for link in links}
     fresh = {link.name for link in before.links} - {link.name for link in then.links}
-    lost = {each.key: each for each in before.sysctls if _device(each.key) in fresh}
-    kept = {each for each in parts["sysctls"] if each.key not in lost} | set(lost.values())
+    lost = {sysctl.key: sysctl for sysctl in before.sysctls if _device(sysctl.key) in fresh}
+    kept = {sysctl for sysctl in parts["sysctls"] if sysctl.key not in lost} | set(lost.values())
     parts["sysctls"] = frozenset(each for each in kept if _device(each.key) in devices | {""})
     return now._replace(links=links, **parts)
 

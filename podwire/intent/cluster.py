@@ -101,7 +101,7 @@ class Node:
 
     def address(self, version: int) -> IPInterface | None:
         """The external interface's address of a family, or None."""
-        return next((each for each in self.addresses if each.version == version), None)
+        return next((address for address in self.addresses if address.version == version), None)
 
     def pod_cidr(self, version: int) -> IPNetwork | None:
         """The leased block of a family, or None."""

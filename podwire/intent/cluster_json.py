@@ -31,7 +31,7 @@ VERSION = 1
 
 def cluster_to_json(cluster: Cluster) -> Dict[str, Any]:
     """A cluster as plain JSON values."""
-    faults = {"faults": [list(vars(each).values()) for each in cluster.faults]} if cluster.faults else {}
+    faults = {"faults": [list(vars(fault).values()) for fault in cluster.faults]} if cluster.faults else {}
     return {
         **faults,
         "version": VERSION,
@@ -45,8 +45,8 @@ def cluster_to_json(cluster: Cluster) -> Dict[str, Any]:
         "nodes": [_node_to_json(node) for node in cluster.nodes],
         "pods": [[pod.name, pod.node, pod.host_network, pod.port] for pod in cluster.pods],
         "underlay": {
-            "segments": [[each.name, _strings(each.cidrs), each.mtu] for each in cluster.underlay.segments],
-            "routers": [[each.name, _ports_to_json(each.ports)] for each in cluster.underlay.routers],
+            "segments": [[segment.name, _strings(segment.cidrs), segment.mtu] for segment in cluster.underlay.segments],
+            "routers": [[router.name, _ports_to_json(router.ports)] for router in cluster.underlay.routers],
         },
         "checks": [vars(check) for check in cluster.checks],
         "discovered": cluster.discovered,
@@ -72,15 +72,15 @@ def _cluster(data: Dict[str, Any]) -> Cluster:
         backend=BackendSettings(**data["backend"]),
         cni=CniSettings(**{**data["cni"], "plugin_dirs": tuple(data["cni"]["plugin_dirs"])}),
         masquerade=data["masquerade"],
-        nodes=tuple([_node(each) for each in data["nodes"]]),
-        pods=tuple([Pod(*each) for each in data["pods"]]),
+        nodes=tuple([_node(node) for node in data["nodes"]]),
+        pods=tuple([Pod(*pod) for pod in data["pods"]]),
         underlay=Underlay(
             tuple(Segment(name, _networks(cidrs), mtu) for name, cidrs, mtu in data["underlay"]["segments"]),
             tuple(Router(name, _ports(ports)) for name, ports in data["underlay"]["routers"]),
         ),
-        checks=tuple([Check(**each) for each in data["checks"]]),
+        checks=tuple([Check(**check) for check in data["checks"]]),
         discovered=data["discovered"],
-        faults=tuple(DeclaredFault(*each) for each in data.get("faults", ())),
+        faults=tuple(DeclaredFault(*fault) for fault in data.get("faults", ())),
     )
 
 
@@ -96,7 +96,7 @@ def _node_to_json(node: Node) -> Dict[str, Any]:
         data["ports"] = _ports_to_json(node.ports)
     if not node.ports or node.ports[0].addresses != node.addresses:
         data["addresses"] = _strings(node.addresses)
-    if node.public_ips != tuple(each.ip for each in node.addresses):
+    if node.public_ips != tuple(address.ip for address in node.addresses):
         data["public_ips"] = _strings(node.public_ips)
     return data
 

@@ -193,10 +193,10 @@ def record_of(cluster: Cluster, earlier: Optional[Record] = None) -> Record:
     addresses = {node.name: _by_segment(node.ports) for node in cluster.nodes if node.ports}
     addresses.update({router.name: _by_segment(router.ports) for router in cluster.underlay.routers})
     blocks = {each for held in pod_cidrs.values() for each in held}
-    hosts = {(name, each) for held in addresses.values() for name, ports in held.items() for each in ports}
+    hosts = {(name, port) for held in addresses.values() for name, ports in held.items() for port in ports}
     for node, held_blocks in earlier.pod_cidrs.items():
         if node not in pod_cidrs and not blocks.issuperset(held_blocks):
-            pod_cidrs[node] = tuple(each for each in held_blocks if each not in blocks)
+            pod_cidrs[node] = tuple(held_block for held_block in held_blocks if held_block not in blocks)
     for owner, segments in earlier.addresses.items():
         free = {name: each for name, each in segments.items() if not any((name, one) in hosts for one in each)}
         if owner not in addresses and free:

@@ -99,7 +99,10 @@ class Allocator:
             taken = set(store.names())
             for index, ranges in enumerate(self.range_sets):
                 walk = _Walk(store, index, ranges)
-                if all(str(each.address.ip) in taken and store.content(each.address.ip) for each in walk.candidates()):
+                if all(
+                    str(candidate.address.ip) in taken and store.content(candidate.address.ip)
+                    for candidate in walk.candidates()
+                ):
                     error = self._exhausted(store, walk)
                     return error if isinstance(error, ExhaustedError) else None
         return None
@@ -114,7 +117,7 @@ class Allocator:
                 ips = [next((each for each in walk if str(each.address.ip) not in taken), None) for walk in walks]
                 if None in ips:
                     break
-                found.append(Reservation(tuple(each for each in ips if each is not None)))
+                found.append(Reservation(tuple(ip for ip in ips if ip is not None)))
         return found
 
     # --- the parts of reserve --------------------------------------------------------------------
@@ -139,13 +142,13 @@ class Allocator:
                 found = walk.take(claim)
                 if found is None:
                     answers[claim] = self._exhausted(store, walk)
-                    for each in ips:
-                        store.remove(each.address.ip)
+                    for ip in ips:
+                        store.remove(ip.address.ip)
                     ips = []
                     break
                 ips.append(found)
                 answers[claim] = Reservation(tuple(ips))
-            store.settle(claim, [each.address.ip for each in ips])
+            store.settle(claim, [ip.address.ip for ip in ips])
         for walk in walks:
             if walk.last is not None:
                 store.set_last_reserved(walk.index, walk.last)
@@ -160,7 +163,7 @@ class Allocator:
             if found is None:
                 return IpamError(
                     f"failed to reserve {ip} in network {self.network}: it is in none of "
-                    + ", ".join(str(each) for ranges in self.range_sets for each in ranges),
+                    + ", ".join(str(range_) for ranges in self.range_sets for range_ in ranges),
                     "ask for another address",
                 )
             index, place = found
@@ -177,7 +180,7 @@ class Allocator:
         """After a failure of the store itself: nobody got anything."""
         for claim, answer in answers.items():
             if isinstance(answer, Reservation):
-                self._remove(store, claim, [each.address.ip for each in answer.ips])
+                self._remove(store, claim, [ip.address.ip for ip in answer.ips])
 
     @staticmethod
     def _remove(store: Store, claim: Claim, ips: Iterable[IPAddress]) -> None:
@@ -214,7 +217,7 @@ class Allocator:
             return None
         ips = []
         for ranges in self.range_sets:
-            match = next(((ip, each) for ip in held for each in ranges if ip in each), None)
+            match = next(((ip, range_) for ip in held for range_ in ranges if ip in range_), None)
             if match is None:
                 return None
             ip, each = match

@@ -79,19 +79,19 @@ def make_range_sets(sets: Sequence[Sequence[Range]]) -> Tuple[RangeSet, ...]:
     for number, ranges in enumerate(sets):
         if not ranges:
             raise IpamError(f"failed to use range set {number}: it is empty", "name a subnet")
-        if len({each.subnet.version for each in ranges}) > 1:
+        if len({range_.subnet.version for range_ in ranges}) > 1:
             raise IpamError(f"failed to use range set {number}: it mixes IPv4 and IPv6", "make a range set a family")
-        for each in ranges:
+        for range_ in ranges:
             for other in seen:
-                if each.start in other or other.start in each:
-                    raise IpamError(f"failed to use range {each}: it overlaps with {other}")
-            seen.append(each)
+                if range_.start in other or other.start in range_:
+                    raise IpamError(f"failed to use range {range_}: it overlaps with {other}")
+            seen.append(range_)
     return tuple(tuple(ranges) for ranges in sets)
 
 
 def find_range(ranges: RangeSet, address: IPAddress) -> Optional[Range]:
     """The range of a set that an address belongs to."""
-    return next((each for each in ranges if address in each), None)
+    return next((range_ for range_ in ranges if address in range_), None)
 
 
 def candidates(ranges: RangeSet, last_reserved: Optional[IPAddress] = None) -> Iterator[IpConfig]:

@@ -2,6 +2,6 @@
 
 from .execute import Step, execute
 from .namespaces import Namespace
-from .show import Reader, Shown, link_of, routes, show
+from .show import Observed, Reader, link_of, routes, show
 
-__all__ = ["Namespace", "Reader", "Shown", "Step", "execute", "link_of", "routes", "show"]
+__all__ = ["Namespace", "Reader", "Observed", "Step", "execute", "link_of", "routes", "show"]

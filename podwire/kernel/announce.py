@@ -19,7 +19,7 @@ _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _DETECTION_S = 10
 
 
-def known_elsewhere(
+def stale_neighbours(
     namespace: Namespace, places: Mapping[IPAddress, MacAddress], devices: Sequence[str] | None = None
 ) -> frozenset[IPAddress]:
     """The addresses that the namespace's neighbour tables, whatever the state of the entry, know at another MAC.
@@ -72,12 +72,12 @@ def announce(namespace: Namespace, links: Iterable[Link]) -> None:
     namespace.socket.batch(messages)
 
 
-def wait_for_detection(namespace: Namespace, addresses: Iterable[Address]) -> None:
+def wait_for_dad(namespace: Namespace, addresses: Iterable[Address]) -> None:
     """Until duplicate address detection let all these addresses through. KernelError if one is taken, or after ten
     seconds: the kernel asks for one to two (RFC 4862, section 5.4)."""
     import time
 
-    wanted = {each.interface.ip.packed: each for each in addresses}
+    wanted = {address.interface.ip.packed: address for address in addresses}
     deadline = time.monotonic() + _DETECTION_S
     while True:
         flags = _flags(namespace)

@@ -12,7 +12,7 @@ from ..startup_typing import TYPE_CHECKING
 from .namespaces import Namespace
 from .netlink import rtnetlink
 from .netlink.link_removal import ABSENT, removal
-from .netlink.socket import Message, Refusal
+from .netlink.socket import Message, NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,7 +153,7 @@ _FEW = 4
 _VERBS = {ADD: "add", CHANGE: "change", REMOVE: "remove"}
 
 
-def _refuse(namespace: Namespace, operation: Operation, refusal: Refusal) -> NoReturn:
+def _refuse(namespace: Namespace, operation: Operation, refusal: NetlinkError) -> NoReturn:
     doing = f"{_VERBS[operation.action]} {operation.object} on {namespace.name}"
     each = operation.object
     filtering = isinstance(each, PortVlans) or (isinstance(each, Link) and each.vlan_filtering)

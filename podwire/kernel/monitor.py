@@ -31,7 +31,7 @@ _OWN_TABLES = b"podwire"
 _BYTES = 1 << 16
 
 
-class Watch:
+class Monitor:
     """Notifications of the caller's namespace, from the moment this is made. For one thread."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Watch:
 
     def close(self) -> None:
         """Leave the groups."""
-        for each in self.sockets:
-            each.close()
+        for socket in self.sockets:
+            socket.close()
 
 
 def _joined(family: int, groups: int) -> _socket.socket:

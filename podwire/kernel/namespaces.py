@@ -234,8 +234,8 @@ class Namespace:
 
     def close(self) -> None:
         """Close the descriptor and the sockets; the namespace lives as long as others hold it."""
-        for each in self._nftables.values():
-            each.close()
+        for nftable in self._nftables.values():
+            nftable.close()
         self._nftables.clear()
         if self._socket is not None:
             self._socket.close()

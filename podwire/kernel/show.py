@@ -30,14 +30,14 @@ _FEW_LINKS = 4
 _ABSENT = (95, 93, 97)
 
 
-class Shown(NamedTuple):
+class Observed(NamedTuple):
     """What a scope owns, and the foreign objects that stand on prefixes it wants."""
 
     state: State
     foreign: State
 
 
-def show(namespace: Namespace, scope: Scope) -> Shown:
+def show(namespace: Namespace, scope: Scope) -> Observed:
     """Read what ``scope`` owns in a namespace. Reads files in the caller's mount namespace."""
     return Reader(namespace, scope).show()
 
@@ -89,7 +89,7 @@ class Reader:
         self._parsed: dict[bytes, Any] = {}
         self._names: dict[int, str] = {}
 
-    def show(self, fields: frozenset[str] = ALL) -> Shown:
+    def show(self, fields: frozenset[str] = ALL) -> Observed:
         """The state now; of ``fields`` only (names of State's), if less than all is asked for."""
         links, names = self._links()
         if names != self._names:  # an ifindex that means another device: cached objects name the wrong one
@@ -112,9 +112,9 @@ class Reader:
         }
         state = EMPTY._replace(links=links, **{name: read() for name, read in reads.items() if name in fields})
         if "routes" not in fields:
-            return Shown(state, EMPTY)
+            return Observed(state, EMPTY)
         routes, foreign = self._routes(owned)
-        return Shown(state._replace(routes=routes), EMPTY._replace(routes=foreign))
+        return Observed(state._replace(routes=routes), EMPTY._replace(routes=foreign))
 
     def shows(self, operations: Sequence[Operation]) -> bool:
         """Whether the kernel, asked for each object by itself, shows all that few operations did.
@@ -122,7 +122,7 @@ class Reader:
         False also where it cannot be asked that way: then a ``show`` has to tell.
         """
         sysctls = [operation.object for operation in operations if isinstance(operation.object, Sysctl)]
-        if sysctls and not self._sysctls(each.key for each in sysctls).issuperset(sysctls):
+        if sysctls and not self._sysctls(sysctl.key for sysctl in sysctls).issuperset(sysctls):
             return False
         names = dict(self._names)
         links = [operation for operation in operations if isinstance(operation.object, Link)]
@@ -259,7 +259,7 @@ class Reader:
 
     def _vlans(self) -> frozenset[PortVlans]:
         """Of the ports whose VLANs are desired: as desired, if they are."""
-        wanted = {each.device: each for each in self._desired.vlans}
+        wanted = {vlan.device: vlan for vlan in self._desired.vlans}
         found = set()
         dump = self.namespace.socket.dump(rtnetlink.RTM_GETLINK, rtnetlink.vlan_request()) if wanted else []
         for index, vlans in (rtnetlink.read_vlans(payload) for _, payload in dump):

@@ -46,7 +46,7 @@ class _Plan(NamedTuple):
     def lines(self) -> List[str]:
         found = [f"- node {each.node} (container {each.name})" for each in self.removing]
         found += [f"- network {name}" for name in self.old_networks]
-        found += [f"+ network {each.name} {' '.join(map(str, each.cidrs))}" for each in self.networks]
+        found += [f"+ network {network.name} {' '.join(map(str, network.cidrs))}" for network in self.networks]
         found += [f"~ node {name} (started again)" for name in self.restarting]
         return found + [f"+ node {name}" for name in self.missing]
 
@@ -99,7 +99,7 @@ def absent(cluster_id: str, *, check: bool = False) -> LabOutcome:
     require_root(f"remove lab {cluster_id}")
     with connect(cluster_id) as engine, nullcontext() if check else registry.locked(cluster_id):
         containers, networks = engine.containers(), engine.networks()
-        lines = [f"- node {each.node} (container {each.name})" for each in containers]
+        lines = [f"- node {container.node} (container {container.name})" for container in containers]
         lines += [f"- network {name}" for name in networks]
         if not check:
             engine.remove(containers)
@@ -167,17 +167,17 @@ def _plan(
     staying: Dict[str, Found] = {}
     restarting: Dict[str, Found] = {}
     removing: List[Found] = []
-    for each in engine.containers():
-        if each.node not in digests:
-            removing += [each] if limit is None else []
-        elif each.digest != digests[each.node] or each.node in {**staying, **restarting}:
-            removing.append(each)
-        elif each.pid:
-            staying[each.node] = each
-        elif len(nodes[each.node].ports) == 1:
-            restarting[each.node] = each
+    for container in engine.containers():
+        if container.node not in digests:
+            removing += [container] if limit is None else []
+        elif container.digest != digests[container.node] or container.node in {**staying, **restarting}:
+            removing.append(container)
+        elif container.pid:
+            staying[container.node] = container
+        elif len(nodes[container.node].ports) == 1:
+            restarting[container.node] = container
         else:  # Docker may connect its networks in another order now, and name devices by that
-            removing.append(each)
+            removing.append(container)
     missing = [name for name in digests if name not in staying and name not in restarting]
     return _Plan(digests, staying, restarting, removing, missing, networks, old_networks)
 
@@ -186,7 +186,7 @@ def _compare_networks(
     cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]]
 ) -> Tuple[List[Network], List[str]]:
     """(networks to make, names of those to remove)."""
-    wanted = {each.name: each for each in wanted_networks(cluster)}
+    wanted = {wanted_network.name: wanted_network for wanted_network in wanted_networks(cluster)}
     there = engine.networks()
     missing = [each for name, each in wanted.items() if there.get(name) != each.digest]
     old = [name for name, digest in there.items() if name not in wanted or wanted[name].digest != digest]
@@ -201,8 +201,8 @@ def _compare_networks(
 
 def _digest(node: Node, networks: List[Network], image: str) -> str:
     """Of all that a container cannot change while it runs."""
-    ports = [(port.segment, [str(each) for each in port.addresses]) for port in node.ports]
-    stands_on = [each.digest for each in networks if each.segment in {port.segment for port in node.ports}]
+    ports = [(port.segment, [str(address) for address in port.addresses]) for port in node.ports]
+    stands_on = [network.digest for network in networks if network.segment in {port.segment for port in node.ports}]
     return hashlib.sha256(json.dumps([image, node.name, ports, stands_on]).encode()).hexdigest()[:16]
 
 

@@ -177,9 +177,9 @@ class Engine:
         """Kill and remove containers, with what is anonymous and theirs; those that are gone are left out."""
         from docker.errors import NotFound
 
-        for each in containers:
+        for container in containers:
             try:
-                self._client.api.remove_container(each.id, v=True, force=True)
+                self._client.api.remove_container(container.id, v=True, force=True)
             except NotFound:
                 continue
 
@@ -191,4 +191,4 @@ class Engine:
 
 
 def _addresses(port: Port) -> Dict[str, str]:
-    return {f"ipv{each.version}_address": str(each.ip) for each in port.addresses}
+    return {f"ipv{address.version}_address": str(address.ip) for address in port.addresses}

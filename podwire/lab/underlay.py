@@ -95,12 +95,12 @@ def _neighbours(cluster: Cluster) -> Dict[str, List[Neighbour]]:
     members: Dict[str, List[Tuple[str, Port, MacAddress]]] = {}
     for name, port in _all_ports(cluster):
         members.setdefault(port.segment, []).append((name, port, _mac(cluster.id, name, port.device)))
-    if sum(len(each) * (len(each) - 1) for each in members.values()) <= _LEARNT:
+    if sum(len(member) * (len(member) - 1) for member in members.values()) <= _LEARNT:
         return {}
     found: Dict[str, List[Neighbour]] = {}
-    for each in members.values():
-        told = [(name, address.ip, mac) for name, port, mac in each for address in port.addresses]
-        for name, port, _ in each:
+    for member in members.values():
+        told = [(name, address.ip, mac) for name, port, mac in member for address in port.addresses]
+        for name, port, _ in member:
             mine = found.setdefault(name, [])
             mine += [Neighbour(port.device, ip, mac) for other, ip, mac in told if other != name]
     return found
@@ -164,7 +164,7 @@ def _inner(cluster: Cluster, name: str, ports: Tuple[Port, ...], mtus: Dict[str,
     for port in ports:
         mac = _mac(cluster.id, name, port.device)
         links.add(Link(port.device, "veth", mtu=mtus[port.segment], mac=mac, alias=ALIAS))
-        addresses |= {Address(port.device, each, nodad=each.version == 6) for each in port.addresses}
+        addresses |= {Address(port.device, address, nodad=address.version == 6) for address in port.addresses}
     return EMPTY._replace(links=frozenset(links), sysctls=_INNER, addresses=frozenset(addresses))
 
 
@@ -212,7 +212,7 @@ def _routes(cidrs: Tuple[IPNetwork, ...], hop: Router, leaving: Port) -> Iterato
 def _address_on(router: Router, segment: str, version: int) -> Optional[IPAddress]:
     for port in router.ports:
         if port.segment == segment:
-            return next((each.ip for each in port.addresses if each.version == version), None)
+            return next((address.ip for address in port.addresses if address.version == version), None)
     return None
 
 

@@ -64,9 +64,9 @@ def attachments() -> List[Dict[str, Any]]:
                     "ifname": data.get("ifName", ""),
                     "netns": data.get("netns") or "",
                     "pod": f"{space}.{pod}" if pod and space else pod,
-                    "ips": [each["address"].partition("/")[0] for each in ips if "address" in each],
+                    "ips": [ip["address"].partition("/")[0] for ip in ips if "address" in ip],
                     "interfaces": [
-                        {key: each.get(key, "") for key in ("name", "mac", "sandbox")} for each in interfaces
+                        {key: interface.get(key, "") for key in ("name", "mac", "sandbox")} for interface in interfaces
                     ],
                 }
             )

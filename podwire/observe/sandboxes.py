@@ -42,7 +42,11 @@ def find() -> List[Found]:
     """Every network namespace but the caller's own that a path or a process leads to, by name."""
     spaces = _spaces()
     names: Dict[str, Found] = {}
-    attached = {os.path.realpath(each["netns"]): each for each in node_files.attachments() if each["netns"]}
+    attached = {
+        os.path.realpath(attachment["netns"]): attachment
+        for attachment in node_files.attachments()
+        if attachment["netns"]
+    }
     recorded = _recorded()
     for identity, space in spaces.items():
         path = space.paths[0] if space.paths else f"/proc/{space.pids[0]}/ns/net"

@@ -49,7 +49,7 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
     with Namespace.current(node) as here:
         own = read(here)
         behind = {
-            each["link_netnsid"] for each in own["links"] if "link_netnsid" in each and each["name"] not in uplinks
+            link["link_netnsid"] for link in own["links"] if "link_netnsid" in link and link["name"] not in uplinks
         }
         known = set()
         unattached = {}
@@ -76,9 +76,9 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
     }
 
 
-def _is_bare(each: Found, inside: Namespace) -> bool:
+def _is_bare(found: Found, inside: Namespace) -> bool:
     """Whether a namespace has a name as runtimes of pods give it, a process, and no device."""
-    named = each.known_by == "mount" and each.pids and _POD_NAMES.match(each.netns)
+    named = found.known_by == "mount" and found.pids and _POD_NAMES.match(found.netns)
     return bool(named) and all(link["kind"] == "loopback" for link in links(inside))
 
 

@@ -48,7 +48,7 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
     """The external interface is there, up, has the declared addresses and at least the declared MTU."""
     link = link_of(here, node.interface)
     if link is None:
-        devices = sorted({each.device for each in addresses})
+        devices = sorted({address.device for address in addresses})
         yield Finding(
             PROBLEM,
             "interface",
@@ -61,8 +61,8 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
     if link.mtu is not None and link.mtu < node.mtu:
         text = f"{node.interface} has MTU {link.mtu}, and {node.mtu} is declared"
         yield Finding(PROBLEM, "interface", text, f"declare node_mtu: {link.mtu}")
-    held = {each.interface.ip for each in addresses if each.device == node.interface}
-    missing = [each for each in node.addresses if each.ip not in held]
+    held = {address.interface.ip for address in addresses if address.device == node.interface}
+    missing = [address for address in node.addresses if address.ip not in held]
     for each in missing:
         text = f"{node.interface} does not have {each.ip}, but {', '.join(map(str, sorted(map(str, held)))) or 'none'}"
         yield Finding(PROBLEM, "interface", text, "declare node_address and node_interface as they are")

@@ -53,7 +53,11 @@ def _lists(cluster: Cluster) -> Iterator[Finding]:
 def _plugins(node: Node) -> Iterator[Finding]:
     if node.kind == "netns" or not os.path.isdir(_PLUGINS):
         return
-    foreign = [os.path.basename(each.path) for each in look_at_plugins(_PLUGINS) if each.state == FOREIGN]
+    foreign = [
+        os.path.basename(look_at_plugin.path)
+        for look_at_plugin in look_at_plugins(_PLUGINS)
+        if look_at_plugin.state == FOREIGN
+    ]
     if foreign:
         text = f"{_PLUGINS} has {', '.join(foreign)} that are not podwire's"
         fix = "declare another cni_directory, or cni_force: true to replace them, or cni.plugin_dirs to use them"

@@ -146,7 +146,7 @@ def send(cluster: Cluster, node: Node, run: str) -> None:
         bodies = [head + bytes(max(0, size - _HEADER[version] - _UDP_HEADER - len(head))) for size in sizes]
         with _sender(version) as out:
             for _ in range(_ROUNDS):
-                _round(out, [str(each) for each in targets if each is not None], bodies, cluster.backend.port)
+                _round(out, [str(target) for target in targets if target is not None], bodies, cluster.backend.port)
                 time.sleep(_PAUSE)
 
 

@@ -50,11 +50,11 @@ def bulk(sockets: Sockets, checks: Sequence[Check], quick: bool = False) -> Dict
             transfers[opened.fileno()] = _Transfer(number, opened)
             poll.register(opened.fileno(), select.EPOLLOUT | select.EPOLLIN)
         _pump(poll, transfers, problems, _QUICK if quick else _STUCK)
-        for each in transfers.values():
-            problems[each.number] = _stuck(each)
+        for transfer in transfers.values():
+            problems[transfer.number] = _stuck(transfer)
     finally:
-        for each in transfers.values():
-            each.socket.close()
+        for transfer in transfers.values():
+            transfer.socket.close()
         poll.close()
     return problems
 

@@ -24,12 +24,12 @@ class View:
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self.links: Dict[str, Mapping[str, Any]] = {link["name"]: link for link in namespace["links"]}
-        self.devices: Dict[str, str] = {each["address"]: each["device"] for each in namespace["addresses"]}
-        self.lengths: Dict[str, int] = {each["address"]: each["prefix"] for each in namespace["addresses"]}
+        self.devices: Dict[str, str] = {address["address"]: address["device"] for address in namespace["addresses"]}
+        self.lengths: Dict[str, int] = {address["address"]: address["prefix"] for address in namespace["addresses"]}
         self.neighbours: Dict[Tuple[str, str], Mapping[str, Any]] = {
-            (each["device"], each["address"]): each for each in namespace["neighbours"]
+            (neighbour["device"], neighbour["address"]): neighbour for neighbour in namespace["neighbours"]
         }
-        self.next_hops: Dict[int, Mapping[str, Any]] = {each["id"]: each for each in namespace["next_hops"]}
+        self.next_hops: Dict[int, Mapping[str, Any]] = {next_hop["id"]: next_hop for next_hop in namespace["next_hops"]}
         self.fdb: Dict[Tuple[str, str], List[Mapping[str, Any]]] = {}
         for each in namespace["fdb"]:
             self.fdb.setdefault((each["device"], each["mac"]), []).append(each)
@@ -39,7 +39,7 @@ class View:
             if link.get("port", {}).get("isolated"):
                 self.isolated.setdefault(link.get("master", ""), []).append(link["name"])
         self.routes: List[Tuple[IPNetwork, Mapping[str, Any]]] = [
-            (ip_network(each["destination"]), each) for each in namespace["routes"] if each["table"] == MAIN_TABLE
+            (ip_network(route["destination"]), route) for route in namespace["routes"] if route["table"] == MAIN_TABLE
         ]
 
     def vteps(self) -> List[Mapping[str, Any]]:
@@ -243,7 +243,7 @@ def _veth(here: View, inside: View, link: Mapping[str, Any], outside: Mapping[st
         if end in apart and len(apart) > 1:
             return "port isolated", f"{end} is isolated on {bridge}, and so are others that it cannot reach"
         for (port, mac), entries in here.fdb.items():
-            if mac == link["mac"] and port != end and any(each.get("master") == bridge for each in entries):
+            if mac == link["mac"] and port != end and any(entry.get("master") == bridge for entry in entries):
                 return "wrong port", f"{bridge} has its MAC {mac} on {port}, it hangs on {end}"
     owner = here.links.get(bridge or end, outside)
     for (device, address), neighbour in inside.neighbours.items():

@@ -126,8 +126,8 @@ def _block(taken: Mapping[str, Any], own: Sequence[IPAddress]) -> Tuple[IPNetwor
     for network, place in blocks_of(taken):
         if _holds(network, own):
             return network, "subnet.env" if place == "subnet.env" else "CNI configuration"
-    for each in taken["namespace"]["addresses"]:
-        network = ip_interface((each["address"], each["prefix"])).network
+    for address in taken["namespace"]["addresses"]:
+        network = ip_interface((address["address"], address["prefix"])).network
         if network.prefixlen < network.max_prefixlen and _holds(network, own):
             return network, "the nodes' devices"
     return _least(own), "the pods' addresses"
@@ -170,8 +170,8 @@ def _mtu(found: Mapping[str, _Found]) -> Tuple[int, str]:
     """The pods' MTU: what most of their devices have."""
     counts: Counter[int] = Counter()
     for told in found.values():
-        for each in told["snapshot"]["sandboxes"].values():
-            mtu = really_has(each["namespace"])["mtu"]
+        for sandbox in told["snapshot"]["sandboxes"].values():
+            mtu = really_has(sandbox["namespace"])["mtu"]
             if mtu:
                 counts[mtu] += 1
     return (counts.most_common(1)[0][0], "the pods' devices") if counts else (0, "nowhere")
@@ -182,7 +182,7 @@ def _cni(found: Mapping[str, _Found]) -> CniSettings:
     ports: Counter[Tuple[str, bool]] = Counter()
     for told in found.values():
         taken = told["snapshot"]
-        numbers = {each["nsid"] for each in taken["sandboxes"].values()}
+        numbers = {sandbox["nsid"] for sandbox in taken["sandboxes"].values()}
         for link in taken["namespace"]["links"]:
             if link.get("link_netnsid") in numbers and link.get("master"):
                 ports[link["master"], link.get("port", {}).get("hairpin", False)] += 1

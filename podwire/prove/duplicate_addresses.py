@@ -43,9 +43,9 @@ def strangers(
     Every address of a block of up to ``SCANNED`` is asked for; of a larger one those that something on the node
     still speaks of: reservations, neighbours and bridge ports' own. IPv6 blocks are always larger.
     """
-    namespaces = [snapshot["namespace"], *(each["namespace"] for each in snapshot["sandboxes"].values())]
-    known = {each["address"] for namespace in namespaces for each in namespace["addresses"]}
-    asked: Set[str] = {each["address"] for each in snapshot["namespace"]["neighbours"]}
+    namespaces = [snapshot["namespace"], *(sandbox["namespace"] for sandbox in snapshot["sandboxes"].values())]
+    known = {address["address"] for namespace in namespaces for address in namespace["addresses"]}
+    asked: Set[str] = {neighbour["address"] for neighbour in snapshot["namespace"]["neighbours"]}
     asked |= {ip for held in snapshot["reservations"].values() for ip in held}
     asked = {ip for ip in asked if _inside(ip, blocks)}
     for block in blocks:

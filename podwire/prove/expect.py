@@ -174,7 +174,7 @@ def node_targets(cluster: Cluster, node: str, ends: Sequence[Endpoint]) -> List[
         for end in ends
         if end.node == node and not end.host_network
         for ip in here.public_ips
-        if ip.version == end.version and any(ip == each.ip for each in here.addresses)
+        if ip.version == end.version and any(ip == address.ip for address in here.addresses)
     ]
 
 
@@ -195,6 +195,6 @@ def accepted_sources(cluster: Cluster, pair: Pair) -> FrozenSet[str]:
 
 def node_addresses(node: Node, version: int) -> FrozenSet[str]:
     """Every address of a family that intent gives a node on its underlay."""
-    interfaces = [*node.addresses, *(each for port in node.ports for each in port.addresses)]
-    found = {str(each.ip) for each in interfaces if each.version == version}
+    interfaces = [*node.addresses, *(address for port in node.ports for address in port.addresses)]
+    found = {str(interface.ip) for interface in interfaces if interface.version == version}
     return frozenset(found | {str(ip) for ip in node.public_ips if ip.version == version})

@@ -46,7 +46,7 @@ def describe(expected: Cells, failing: Cells, failures: Sequence[Sequence[str]],
 
 def _one_pod(failures: Sequence[Sequence[str]], ends: Sequence[Endpoint]) -> bool:
     """Whether every failure has the same one pod at an end, and that pod is not all its node has."""
-    common = set.intersection(*({each[0], each[1]} for each in failures))
+    common = set.intersection(*({failure[0], failure[1]} for failure in failures))
     pods_of: Dict[str, Set[str]] = {}
     for end in ends:
         pods_of.setdefault(end.node, set()).add(end.pod)
@@ -72,7 +72,11 @@ def _candidates(expected: Cells) -> List[Tuple[str, Set[Cell]]]:
 def _pods(failures: Sequence[Sequence[str]], covered: Set[Cell], ends: Sequence[Endpoint]) -> List[str]:
     """Pods that most of the remaining failures have at one end."""
     node_of = {end.pod: end.node for end in ends}
-    rest = [each for each in failures if (node_of.get(each[0], each[0]), node_of.get(each[1], "")) not in covered]
+    rest = [
+        failure
+        for failure in failures
+        if (node_of.get(failure[0], failure[0]), node_of.get(failure[1], "")) not in covered
+    ]
     said: List[str] = []
     while len(rest) > 1:
         towards = Counter(each[1] for each in rest)

@@ -66,8 +66,8 @@ def by_cause(failures: Sequence[Failure], total: Optional[int] = None) -> Tuple[
     """ "with stale MAC: 4" for each cause, where failures have more than one. Of a list that was cut (``total``
     says so) only the causes are told."""
     counts: Dict[str, int] = {}
-    for each in failures:
-        counts[each.cause] = counts.get(each.cause, 0) + 1
+    for failure in failures:
+        counts[failure.cause] = counts.get(failure.cause, 0) + 1
     if len(counts) < 2 and len(failures) > 1 and total is not None:
         return ()
     whole = total is None or total == len(failures)
@@ -77,9 +77,9 @@ def by_cause(failures: Sequence[Failure], total: Optional[int] = None) -> Tuple[
 def really_has(namespace: Mapping[str, Any]) -> Dict[str, Any]:
     """The addresses (without loopback's and link-local ones) and the smallest MTU of a pod's devices."""
     found = sorted(
-        each["address"]
-        for each in namespace["addresses"]
-        if each["device"] != "lo" and each.get("scope", "global") == "global"
+        address["address"]
+        for address in namespace["addresses"]
+        if address["device"] != "lo" and address.get("scope", "global") == "global"
     )
     mtus = [link["mtu"] for link in namespace["links"] if link["kind"] != "loopback" and link["up"]]
     return {"addresses": found, "mtu": min(mtus, default=None)}

@@ -75,8 +75,8 @@ def _living(snapshot: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, str]
     alive: Dict[str, str] = {}
     containers: Dict[str, str] = {}
     for name, sandbox in snapshot["sandboxes"].items():
-        for each in sandbox["namespace"]["addresses"]:
-            alive[each["address"]] = name
+        for address in sandbox["namespace"]["addresses"]:
+            alive[address["address"]] = name
         if sandbox["container"]:
             containers[sandbox["container"]] = name
     return alive, containers
@@ -149,12 +149,12 @@ def pod_devices(snapshot: Mapping[str, Any]) -> Set[str]:
 def _networks(snapshot: Mapping[str, Any], cluster: Cluster) -> Iterator[Tuple[IPNetwork, str]]:
     """The networks that a node stands on, and by which device."""
     own = pod_devices(snapshot) | {cluster.cni.bridge}
-    routed = {each["device"] for each in snapshot["namespace"]["routes"] if each.get("scope") == "host"}
-    for each in snapshot["namespace"]["addresses"]:
-        ip = ip_address(each["address"])
-        if ip.is_loopback or ip.is_link_local or each["device"] in own or each["device"] in routed:
+    routed = {route["device"] for route in snapshot["namespace"]["routes"] if route.get("scope") == "host"}
+    for address in snapshot["namespace"]["addresses"]:
+        ip = ip_address(address["address"])
+        if ip.is_loopback or ip.is_link_local or address["device"] in own or address["device"] in routed:
             continue
-        yield ip_network((each["address"], each["prefix"]), strict=False), each["device"]
+        yield ip_network((address["address"], address["prefix"]), strict=False), address["device"]
 
 
 def blocks_of(snapshot: Mapping[str, Any]) -> Iterator[Tuple[IPNetwork, str]]:

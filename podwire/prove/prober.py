@@ -290,7 +290,7 @@ def _fairly(failures: Sequence[Tuple[str, str, str, str, str]]) -> List[Tuple[st
     if len(failures) <= LISTED:
         return list(failures)
     by_cause: Dict[str, List[Tuple[str, str, str, str, str]]] = {}
-    for each in failures:
-        by_cause.setdefault(each[3], []).append(each)
+    for failure in failures:
+        by_cause.setdefault(failure[3], []).append(failure)
     share = LISTED // len(by_cause)
-    return [each for rows in by_cause.values() for each in rows[:share]]
+    return [row for rows in by_cause.values() for row in rows[:share]]

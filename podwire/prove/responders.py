@@ -100,7 +100,7 @@ def main() -> None:
 
 def prepare(request: Mapping[str, Any]) -> Callable[[], None]:
     """Open all servers' and sinks' sockets."""
-    loops: List[Union[Server, Sink]] = [_open(request["node"], each) for each in request["pods"]]
+    loops: List[Union[Server, Sink]] = [_open(request["node"], pod) for pod in request["pods"]]
     for name, path, port in request["sinks"]:
         with Namespace.open(path, name) as inside, inside.entered():
             loops.append(Sink(listen(port)))

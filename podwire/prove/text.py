@@ -18,18 +18,18 @@ def render(verdict: Verdict, colour: bool = False) -> str:
     """One line a guarantee; below a failed one what its failures share, and the failures."""
     lines = [f"inferred: {each}" for each in verdict.inferred]
     lines += [""] if lines else []
-    width = max(len(each.title) for each in verdict.guarantees)
-    counts = max(len(_counts(each)) for each in verdict.guarantees)
-    for each in verdict.guarantees:
-        word = _word(each)
+    width = max(len(guarantee.title) for guarantee in verdict.guarantees)
+    counts = max(len(_counts(guarantee)) for guarantee in verdict.guarantees)
+    for guarantee in verdict.guarantees:
+        word = _word(guarantee)
         mark = f"{_COLOURS[word]}{word:8}{_PLAIN}" if colour else f"{word:8}"
-        took = f"  {each.seconds:.2f} s" if each.seconds >= 0.01 else ""
-        lines.append(f"{mark}{each.title:{width}}  {_counts(each):{counts}}{took}".rstrip())
-        lines += [f"        {note}" for note in each.notes]
-        lines += [f"        failing {shared}" for shared in each.shared]
-        lines += [f"          {failure}" for failure in each.failures[:SHOWN]]
-        if each.failed > SHOWN:
-            lines.append(f"          … and {each.failed - min(SHOWN, len(each.failures))} more")
+        took = f"  {guarantee.seconds:.2f} s" if guarantee.seconds >= 0.01 else ""
+        lines.append(f"{mark}{guarantee.title:{width}}  {_counts(guarantee):{counts}}{took}".rstrip())
+        lines += [f"        {note}" for note in guarantee.notes]
+        lines += [f"        failing {shared}" for shared in guarantee.shared]
+        lines += [f"          {failure}" for failure in guarantee.failures[:SHOWN]]
+        if guarantee.failed > SHOWN:
+            lines.append(f"          … and {guarantee.failed - min(SHOWN, len(guarantee.failures))} more")
     if verdict.missing:
         lines.append(f"NOT RUN on {', '.join(verdict.missing)}")
     return "\n".join(lines)

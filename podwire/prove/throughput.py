@@ -93,7 +93,7 @@ def _connect(version: int, address: str, port: int) -> Optional[socket.socket]:
 def _send(streams: Sequence[socket.socket], wanted: int) -> Optional[float]:
     """Bits a second over all streams; None if not all of them are there, or one breaks."""
     poll = select.epoll()
-    by_fd = {each.fileno(): each for each in streams}
+    by_fd = {stream.fileno(): stream for stream in streams}
     try:
         if len(streams) < wanted:
             return None
@@ -116,8 +116,8 @@ def _send(streams: Sequence[socket.socket], wanted: int) -> Optional[float]:
                     sent += count
     finally:
         poll.close()
-        for each in streams:
-            each.close()
+        for stream in streams:
+            stream.close()
 
 
 def judge(cluster: Cluster, seen: Mapping[str, Observations]) -> Guarantee:

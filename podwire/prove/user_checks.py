@@ -61,7 +61,7 @@ def run(
         if check.expect == "denied" and node_of(cluster, check.target) in (node, ""):
             inside = [0, *([index[check.target]] if check.target in index else [])]
             near = node_of(cluster, check.target) == node or node_of(cluster, check.source) == node
-            controls += [_trial(number, source, check, *each) for each in targets for source in inside if near]
+            controls += [_trial(number, source, check, *target) for target in targets for source in inside if near]
     found = _until(cluster, trials, sockets)
     answering = _once(controls, sockets)
     lively = _once(alive, sockets)

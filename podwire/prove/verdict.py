@@ -297,7 +297,7 @@ def _from_cells(
         if bad + worse:
             failing[node, target] = bad + worse
     for observed in seen.values():
-        failures += [Failure(*each) for each in observed.get(field, _NOTHING)["failures"]]
+        failures += [Failure(*failure) for failure in observed.get(field, _NOTHING)["failures"]]
     shared: List[str] = []
     if failed:
         shared = [
@@ -312,7 +312,7 @@ def _from_cells(
 
 def _family(failures: Sequence[Failure], total: int, ends: Sequence[expect.Endpoint]) -> Iterator[str]:
     """The family that all failures have in common, of pods that have both."""
-    families = {ip_address(each.address).version for each in failures if each.address}
+    families = {ip_address(failure.address).version for failure in failures if failure.address}
     if len(failures) == total > 1 and len(families) == 1 and len({end.version for end in ends}) > 1:
         yield f"over IPv{families.pop()}: {total}"
 

@@ -63,7 +63,7 @@ def _fixes(cause: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     """The command for the node, and what of podwire does the same, which runs where podwire is."""
     verb, inventory = cause.get("verb", ""), document["run"]["inventory"]
     told = [_fix(f"Fix, in a shell on {where(cause)}", each) for each in cause["fix"] if each != verb]
-    kinds = {each["name"]: each["kind"] for each in document["cluster"]["nodes"]}
+    kinds = {node["name"]: node["kind"] for node in document["cluster"]["nodes"]}
     if told and kinds.get(cause["node"], "ssh") != "ssh":  # podwire exec knows no way to machines
         place = "underlay" if cause.get("place") == "underlay" else cause["node"]
         told.append(f"<p><small>To get there: <code>.venv/bin/podwire exec -i {text(inventory)} {text(place)} -- bash")

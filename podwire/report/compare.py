@@ -110,7 +110,7 @@ def _checks(title: str, old: Mapping[str, Any], new: Mapping[str, Any], ran: _Ra
     """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
     was, now = _listed(old), _listed(new)
     return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
-        "mended", title, [was[each] for each in was if each not in now and ran(each)]
+        "mended", title, [was[wa] for wa in was if wa not in now and ran(wa)]
     )
 
 
@@ -118,10 +118,10 @@ def _listed(guarantee: Mapping[str, Any]) -> Dict[_Check, str]:
     """Failing checks in words. Several of the inventory's own may have the same ends: their reason begins with the
     name (own.py)."""
     found: Dict[_Check, str] = {}
-    for each in guarantee["failures"]:
-        family = "IPv6" if ":" in each["address"] else "IPv4"
-        name = each["reason"].partition(": ")[0] if guarantee["key"] == "checks" else ""
-        found[each["source"], each["target"], family, name] = f"{ends(each)}: {each['reason']}"
+    for failure in guarantee["failures"]:
+        family = "IPv6" if ":" in failure["address"] else "IPv4"
+        name = failure["reason"].partition(": ")[0] if guarantee["key"] == "checks" else ""
+        found[failure["source"], failure["target"], family, name] = f"{ends(failure)}: {failure['reason']}"
     return found
 
 

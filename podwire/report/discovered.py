@@ -26,7 +26,7 @@ def _devices(namespace: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _routes(namespace: Mapping[str, Any]) -> Iterator[Row]:
-    hops = {each["id"]: each for each in namespace.get("next_hops", ())}
+    hops = {next_hop["id"]: next_hop for next_hop in namespace.get("next_hops", ())}
     for route in namespace["routes"]:
         if route.get("kind", "unicast") in ("local", "broadcast", "multicast", "anycast"):
             continue
@@ -38,10 +38,10 @@ def _routes(namespace: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _neighbours(namespace: Mapping[str, Any]) -> Iterator[Row]:
-    for each in namespace["neighbours"]:
-        if each.get("state") == "permanent" and "mac" in each:
-            text = f"neighbour {each['address']} lladdr {each['mac']} dev {each['device']} permanent"
-            yield "neighbour", each["device"], each["address"], text, None, True
+    for neighbour in namespace["neighbours"]:
+        if neighbour.get("state") == "permanent" and "mac" in neighbour:
+            text = f"neighbour {neighbour['address']} lladdr {neighbour['mac']} dev {neighbour['device']} permanent"
+            yield "neighbour", neighbour["device"], neighbour["address"], text, None, True
 
 
 def _fdb(namespace: Mapping[str, Any]) -> Iterator[Row]:

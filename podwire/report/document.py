@@ -64,7 +64,7 @@ def build(
             "inferred": list(verdict.inferred),
         },
         "cluster": _cluster(cluster, addresses, seen, origins),
-        "guarantees": [_guarantee(each, verdict, seen) for each in verdict.guarantees],
+        "guarantees": [_guarantee(guarantee, verdict, seen) for guarantee in verdict.guarantees],
         "mtu": {
             "expected": cluster.mtu,
             "underlay": cluster.underlay_mtu,
@@ -95,10 +95,12 @@ def _cluster(
         },
         "cni": {"type": cluster.cni.type, "name": cluster.cni.name, "bridge": _bridge(cluster)},
         "segments": [
-            {"name": each.name, "cidrs": _texts(each.cidrs), "mtu": each.mtu} for each in cluster.underlay.segments
+            {"name": segment.name, "cidrs": _texts(segment.cidrs), "mtu": segment.mtu}
+            for segment in cluster.underlay.segments
         ],
         "routers": [
-            {"name": each.name, "ports": [_port(port) for port in each.ports]} for each in cluster.underlay.routers
+            {"name": router.name, "ports": [_port(port) for port in router.ports]}
+            for router in cluster.underlay.routers
         ],
         "nodes": [_node(cluster, node, origins) for node in cluster.nodes],
         "pods": [_pod(cluster, pod, addresses, has.get(pod.name), origins) for pod in cluster.pods],
@@ -133,7 +135,7 @@ def _node(cluster: Cluster, node: Node, origins: Origins) -> Dict[str, Any]:
         "interface": node.interface,
         "mtu": node.mtu,
         "addresses": _texts(node.addresses),
-        "networks": [str(each.network) for each in node.addresses],
+        "networks": [str(address.network) for address in node.addresses],
         "public_ips": _texts(node.public_ips),
         "pod_cidrs": _texts(node.pod_cidrs),
         "ports": [_port(port) for port in node.ports],
@@ -159,31 +161,31 @@ def _pod(
     }
 
 
-def _guarantee(each: Guarantee, verdict: Verdict, seen: Mapping[str, Observations]) -> Dict[str, Any]:
-    failures = list(each.failures)
-    if each.failed > len(failures):  # a verdict lists few; nodes tell of more
-        table = _TABLES.get(each.key, each.key)
+def _guarantee(guarantee: Guarantee, verdict: Verdict, seen: Mapping[str, Observations]) -> Dict[str, Any]:
+    failures = list(guarantee.failures)
+    if guarantee.failed > len(failures):  # a verdict lists few; nodes tell of more
+        table = _TABLES.get(guarantee.key, guarantee.key)
         told = [[Failure(*row) for row in (seen[node].get(table) or {}).get("failures", ())] for node in seen]
         failures = _fairly(told, LISTED) or failures
     nodes = set(verdict.nodes)
     # Who is at the ends of a guarantee's checks follows from its key, or from what failed.
-    sources = each.key == "agents" or any(failure.source in nodes for failure in failures)
-    targets = each.key == "nodes" or any(failure.target in nodes for failure in failures)
+    sources = guarantee.key == "agents" or any(failure.source in nodes for failure in failures)
+    targets = guarantee.key == "nodes" or any(failure.target in nodes for failure in failures)
     return {
-        "key": each.key,
-        "title": each.title,
-        "unit": each.unit,
-        "state": "failed" if each.failed else "not run" if each.not_run else "passed",
-        "passed": each.passed,
-        "failed": each.failed,
-        "not_run": each.not_run,
-        "seconds": float(each.seconds),
+        "key": guarantee.key,
+        "title": guarantee.title,
+        "unit": guarantee.unit,
+        "state": "failed" if guarantee.failed else "not run" if guarantee.not_run else "passed",
+        "passed": guarantee.passed,
+        "failed": guarantee.failed,
+        "not_run": guarantee.not_run,
+        "seconds": float(guarantee.seconds),
         "sources": "nodes" if sources else "pods",
         "targets": "nodes" if targets else "pods",
-        "shared": list(each.shared),
-        "notes": list(each.notes),
+        "shared": list(guarantee.shared),
+        "notes": list(guarantee.notes),
         "failures": [failure._asdict() for failure in failures],
-        "classes": [list(each) for each in each.classes],
+        "classes": [list(cls_) for cls_ in guarantee.classes],
     }
 
 
@@ -192,7 +194,7 @@ def _fairly(lists: Sequence[Sequence[Failure]], most: int) -> List[Failure]:
     if sum(map(len, lists)) <= most:
         return list(chain.from_iterable(lists))
     turns = chain.from_iterable(zip_longest(*lists))
-    return [each for each in turns if each is not None][:most]
+    return [turn for turn in turns if turn is not None][:most]
 
 
 def _leases(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any]:

@@ -35,7 +35,8 @@ def render(document: Mapping[str, Any]) -> str:
 def _causes(document: Mapping[str, Any], stamp: str) -> List[str]:
     """A suite of root causes, where any were looked for and found; what none accounts for is one test more."""
     told = [
-        (f"{each['id']}: {each['object']} on {where(each)}", each["id"], explained(each)) for each in document["causes"]
+        (f"{cause['id']}: {cause['object']} on {where(cause)}", cause["id"], explained(cause))
+        for cause in document["causes"]
     ]
     unexplained = document.get("unexplained", ())
     if unexplained:
@@ -54,14 +55,14 @@ def _causes(document: Mapping[str, Any], stamp: str) -> List[str]:
 
 
 def _tests(guarantee: Mapping[str, Any], node_of: Mapping[str, str]) -> List[str]:
-    classes = [each for each in guarantee["classes"] if sum(each[2:])]
+    classes = [cls_ for cls_ in guarantee["classes"] if sum(cls_[2:])]
     if not classes:
         counts = guarantee["passed"], guarantee["failed"], guarantee["not_run"]
         return [_test(guarantee, "all", counts, guarantee["failures"])]
     failures: Dict[Tuple[str, str], List[Any]] = defaultdict(list)
-    for each in guarantee["failures"]:
-        cell = node_of.get(each["source"], each["source"]), node_of.get(each["target"], each["target"])
-        failures[cell].append(each)
+    for failure in guarantee["failures"]:
+        cell = node_of.get(failure["source"], failure["source"]), node_of.get(failure["target"], failure["target"])
+        failures[cell].append(failure)
     return [
         _test(guarantee, f"{source} to {target}" if source != target else f"within {source}", counts, listed)
         for source, target, *counts in classes
@@ -74,10 +75,10 @@ def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failur
     head = f'    <testcase classname="podwire.{guarantee["key"]}" name={quoted(name)} time="0"'
     told = f"{failed} of {sum(counts)} {guarantee['unit']} failed" + (f", {not_run} not run" if not_run else "")
     if failed:
-        lines = [line(each) for each in failures[:SHOWN]]
+        lines = [line(failure) for failure in failures[:SHOWN]]
         more = failed - len(lines)
         text = content("\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]))
-        causes = " ".join(dict.fromkeys(each["cause"] for each in failures))
+        causes = " ".join(dict.fromkeys(failure["cause"] for failure in failures))
         return f"{head}><failure type={quoted(causes or 'failed')} message={quoted(told)}>{text}</failure></testcase>"
     if not_run:
         told = f"{not_run} of {sum(counts)} {guarantee['unit']} not run"

@@ -59,19 +59,19 @@ def _pods(cluster: Mapping[str, Any]) -> Iterator[Sample]:
 
 
 def _states(document: Mapping[str, Any]) -> Iterator[Sample]:
-    return (({"guarantee": each["key"]}, each["state"] == "passed") for each in document["guarantees"])
+    return (({"guarantee": guarantee["key"]}, guarantee["state"] == "passed") for guarantee in document["guarantees"])
 
 
 def _checks(document: Mapping[str, Any]) -> Iterator[Sample]:
-    for each in document["guarantees"]:
+    for guarantee in document["guarantees"]:
         for result in ("passed", "failed", "not_run"):
-            yield {"guarantee": each["key"], "result": result}, each[result]
+            yield {"guarantee": guarantee["key"], "result": result}, guarantee[result]
 
 
 def _classes(document: Mapping[str, Any]) -> Iterator[Sample]:
-    for each in document["guarantees"]:
-        for source, target, _, failed, _ in each["classes"]:
-            yield {"guarantee": each["key"], "source_node": source, "target_node": target}, failed
+    for guarantee in document["guarantees"]:
+        for source, target, _, failed, _ in guarantee["classes"]:
+            yield {"guarantee": guarantee["key"], "source_node": source, "target_node": target}, failed
 
 
 def _differing(document: Mapping[str, Any]) -> Iterator[Sample]:

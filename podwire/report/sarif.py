@@ -76,7 +76,11 @@ def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Gr
     nodes = {node["name"]: node["origin"] for node in cluster["nodes"]}
     failures = guarantee["failures"]
     found: List[Group] = []
-    common = set.intersection(*({each["source"], each["target"]} & set(pods) for each in failures)) if failures else ()
+    common = (
+        set.intersection(*({failure["source"], failure["target"]} & set(pods) for failure in failures))
+        if failures
+        else ()
+    )
     if len(common) == 1:  # of two neither is to blame before the other, nor before what is between them
         pod = pods[min(common)]
         places = (pod["origin"], nodes.get(pod["node"], ""))
@@ -93,9 +97,9 @@ def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Gr
 def _silent(document: Mapping[str, Any]) -> Tuple[str, ...]:
     """Where those are declared for whom checks did not run: nodes that told nothing, pods that nobody saw there."""
     run, cluster = document["run"], document["cluster"]
-    told = {each["name"] for each in cluster["nodes"] if run["limit"] is None or each["name"] in run["limit"]}
+    told = {node["name"] for node in cluster["nodes"] if run["limit"] is None or node["name"] in run["limit"]}
     told -= set(run["missing"])
-    places = [each["origin"] for each in cluster["nodes"] if each["name"] in run["missing"]]
+    places = [node["origin"] for node in cluster["nodes"] if node["name"] in run["missing"]]
     places += [
         pod["origin"]
         for pod in cluster["pods"]
@@ -110,9 +114,9 @@ def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: M
     for source, target, _, failed, _ in guarantee["classes"]:
         if failed:
             counts[tuple(sorted({source, target}))] += failed
-    for each in guarantee["failures"]:
-        concerned = {node_of.get(name, name) for name in (each["source"], each["target"])}
-        listed[tuple(sorted(concerned & set(nodes)))].append(each)
+    for failure in guarantee["failures"]:
+        concerned = {node_of.get(name, name) for name in (failure["source"], failure["target"])}
+        listed[tuple(sorted(concerned & set(nodes)))].append(failure)
     if not counts:
         counts.update({key: len(failures) for key, failures in listed.items()})
     if len(counts) > MOST_PAIRS:
@@ -131,7 +135,7 @@ def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: M
 
 def _cause_rules(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
     """One for each kind of root cause that was named."""
-    titles = {each["id"]: each.get("title") or each["id"] for each in document["causes"]}
+    titles = {cause["id"]: cause.get("title") or cause["id"] for cause in document["causes"]}
     return [
         {
             "id": f"podwire/cause/{name}",
@@ -148,19 +152,19 @@ def _causes(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
     """A result for each root cause, at the line that declares its node; a warning while no pair suffers."""
     cluster = document["cluster"]
     nodes = {node["name"]: node["origin"] for node in cluster["nodes"]}
-    kinds = list(dict.fromkeys(each["id"] for each in document["causes"]))
+    kinds = list(dict.fromkeys(cause["id"] for cause in document["causes"]))
     fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
     found = []
-    for each in document["causes"]:
-        digest = hashlib.sha256(f"cause/{each['id']}/{each['node']}/{each['object']}".encode()).hexdigest()
+    for cause in document["causes"]:
+        digest = hashlib.sha256(f"cause/{cause['id']}/{cause['node']}/{cause['object']}".encode()).hexdigest()
         found.append(
             {
-                "ruleId": f"podwire/cause/{each['id']}",
-                "ruleIndex": len(document["guarantees"]) + kinds.index(each["id"]),
-                "level": "error" if each["pairs"] else "warning",
-                "message": {"text": "\n".join(explained(each))},
+                "ruleId": f"podwire/cause/{cause['id']}",
+                "ruleIndex": len(document["guarantees"]) + kinds.index(cause["id"]),
+                "level": "error" if cause["pairs"] else "warning",
+                "message": {"text": "\n".join(explained(cause))},
                 "partialFingerprints": {"podwireObject/v1": digest[:32]},
-                "locations": [_location(nodes.get(each["node"]) or fallback)],
+                "locations": [_location(nodes.get(cause["node"]) or fallback)],
             }
         )
     return found
@@ -181,8 +185,8 @@ def _result(guarantee: Mapping[str, Any], index: int, group: Group) -> Dict[str,
     total = guarantee["passed"] + guarantee["failed"] + guarantee["not_run"]
     what = f"failed, {group.what}" if failed else group.what
     text = f"{guarantee['title']}: {group.failed} of {total} {guarantee['unit']} {what}."
-    for each in group.failures[:SHOWN]:
-        text += f"\n{ends(each)}: {each['reason']}"
+    for failure in group.failures[:SHOWN]:
+        text += f"\n{ends(failure)}: {failure['reason']}"
     if len(group.failures) > SHOWN:
         text += f"\nand {group.failed - SHOWN} more"
     # The same thing in the next run is the same alert, whatever its counts and reasons are by then.

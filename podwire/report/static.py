@@ -21,7 +21,7 @@ _ICONS = {"passed": "pass", "failed": "fail", "not run": "none"}
 
 def state(document: Mapping[str, Any]) -> str:
     """The state of the whole, in the words of a guarantee's."""
-    states = [each["state"] for each in document["guarantees"]]
+    states = [guarantee["state"] for guarantee in document["guarantees"]]
     if "failed" in states:
         return "failed"
     return "passed" if document["ok"] else "not run"
@@ -71,7 +71,7 @@ def _header(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _sentence(document: Mapping[str, Any], whole: str) -> str:
     guarantees = document["guarantees"]
-    wrong = sum(each["state"] == whole for each in guarantees)
+    wrong = sum(guarantee["state"] == whole for guarantee in guarantees)
     if whole == "passed":
         return "Every guarantee holds"
     verb = "does" if wrong == 1 else "do"
@@ -82,9 +82,9 @@ def _sentence(document: Mapping[str, Any], whole: str) -> str:
 
 def _lead(document: Mapping[str, Any]) -> str:
     guarantees, missing = document["guarantees"], document["run"]["missing"]
-    passed, *others = [(sum(each[key] for each in guarantees), word) for key, word in _COUNTED]
+    passed, *others = [(sum(guarantee[key] for guarantee in guarantees), word) for key, word in _COUNTED]
     lines = [", ".join([f"{passed[0]:,} checks passed", *(f"{count:,} {word}" for count, word in others if count)])]
-    shared = next((each["shared"][0] for each in guarantees if each["shared"]), "")
+    shared = next((guarantee["shared"][0] for guarantee in guarantees if guarantee["shared"]), "")
     lines += [f"failing {shared}"] if shared else []
     lines += [f"no report from {', '.join(missing)}"] if missing else []
     return "; ".join(lines) + "."
@@ -102,16 +102,18 @@ def _total(guarantee: Mapping[str, Any]) -> int:
 
 def _guarantees(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<section aria-labelledby="h-guarantees"><h2 id="h-guarantees">Guarantees</h2><ul class="guarantees">'
-    for each in document["guarantees"]:
-        total = _total(each)
-        extra = [f"{each[key]:,} {word}" for key, word in _COUNTED[1:] if each[key]]
-        counts = f"{each['passed']:,} of {total:,} {each['unit']}" + (f" ({', '.join(extra)})" if extra else "")
-        title = text(each["title"])
-        if each["failed"]:
-            title = f'<a href="#failed-{text(each["key"])}">{title}</a>'
-        yield f'<li class="{_ICONS[each["state"]]}">{_icon(each["state"])}<span class="title">{title}'
-        yield from (f"<small>{text(note)}</small>" for note in each["notes"])
-        yield f'</span><span class="counts">{text(counts)}</span>{_bar(each, total)}</li>'
+    for guarantee in document["guarantees"]:
+        total = _total(guarantee)
+        extra = [f"{guarantee[key]:,} {word}" for key, word in _COUNTED[1:] if guarantee[key]]
+        counts = f"{guarantee['passed']:,} of {total:,} {guarantee['unit']}" + (
+            f" ({', '.join(extra)})" if extra else ""
+        )
+        title = text(guarantee["title"])
+        if guarantee["failed"]:
+            title = f'<a href="#failed-{text(guarantee["key"])}">{title}</a>'
+        yield f'<li class="{_ICONS[guarantee["state"]]}">{_icon(guarantee["state"])}<span class="title">{title}'
+        yield from (f"<small>{text(note)}</small>" for note in guarantee["notes"])
+        yield f'</span><span class="counts">{text(counts)}</span>{_bar(guarantee, total)}</li>'
     yield "</ul></section>"
 
 
@@ -127,7 +129,7 @@ def _bar(guarantee: Mapping[str, Any], total: int) -> str:
 
 
 def _failed(document: Mapping[str, Any]) -> Iterator[str]:
-    failing = [each for each in document["guarantees"] if each["failed"]]
+    failing = [guarantee for guarantee in document["guarantees"] if guarantee["failed"]]
     if not failing:
         return
     yield '<section aria-labelledby="h-failed"><h2 id="h-failed">What failed</h2>'
@@ -153,11 +155,11 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
 def _table(failures: Sequence[Mapping[str, str]], known: Set[str]) -> str:
     """Failing checks; those between pods and nodes that the page can draw a path for are buttons."""
     rows: List[str] = []
-    for each in failures:
-        check = pair_button(each["source"], each["target"], known)
+    for failure in failures:
+        check = pair_button(failure["source"], failure["target"], known)
         rows.append(
-            f'<tr><th scope="row">{check}</th><td><code>{text(each["address"])}</code></td>'
-            f"<td>{text(each['cause'])}</td><td>{text(each['reason'])}</td></tr>"
+            f'<tr><th scope="row">{check}</th><td><code>{text(failure["address"])}</code></td>'
+            f"<td>{text(failure['cause'])}</td><td>{text(failure['reason'])}</td></tr>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Address", "Cause", "Seen"))
     table = f'<table class="failures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

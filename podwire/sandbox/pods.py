@@ -76,10 +76,10 @@ def told(cluster: Cluster, node: str) -> Dict[str, List[str]]:
     found = {}
     for pod in cluster.pods_of(node):
         if pod.host_network:
-            found[pod.name] = [str(each.ip) for each in cluster.node(node).addresses]
+            found[pod.name] = [str(address.ip) for address in cluster.node(node).addresses]
         elif pod.name in recorded and recorded[pod.name].container_id in cached:
             result = cached[recorded[pod.name].container_id]
-            found[pod.name] = [str(each.address.ip) for each in result.ips]
+            found[pod.name] = [str(ip.address.ip) for ip in result.ips]
     return found
 
 
@@ -151,7 +151,7 @@ class _Run:
     def _kept(self) -> Dict[Attachment, Reservation]:
         """Attachments that can stay, put right in place where need be."""
         attachments = [_attachment(each) for each in self.staying.values() if not each.host_network]
-        attachments = [each for each in attachments if self._can_stay(self.cached.get(each.claim))]
+        attachments = [attachment for attachment in attachments if self._can_stay(self.cached.get(attachment.claim))]
         attachments += [each for each in self.others.values() if self._is_whole(each)]
         held = self.runtime.held(attachments) if attachments else {}
         return {each: reservation for each, reservation in held.items() if reservation is not None}
@@ -191,7 +191,7 @@ class _Run:
         self._write_conflist()
         failed = self._mend()
         self._attach([pod for pod in self.pods if pod.name not in self.staying], failed)
-        host_ips = [str(each.ip) for each in self.node.addresses]
+        host_ips = [str(address.ip) for address in self.node.addresses]
         self.results.update({pod.name: host_ips for pod in self.pods if pod.host_network})
         if self.errors:
             raise LabError(
@@ -294,8 +294,8 @@ class _Run:
         answers = self.runtime.mend(self.kept, check=self.check)
         self._tell(answers.operations)
         self._take_results(answers.results)
-        failed = [each for each in answers.errors if each.claim not in self.others]
-        self.errors.update({each.name: answers.errors[each] for each in answers.errors if each not in failed})
+        failed = [error for error in answers.errors if error.claim not in self.others]
+        self.errors.update({error.name: answers.errors[error] for error in answers.errors if error not in failed})
         if failed and not self.check:
             self._delete(failed)
         return failed
@@ -313,7 +313,7 @@ class _Run:
             if not pod.host_network
         }
         new = {name: each for name, each in new.items() if each not in self.kept or each in lost}
-        answers = (self.runtime.foresee if self.check else self.runtime.add)(list(new.values()))
+        answers = (self.runtime.dry_run if self.check else self.runtime.add)(list(new.values()))
         if not self.kept:  # else mending has told of it
             self._tell(self.runtime.shared(answers))
         self._take_results(answers.results)
@@ -328,11 +328,11 @@ class _Run:
 
     def _take_results(self, results: Mapping[Attachment, Result]) -> None:
         for attachment, result in results.items():
-            self.results[attachment.name] = [str(each.address.ip) for each in result.ips]
+            self.results[attachment.name] = [str(ip.address.ip) for ip in result.ips]
 
 
-def _attachment(each: Sandbox) -> Attachment:
-    return Attachment(each.container_id, "eth0", each.netns)
+def _attachment(sandbox: Sandbox) -> Attachment:
+    return Attachment(sandbox.container_id, "eth0", sandbox.netns)
 
 
 def _imagined(pod: Pod) -> Attachment:
@@ -340,6 +340,6 @@ def _imagined(pod: Pod) -> Attachment:
     return Attachment(pod.name, "eth0", os.path.join(sandboxes.NAMES, pod.name))
 
 
-def _fits(each: Sandbox, pod: Pod) -> bool:
+def _fits(sandbox: Sandbox, pod: Pod) -> bool:
     """Whether a sandbox runs what is declared."""
-    return each.alive and each.host_network == pod.host_network and each.port == pod.port
+    return sandbox.alive and sandbox.host_network == pod.host_network and sandbox.port == pod.port

@@ -50,7 +50,7 @@ def diagnosis(
     judged = judge(cluster, addresses, observations, {*hosts, *lost} & set(cluster.by_name))
     judged = judged._replace(inferred=tuple(notes))
     causes = document["causes"]
-    shown = [{**each, "fix": [text for text in (each["fix"], each["verb"]) if text]} for each in causes]
+    shown = [{**cause, "fix": [text for text in (cause["fix"], cause["verb"]) if text]} for cause in causes]
     explained = {"causes": shown, **{key: document[key] for key in ("unexplained", "ruled_out")}}
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, explained)
     text = f"{render(found, ends, near(source))}\nreport   {os.path.join(report, 'index.html')}\n"

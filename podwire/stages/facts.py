@@ -29,7 +29,7 @@ def facts(peers: Sequence[str]) -> Answer:
             if found is not None:
                 routes.setdefault(found, peer)
         told: Dict[str, Any] = {
-            "interfaces": [list(each) for each in interfaces(here)],
+            "interfaces": [list(interface) for interface in interfaces(here)],
             "routes": [[peer, *found] for found, peer in routes.items()],
         }
     return {"changed": False, "facts": told}

@@ -197,7 +197,7 @@ def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:
 def on_node(cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     """The same in a module's own process, on a node that is a machine of its own."""
     functions = {"present": inject, "absent": mend, "listed": lacking}
-    faults = [DeclaredFault(**each) for each in options.get("faults") or ()]
+    faults = [DeclaredFault(**fault) for fault in options.get("faults") or ()]
     with Namespace.current(MACHINE) as machine:
         addresses = options.get("addresses") or {}
         given = {**options, "addresses": addresses, "faults": faults, "places": {MACHINE: machine}}

@@ -26,7 +26,7 @@ def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     from ..agent import intent_store
     from ..agent.apply import network
 
-    with nullcontext() if check else intent_store.alone():
+    with nullcontext() if check else intent_store.node_lock():
         operations = network(cluster, name, check=check)
     return differs(map(str, operations), f"network of {name}", wanted=options.get("diff", True))
 
@@ -37,7 +37,7 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
     from ..sandbox import conflist, pods
 
     given = options.get("conflist"), options.get("plugin_dirs")
-    with nullcontext() if check else intent_store.alone():
+    with nullcontext() if check else intent_store.node_lock():
         if not check:
             intent_store.keep_override(*given)
         outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)

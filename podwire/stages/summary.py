@@ -73,7 +73,7 @@ def verdict(
     answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
     # Under --limit the other nodes may not be there yet, and a lost one has failed on its own: what could not be tried
     # is shown, and is no failure.
-    broken = [each for each in judged.guarantees if each.failed or (complete and not each.ok)]
+    broken = [guarantee for guarantee in judged.guarantees if guarantee.failed or (complete and not guarantee.ok)]
     if not broken and tests.ok:
         return answered
     causes = [f"{each.title}: {each.failed} failed, {each.not_run} not run" for each in broken]

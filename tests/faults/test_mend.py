@@ -194,7 +194,7 @@ def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy:
     """What the entries would do is only looked at, and one neighbour less is what the machine gets."""
     key = "net/ipv4/neigh/default/gc_thresh3"
 
-    def foresee(places: Places) -> List[str]:
+    def dry_run(places: Places) -> List[str]:
         ground = Ground(lab.cluster, NODE, lab.addresses, places)
         return [*engine.inject(CATALOGUE["neighbour_table_full"], ground, host_wide=True, check=True).lines]
 
@@ -207,7 +207,7 @@ def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy:
         return engine.inject(fault, Ground(lab.cluster, NODE, lab.addresses, places), host_wide=True)
 
     before = Path(f"/proc/sys/{key}").read_text()
-    assert f"machine: + sysctl {key} = 1" in lab.within(NODE, foresee)
+    assert f"machine: + sysctl {key} = 1" in lab.within(NODE, dry_run)
     lab.within(NODE, inject)
     assert int(Path(f"/proc/sys/{key}").read_text()) == int(before) - 1
     lab.mend(NODE)

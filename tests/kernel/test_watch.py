@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from podwire.kernel import Namespace
-from podwire.kernel.monitor import Watch
+from podwire.kernel.monitor import Monitor
 
 OTHERS = frozenset[int]()
 
@@ -19,12 +19,12 @@ def sh(command: str) -> None:
 
 
 @pytest.fixture
-def watch(namespace: Namespace) -> Iterator[Watch]:
+def watch(namespace: Namespace) -> Iterator[Monitor]:
     """In a namespace with a veth pair, its address and a route."""
     sh("ip link set lo up; ip link add eth0 type veth peer name far; ip link set far up; ip link set eth0 up")
     sh("ip address add 192.0.2.1/24 dev eth0; ip route add 198.51.100.0/24 via 192.0.2.2 proto 112")
     sh("nft add table ip podwire; nft add table ip other")
-    found = Watch()
+    found = Monitor()
     yield found
     found.close()
 
@@ -45,13 +45,13 @@ def watch(namespace: Namespace) -> Iterator[Watch]:
         "nft flush ruleset",
     ],
 )
-def test_a_change_is_heard(watch: Watch, command: str) -> None:
+def test_a_change_is_heard(watch: Monitor, command: str) -> None:
     sh(command)
     assert watch.drain(OTHERS)
     assert not watch.drain(OTHERS), "heard twice"
 
 
-def test_neighbours_of_the_backends_devices_are_heard_and_others_not(watch: Watch) -> None:
+def test_neighbours_of_the_backends_devices_are_heard_and_others_not(watch: Monitor) -> None:
     index = socket.if_nametoindex("eth0")
     for command in (
         "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0",
@@ -72,12 +72,12 @@ def test_neighbours_of_the_backends_devices_are_heard_and_others_not(watch: Watc
         "true",
     ],
 )
-def test_what_is_not_podwires_is_not_heard(watch: Watch, command: str) -> None:
+def test_what_is_not_podwires_is_not_heard(watch: Monitor, command: str) -> None:
     sh(command)
     assert not watch.drain(OTHERS)
 
 
-def test_lost_notifications_count_as_news(watch: Watch) -> None:
+def test_lost_notifications_count_as_news(watch: Monitor) -> None:
     neighbours = (
         f"neigh replace 192.0.2.{n % 200 + 10} lladdr 02:00:00:00:00:{n // 200 + 10} dev eth0" for n in range(5000)
     )

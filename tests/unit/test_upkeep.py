@@ -7,7 +7,7 @@ from typing import List
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.agent.watch import CHANGED, LONGEST_RETRY, PATIENCE, QUIET, REST, RETRY, Pace
+from podwire.agent.watch import CHANGED, LONGEST_RETRY, PATIENCE, QUIET, REST, RETRY, Debouncer
 
 
 class Clock:
@@ -20,16 +20,16 @@ class Clock:
         return self.now
 
 
-def applied(pace: Pace, clock: Clock, status: int, took: float = 1.0) -> None:
+def applied(pace: Debouncer, clock: Clock, status: int, took: float = 1.0) -> None:
     pace.begin()
     clock.now += took
     pace.end(status)
 
 
-def quiet() -> tuple[Pace, Clock]:
+def quiet() -> tuple[Debouncer, Clock]:
     """After the first apply, which changed something."""
     clock = Clock()
-    pace = Pace(clock)
+    pace = Debouncer(clock)
     assert pace.due()
     applied(pace, clock, CHANGED)
     return pace, clock
@@ -78,7 +78,7 @@ def test_whatever_others_do_looking_takes_a_tenth_of_a_cpu() -> None:
 @given(st.integers(1, 12))
 def test_what_failed_is_tried_again_less_and_less_often(failures: int) -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = Debouncer(clock)
     waits: List[float] = []
     for _ in range(failures):
         applied(pace, clock, 1)

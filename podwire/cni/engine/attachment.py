@@ -25,7 +25,7 @@ from ...errors import (
     UnsupportedError,
 )
 from ...kernel import Namespace, Reader, execute, link_of
-from ...kernel.announce import announce, known_elsewhere, wait_for_detection
+from ...kernel.announce import announce, stale_neighbours, wait_for_dad
 from ...kernel.netlink.link_removal import remove_links
 from ...kernel.show import addresses_of
 from ...model.objects import Route
@@ -130,8 +130,8 @@ class Attaching:
 
     def _unsupported(self, call: CmdArgs, error: UnsupportedError) -> PodwireError:
         """What the kernel lacks, in the words of whoever asked for it."""
-        special: Any = getattr(self._plugin, "special", None)
-        words = special(call.conf) if special else ""
+        optional_features: Any = getattr(self._plugin, "optional_features", None)
+        words = optional_features(call.conf) if optional_features else ""
         if not words:
             return error
         conf = call.conf
@@ -161,15 +161,15 @@ class Attaching:
             kept = link._replace(mac=None, mtu=None)
             result = projection.result
             interfaces = tuple(
-                each._replace(mac=found.mac, mtu=found.mtu or 0)
-                if (each.name, each.sandbox) == (link.name, "")
-                else each
-                for each in result.interfaces
+                interface._replace(mac=found.mac, mtu=found.mtu or 0)
+                if (interface.name, interface.sandbox) == (link.name, "")
+                else interface
+                for interface in result.interfaces
             )
             shared = projection.shared._replace(links=projection.shared.links - {link} | {kept})
             pins = frozenset(
-                each._replace(mac=found.mac) if found.mac and each.mac == link.mac else each
-                for each in projection.pod.neighbours
+                neighbour._replace(mac=found.mac) if found.mac and neighbour.mac == link.mac else neighbour
+                for neighbour in projection.pod.neighbours
             )
             projection = projection._replace(
                 result=result._replace(interfaces=interfaces),
@@ -188,15 +188,15 @@ class Attaching:
         addresses = projection.pod.addresses
         if not addresses:
             return
-        if any(each.interface.version == 6 and not each.nodad for each in addresses):
-            wait_for_detection(pod, addresses)
-        places = {each.interface.ip: link.mac for link in projection.pod.links for each in addresses if link.mac}
-        moved = known_elsewhere(node, places, [link.name for link in projection.shared.links])
+        if any(address.interface.version == 6 and not address.nodad for address in addresses):
+            wait_for_dad(pod, addresses)
+        places = {address.interface.ip: link.mac for link in projection.pod.links for address in addresses if link.mac}
+        moved = stale_neighbours(node, places, [link.name for link in projection.shared.links])
         if moved:
             announce(pod, projection.pod.links)
 
     def _forget_flows(self, call: CmdArgs, node: Namespace) -> None:
-        ports: Any = getattr(self._plugin, "flushed", None)
+        ports: Any = getattr(self._plugin, "udp_ports", None)
         if ports is not None and ports(call.conf):
             from ...kernel.conntrack import forget_udp
 
@@ -284,7 +284,7 @@ class Attaching:
             return Scope()
         from ..plugins import owned
 
-        known = frozenset(each.address.ip for each in _own_part(call, call.previous).ips) if call.previous else None
+        known = frozenset(ip.address.ip for ip in _own_part(call, call.previous).ips) if call.previous else None
         return owned.scope(call.conf, call.attachment, self._plugin, known or None)
 
     def collect(self, call: CmdArgs) -> None:
@@ -372,12 +372,12 @@ class alone_in:
 
 def _targets(projection: Projection, node: Namespace, pod: Namespace) -> List[Target]:
     outside = projection.node | projection.shared
-    own = frozenset(each.name for each in outside.links)
+    own = frozenset(link.name for link in outside.links)
     scope = _scope(outside, own)._replace(routes=not projection.shared.links)
     inside = projection.pod
     found = [Target(node, _possible(outside), scope)]
     if inside != EMPTY:
-        found.append(Target(pod, _possible(inside), _scope(inside, frozenset(each.name for each in inside.links))))
+        found.append(Target(pod, _possible(inside), _scope(inside, frozenset(link.name for link in inside.links))))
     return found
 
 
@@ -385,8 +385,8 @@ def _scope(state: State, links: FrozenSet[str]) -> Scope:
     return Scope(
         links=links,
         prefixes=frozenset(route.destination for route in state.routes),
-        sysctls=frozenset(each.key for each in state.sysctls),
-        files=frozenset(each.path for each in state.files),
+        sysctls=frozenset(sysctl.key for sysctl in state.sysctls),
+        files=frozenset(file.path for file in state.files),
         chains=tuple({rule.chain: None for rule in state.rules}),
         owners=frozenset(rule.owner for rule in state.rules),
         neighbours=bool(state.neighbours),
@@ -397,13 +397,15 @@ def _possible(state: State) -> State:
     """A kernel without IPv6 has neither its sysctls nor what they guard against."""
     if os.access("/proc/sys/net/ipv6", os.F_OK):
         return state
-    return state._replace(sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/")))
+    return state._replace(
+        sysctls=frozenset(sysctl for sysctl in state.sysctls if not sysctl.key.startswith("net/ipv6/"))
+    )
 
 
 def _without_rivals(projection: Projection, pod: Namespace) -> Projection:
     """A destination to which another interface of the container has a route already stays with that."""
     inside = projection.pod
-    scope = _scope(inside, frozenset(each.name for each in inside.links))._replace(protocol=_NONE)
+    scope = _scope(inside, frozenset(link.name for link in inside.links))._replace(protocol=_NONE)
     foreign = Reader(pod, scope).show(frozenset({"routes"})).foreign.routes
     taken = {_place(route) for route in foreign}
     routes = frozenset(route for route in inside.routes if _place(route) not in taken)
@@ -421,13 +423,13 @@ def _own_part(call: CmdArgs, previous: Result) -> Result:
     own = [
         index for index, each in enumerate(previous.interfaces) if each.name == call.attachment.ifname and each.sandbox
     ]
-    ips = tuple(each for each in previous.ips if each.interface is None or each.interface in own)
+    ips = tuple(ip for ip in previous.ips if ip.interface is None or ip.interface in own)
     return previous._replace(ips=ips)
 
 
 def _as_left(projection: Projection, previous: Result, call: CmdArgs) -> Projection:
     """The projection with MAC addresses as the result tells them. MTU and the like may have been changed since."""
-    macs = {each.name: each.mac for each in previous.interfaces if each.sandbox and each.mac}
+    macs = {interface.name: interface.mac for interface in previous.interfaces if interface.sandbox and interface.mac}
     pod = frozenset(link._replace(mac=macs.get(link.name, link.mac), mtu=None) for link in projection.pod.links)
     node = frozenset(link._replace(mtu=None) for link in projection.node.links)
     return projection._replace(pod=projection.pod._replace(links=pod), node=projection.node._replace(links=node))

@@ -73,7 +73,9 @@ class Batch:
         these made it."""
         with locked(self._lock), Namespaces() as namespaces:
             errors = namespaces.open_all(attachments, vacant=not previous)
-            reservations, refused = self._reserve([each for each in attachments if each not in errors])
+            reservations, refused = self._reserve(
+                [attachment for attachment in attachments if attachment not in errors]
+            )
             errors.update(refused)
             try:
                 projections = {each: self.project(each, held, previous) for each, held in reservations.items()}
@@ -82,10 +84,10 @@ class Batch:
             except BaseException:
                 self._take_away(reservations)
                 raise
-            self._take_away([each for each in reservations if each in done.errors])
+            self._take_away([reservation for reservation in reservations if reservation in done.errors])
         return done
 
-    def foresee(self, attachments: Sequence[Attachment]) -> Answers:
+    def dry_run(self, attachments: Sequence[Attachment]) -> Answers:
         """What ``add`` would answer, and the operations on what attachments share. Changes nothing, and needs no
         container's namespace. If addresses are short, the last attachments are left out."""
         found = [Reservation(())] * len(attachments)
@@ -152,9 +154,9 @@ class Batch:
     def held(self, attachments: Iterable[Attachment]) -> Dict[Attachment, Optional[Reservation]]:
         """The addresses that attachments hold, where they are of this configuration's ranges; else None."""
         if self.allocator is None:
-            return {each: Reservation(()) for each in attachments}
-        found = self.allocator.lookup([each.claim for each in attachments])
-        return {each: found[each.claim] for each in attachments}
+            return {attachment: Reservation(()) for attachment in attachments}
+        found = self.allocator.lookup([attachment.claim for attachment in attachments])
+        return {attachment: found[attachment.claim] for attachment in attachments}
 
     def leases(self, valid: Set[Claim]) -> List[Attachment]:
         """Attachments that hold an address and are none of the valid ones."""
@@ -178,7 +180,7 @@ class Batch:
 
     def _iptables(self, attachment: Attachment) -> Set[str]:
         """The chains of iptables that are the container's own."""
-        kinds = [kind for conf, plugin in self._plugins for kind in plugin.kinds(conf)]
+        kinds = [kind for conf, plugin in self._plugins for kind in plugin.iptables_chains(conf)]
         return {name_of_chain(kind, self._name, attachment.container_id) for kind in kinds}
 
     def project(
@@ -199,19 +201,19 @@ class Batch:
         self, attachments: Sequence[Attachment]
     ) -> Tuple[Dict[Attachment, Reservation], Dict[Attachment, CniError]]:
         if self.allocator is None:
-            return {each: Reservation(()) for each in attachments}, {}
+            return {attachment: Reservation(()) for attachment in attachments}, {}
         if not attachments:
             return {}, {}
-        answers = self.allocator.reserve([each.claim for each in attachments])
+        answers = self.allocator.reserve([attachment.claim for attachment in attachments])
         reservations: Dict[Attachment, Reservation] = {}
         errors: Dict[Attachment, CniError] = {}
-        for each in attachments:
-            answer = answers[each.claim]
+        for attachment in attachments:
+            answer = answers[attachment.claim]
             if isinstance(answer, Reservation):
-                reservations[each] = answer
+                reservations[attachment] = answer
             else:
                 code = CNI_NOT_AVAILABLE if isinstance(answer, ExhaustedError) else CNI_CONFLICT
-                errors[each] = CniError(code, answer.message, answer.hint)
+                errors[attachment] = CniError(code, answer.message, answer.hint)
         return reservations, errors
 
     def _converge_each(

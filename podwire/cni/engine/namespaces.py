@@ -8,7 +8,7 @@ import socket
 from ...converge import Target
 from ...errors import CNI_CONFLICT, CNI_INVALID_NETNS, CniError, PodwireError
 from ...kernel import Namespace
-from ...kernel.announce import announce, known_elsewhere
+from ...kernel.announce import announce, stale_neighbours
 from ...model.state import EMPTY, State, scope_of
 from ...startup_typing import TYPE_CHECKING
 from ..spec.netconf import Attachment
@@ -40,19 +40,21 @@ class Namespaces:
         """Open the attachments' namespaces; errors for those that cannot be used, or are not ``vacant``."""
         errors: Dict[Attachment, CniError] = {}
         home = os.fstat(self._node.fd)
-        for each in attachments:
+        for attachment in attachments:
             try:
-                each.validate()
-                if each.name not in self._open:
-                    self._open[each.name] = Namespace.open(each.netns, each.name)
-                if os.path.samestat(os.fstat(self[each].fd), home):
-                    raise CniError(CNI_INVALID_NETNS, f"CNI_NETNS {each.netns} is the node's own network namespace")
+                attachment.validate()
+                if attachment.name not in self._open:
+                    self._open[attachment.name] = Namespace.open(attachment.netns, attachment.name)
+                if os.path.samestat(os.fstat(self[attachment].fd), home):
+                    raise CniError(
+                        CNI_INVALID_NETNS, f"CNI_NETNS {attachment.netns} is the node's own network namespace"
+                    )
                 if vacant:
-                    self._require_vacant(each)
+                    self._require_vacant(attachment)
             except CniError as error:
-                errors[each] = error
+                errors[attachment] = error
             except PodwireError as error:
-                errors[each] = CniError(CNI_INVALID_NETNS, error.message, error.hint)
+                errors[attachment] = CniError(CNI_INVALID_NETNS, error.message, error.hint)
         return errors
 
     def _require_vacant(self, attachment: Attachment) -> None:
@@ -75,7 +77,7 @@ class Namespaces:
             for address in projection.pod.addresses
             if link.mac is not None
         }
-        moved = known_elsewhere(self._node, places)
+        moved = stale_neighbours(self._node, places)
         for each, projection in projections.items():
             if moved and not moved.isdisjoint(address.interface.ip for address in projection.pod.addresses):
                 announce(self[each], projection.pod.links)
@@ -96,7 +98,7 @@ class Namespaces:
     def _target(self, namespace: Namespace, state: State) -> Target:
         if not self._ipv6:  # a kernel without it has neither its sysctls nor what they guard against
             state = state._replace(
-                sysctls=frozenset(each for each in state.sysctls if not each.key.startswith("net/ipv6/"))
+                sysctls=frozenset(sysctl for sysctl in state.sysctls if not sysctl.key.startswith("net/ipv6/"))
             )
         return Target(namespace, state, scope_of(state, protocol=None))
 

@@ -67,5 +67,5 @@ class Plugin(Protocol):
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """nftables chains in which attachments may have rules of their own."""
 
-    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
         """Of which kinds containers may have chains in iptables, by whichever plugin and backend."""

@@ -101,7 +101,7 @@ class Module:
     def _waiting(self, clashing: Container[str]) -> Tuple[Set[str], Set[str], Set[str]]:
         """The classes that can wait; the names that are read while the module runs without them, and later."""
         classes = {each.name: each for each in self.tree.body if isinstance(each, ast.ClassDef)}
-        waiting = {each for each in classes if each not in clashing} if self.name in _SPARSE else set()
+        waiting = {cls_ for cls_ in classes if cls_ not in clashing} if self.name in _SPARSE else set()
         while True:
             rest = [each for each in self.tree.body if getattr(each, "name", "") not in waiting]
             early, late = _reads(ast.Module(rest, []))
@@ -237,7 +237,7 @@ class _Essence(ast.NodeTransformer):
         return ast.copy_location(ast.Assign([node.target], node.value), node) if node.value else None
 
     def visit_ClassDef(self, node: ast.ClassDef) -> Any:
-        bases = [each.id for each in node.bases if isinstance(each, ast.Name)]
+        bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
         if bases == ["Protocol"]:
             return None
         if bases == ["NamedTuple"]:
@@ -250,7 +250,7 @@ class _Essence(ast.NodeTransformer):
 def _written_out(node: ast.ClassDef) -> ast.ClassDef:
     """A named tuple as a class with a constructor and a getter a field."""
     fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
-    names = [each.target.id for each in fields if isinstance(each.target, ast.Name)]
+    names = [field.target.id for field in fields if isinstance(field.target, ast.Name)]
     listed = "".join(f"{name}, " for name in names)
     lines = [
         f"class {node.name}(_Named):",
@@ -263,6 +263,6 @@ def _written_out(node: ast.ClassDef) -> ast.ClassDef:
     for each in ast.walk(made):
         ast.copy_location(each, node)
     assert isinstance(made, ast.ClassDef) and isinstance(made.body[2], ast.FunctionDef)
-    made.body[2].args.defaults = [each.value for each in fields if each.value]
+    made.body[2].args.defaults = [field.value for field in fields if field.value]
     made.body += [each for each in node.body if each not in fields]
     return made

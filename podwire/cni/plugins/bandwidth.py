@@ -100,7 +100,7 @@ def collect(call: CmdArgs) -> None:
     kept = {_name(call.conf.name, *each) for each in valid}
     prefix = _prefix(call.conf.name)
     with Namespace.current(NODE) as node:
-        doomed = [each for each in devices(node) if each.startswith(prefix) and each not in kept]
+        doomed = [device for device in devices(node) if device.startswith(prefix) and device not in kept]
         execute([(node, Operation(REMOVE, Link(each, "ifb"))) for each in doomed], {})
 
 

@@ -127,12 +127,12 @@ class Bridge:
         if gateway:
             interfaces.append(common.interface(gateway))
         mac = (gateway or bridge).mac
-        pinned = [Neighbour(ifname, each.gateway, mac) for each in ips if settings.pin_gateway and mac and each.gateway]
+        pinned = [Neighbour(ifname, ip.gateway, mac) for ip in ips if settings.pin_gateway and mac and ip.gateway]
         node = State(
             links=frozenset({port}), vlans=settings.vlans.of_port(veth) if settings.vlans else frozenset()
         ) | _rules(conf, attachment, ips, inside.mac)
         return Projection(
-            Result(tuple(interfaces), tuple(ResultIp(each.address, each.gateway, 2) for each in ips), routes, ipam.dns),
+            Result(tuple(interfaces), tuple(ResultIp(ip.address, ip.gateway, 2) for ip in ips), routes, ipam.dns),
             node=node,
             pod=common.pod_state(inside, ips, dad=settings.dad)
             | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
@@ -140,7 +140,7 @@ class Bridge:
                 settings,
                 bridge,
                 gateway,
-                tuple((each.gateway, each.address.network.prefixlen) for each in ips if each.gateway),
+                tuple((ip.gateway, ip.address.network.prefixlen) for ip in ips if ip.gateway),
             ),
         )
 
@@ -153,9 +153,9 @@ class Bridge:
         masquerading = (masquerade.CHAIN,) if conf.flag("ipMasq") else ()
         return masquerading + ((spoofcheck.CHAIN,) if conf.flag("macspoofchk") else ())
 
-    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
         """ipMasq's."""
-        return masquerade.kinds() if conf.flag("ipMasq") else ()
+        return masquerade.iptables_chains() if conf.flag("ipMasq") else ()
 
     def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
         """The projection for a device that exists already: what others put on it stays, and so does its MAC address.
@@ -163,10 +163,10 @@ class Bridge:
         CniError 101 if it has another address in the gateway's subnet, unless ``forceAddress`` replaces that.
         """
         settings = settings_of(conf)
-        device = next((each.name for each in found.links), "")
+        device = next((link.name for link in found.links), "")
         if device == f"{settings.bridge}.{settings.access}":  # maybe on another's port, which is as good
             projection = projection._replace(shared=_without_port(projection.shared, settings.bridge, device))
-        wanted = frozenset(each for each in projection.shared.addresses if each.device == device)
+        wanted = frozenset(address for address in projection.shared.addresses if address.device == device)
         clashing = {old for old in found.addresses - wanted for new in wanted if _overlap(old, new)}
         if clashing and not settings.force_address:
             raise CniError(
@@ -180,7 +180,7 @@ class Bridge:
             shared=projection.shared | State(addresses=kept.addresses, neighbours=kept.neighbours)
         )
 
-    def special(self, conf: NetConf) -> str:
+    def optional_features(self, conf: NetConf) -> str:
         """The keys, with their values, that not every kernel can do."""
         vlans = settings_of(conf).vlans
         return str(vlans) if vlans and vlans.filter else ""
@@ -223,14 +223,14 @@ def _bridge(settings: Settings, gateway: Optional[Link], ips: Tuple[ResultIp, ..
 
 
 def _gateway_mac(name: str, ips: Tuple[ResultIp, ...]) -> MacAddress:
-    gateway = next((each.gateway for each in ips if each.gateway is not None), None)
+    gateway = next((ip.gateway for ip in ips if ip.gateway is not None), None)
     return naming.mac_of(gateway) if gateway is not None else naming.mac_of_veth(name)
 
 
 def _without_port(shared: State, bridge: str, device: str) -> State:
     port = naming.host_veth(Attachment(bridge, device))
     return shared._replace(
-        links=frozenset(each for each in shared.links if each.name != port),
+        links=frozenset(link for link in shared.links if link.name != port),
         vlans=frozenset(each for each in shared.vlans if each.device != port),
     )
 
@@ -240,7 +240,7 @@ def _bridge_state(
     settings: Settings, bridge: Link, gateway: Optional[Link], gateways: Tuple[Tuple[IPAddress, int], ...]
 ) -> State:
     """The bridge, with its gateway addresses and what makes the node a gateway: one for all attachments."""
-    state = State(links=frozenset({bridge}), sysctls=frozenset({common.no_router(bridge.name)}))
+    state = State(links=frozenset({bridge}), sysctls=frozenset({common.disable_accept_ra(bridge.name)}))
     if not settings.is_gateway:
         return state
     if gateway and settings.vlans:

@@ -32,7 +32,7 @@ def forwarding(versions: Iterable[int]) -> FrozenSet[Sysctl]:
     return frozenset(Sysctl(keys[version], "1") for version in versions)
 
 
-def no_router(device: str) -> Sysctl:
+def disable_accept_ra(device: str) -> Sysctl:
     """The node takes no router advertisements from pods (CVE-2020-10749)."""
     return Sysctl(f"net/ipv6/conf/{device}/accept_ra", "0")
 
@@ -47,7 +47,7 @@ def pod_state(link: Link, ips: Iterable[ResultIp], *, prefix_route: bool = True,
     sysctls = {f"net/ipv4/conf/{name}/arp_notify": "1"}
     if not dad:
         sysctls[f"net/ipv6/conf/{name}/accept_dad"] = "0"
-    if any(each.address.version == 6 for each in ips):
+    if any(ip.address.version == 6 for ip in ips):
         sysctls[f"net/ipv6/conf/{name}/disable_ipv6"] = "0"
         sysctls["net/ipv6/conf/lo/disable_ipv6"] = "0"
         sysctls[f"net/ipv6/conf/{name}/keep_addr_on_down"] = "1"
@@ -55,33 +55,31 @@ def pod_state(link: Link, ips: Iterable[ResultIp], *, prefix_route: bool = True,
     return State(
         links=frozenset({link}),
         sysctls=frozenset(Sysctl(key, value) for key, value in sysctls.items()),
-        addresses=frozenset(
-            Address(name, each.address, each.address.version == 6 and not dad, prefix_route) for each in ips
-        ),
+        addresses=frozenset(Address(name, ip.address, ip.address.version == 6 and not dad, prefix_route) for ip in ips),
     )
 
 
 def pod_routes(ifname: str, routes: Iterable[CniRoute], ips: Tuple[ResultIp, ...]) -> FrozenSet[Route]:
     """The routes of a result; one without gateway goes through that of the family's first address, if that has one."""
     found = []
-    for each in routes:
-        gateway: Optional[IPAddress] = each.gateway
-        scope = _SCOPES.get(each.scope or 0)
+    for route in routes:
+        gateway: Optional[IPAddress] = route.gateway
+        scope = _SCOPES.get(route.scope or 0)
         if scope is None:
-            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"route {each.destination}: unknown scope {each.scope}")
+            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"route {route.destination}: unknown scope {route.scope}")
         if gateway is None and scope == "global":
-            gateway = next((ip.gateway for ip in ips if ip.address.version == each.destination.version), None)
+            gateway = next((ip.gateway for ip in ips if ip.address.version == route.destination.version), None)
         found.append(
             Route(
-                each.destination,
+                route.destination,
                 gateway,
                 ifname,
                 protocol=PROTOCOL_BOOT,
-                scope=scope if each.destination.version == 4 else "global",
-                metric=each.priority,
-                table=each.table or MAIN_TABLE,
-                mtu=each.mtu,
-                advmss=each.advmss,
+                scope=scope if route.destination.version == 4 else "global",
+                metric=route.priority,
+                table=route.table or MAIN_TABLE,
+                mtu=route.mtu,
+                advmss=route.advmss,
             )
         )
     return frozenset(found)
@@ -90,10 +88,10 @@ def pod_routes(ifname: str, routes: Iterable[CniRoute], ips: Tuple[ResultIp, ...
 def with_default(routes: Tuple[CniRoute, ...], ips: Iterable[ResultIp]) -> Tuple[CniRoute, ...]:
     """``isDefaultGateway``: a default route for each family that has none."""
     found: List[CniRoute] = list(routes)
-    for each in ips:
-        default = ip_network(_DEFAULT[each.address.version])
-        if each.gateway is not None and default not in [route.destination for route in found]:
-            found.append(CniRoute(default, each.gateway))
+    for ip in ips:
+        default = ip_network(_DEFAULT[ip.address.version])
+        if ip.gateway is not None and default not in [route.destination for route in found]:
+            found.append(CniRoute(default, ip.gateway))
     return tuple(found)
 
 
@@ -120,13 +118,13 @@ def given(conf: NetConf, reservation: Union[Reservation, Result, None]) -> Given
     if isinstance(reservation, Result):
         return Given(reservation.ips, reservation.routes, dns if any(dns) else reservation.dns)
     ipam = conf.ipam
-    ips = tuple(ResultIp(each.address, each.gateway) for each in reservation.ips)
+    ips = tuple(ResultIp(ip.address, ip.gateway) for ip in reservation.ips)
     return Given(ips, ipam.routes if ipam else (), dns)
 
 
 def with_gateways(ips: Tuple[ResultIp, ...]) -> Tuple[ResultIp, ...]:
     """Each address with a gateway: where IPAM gave none, the first address of its subnet."""
-    return tuple(each._replace(gateway=each.gateway or each.address.network[1]) for each in ips)
+    return tuple(ip._replace(gateway=ip.gateway or ip.address.network[1]) for ip in ips)
 
 
 def wanted_mac(conf: NetConf, arguments: str = "") -> Optional[MacAddress]:

@@ -62,8 +62,8 @@ class Firewall:
         _validate(conf)
         result = previous or Result()
         rules: Set[Rule] = set()
-        for each in result.ips:
-            own, version = ip_network(each.address.ip), nft.family(each.address.version)
+        for ip in result.ips:
+            own, version = ip_network(ip.address.ip), nft.family(ip.address.version)
             answers = (version, nft.destination(own), nft.answering(), nft.accept())
             rules.add(owned.rule(conf, attachment, _ACCEPTING, *answers))
             rules.add(owned.rule(conf, attachment, _ACCEPTING, version, nft.source(own), nft.accept()))
@@ -74,7 +74,7 @@ class Firewall:
 
     def _isolation(self, conf: NetConf, attachment: Attachment, result: Result, policy: str) -> Set[Rule]:
         """What goes from one isolated bridge to another is dropped; from elsewhere it is not."""
-        bridge = next((each.name for each in result.interfaces if not each.sandbox), "")
+        bridge = next((interface.name for interface in result.interfaces if not interface.sandbox), "")
         if not bridge:
             raise CniError(
                 CNI_INVALID_NETWORK_CONFIG,
@@ -99,7 +99,7 @@ class Firewall:
         """Where attachments may have rules."""
         return (_ACCEPTING, _ISOLATING, _ISOLATED)
 
-    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
         """None of the nat table."""
         return ()
 
@@ -184,7 +184,7 @@ def _invalid(conf: NetConf, key: str, value: str, wanted: str) -> CniError:
 
 
 def _versions(result: Result) -> List[int]:
-    return sorted({each.address.version for each in result.ips})
+    return sorted({ip.address.version for ip in result.ips})
 
 
 def _needs_iptables(conf: NetConf, node: Namespace, version: int) -> bool:
@@ -204,9 +204,9 @@ def _admin(conf: NetConf) -> str:
 def _accepting(call: CmdArgs, result: Result, version: int) -> List[str]:
     name = owned.owner(call.conf.name, call.attachment.container_id, call.attachment.ifname)
     lines = []
-    for each in result.ips:
-        if each.address.version == version:
-            own = ip_network(each.address.ip)
+    for ip in result.ips:
+        if ip.address.version == version:
+            own = ip_network(ip.address.ip)
             states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
             lines.append(f"-A {_FORWARD} -d {own} {states} -m comment --comment {name} -j ACCEPT")
             lines.append(f"-A {_FORWARD} -s {own} -m comment --comment {name} -j ACCEPT")
@@ -248,7 +248,7 @@ def _is_of(line: str, owners: List[str], kept: Union[Set[str], FrozenSet[str]]) 
     if not line.startswith(f"-A {_FORWARD} ") or " --comment " not in line:
         return False
     name = line.partition(" --comment ")[2].split()[0].strip('"')
-    return name not in kept and any(name.startswith(each) for each in owners)
+    return name not in kept and any(name.startswith(owner) for owner in owners)
 
 
 def _bare(line: str) -> str:

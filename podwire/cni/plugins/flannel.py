@@ -140,7 +140,7 @@ def _ipam(conf: NetConf, subnet: _Subnet) -> Dict[str, Any]:
     ipam.setdefault("type", "host-local")
     ipam["ranges"] = [[{"subnet": str(each)}] for each in subnet.subnets]
     routes: List[Any] = list(ipam.get("routes") or [])
-    ipam["routes"] = routes + [{"dst": str(each)} for each in subnet.networks]
+    ipam["routes"] = routes + [{"dst": str(network)} for network in subnet.networks]
     return ipam
 
 

@@ -41,7 +41,7 @@ def add(call: CmdArgs) -> Result:
     if not isinstance(answer, Reservation):
         code = CNI_NOT_AVAILABLE if isinstance(answer, ExhaustedError) else CNI_CONFLICT
         raise CniError(code, answer.message, answer.hint)
-    return Result((), tuple(ResultIp(each.address, each.gateway) for each in answer.ips), routes, dns)
+    return Result((), tuple(ResultIp(ip.address, ip.gateway) for ip in answer.ips), routes, dns)
 
 
 def check(call: CmdArgs) -> None:

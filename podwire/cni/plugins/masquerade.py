@@ -43,20 +43,20 @@ def state(conf: NetConf, attachment: Attachment, ips: Iterable[ResultIp]) -> Sta
             "it must be nftables or iptables",
         )
     if backend == "iptables":
-        return State(iptables=frozenset(rule for each in ips for rule in _iptables(conf, attachment, each)))
-    return State(rules=frozenset(_nftables(conf, attachment, each) for each in ips))
+        return State(iptables=frozenset(rule for ip in ips for rule in _iptables(conf, attachment, ip)))
+    return State(rules=frozenset(_nftables(conf, attachment, ip) for ip in ips))
 
 
-def kinds() -> Tuple[chains.Kind, ...]:
+def iptables_chains() -> Tuple[chains.Kind, ...]:
     """Of which kinds containers may have chains in iptables."""
     return (chains.MASQUERADE,)
 
 
-def _nftables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Rule:
-    version, network = each.address.version, each.address.network
+def _nftables(conf: NetConf, attachment: Attachment, result_ip: ResultIp) -> Rule:
+    version, network = result_ip.address.version, result_ip.address.network
     parts = (
         nft.family(version),
-        nft.source(ip_network(each.address.ip)),
+        nft.source(ip_network(result_ip.address.ip)),
         nft.destination(network, negated=True),
         nft.destination(_multicast(version), negated=True),
         nft.masquerade(),
@@ -64,12 +64,12 @@ def _nftables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Rule:
     return owned.rule(conf, attachment, CHAIN, *parts)
 
 
-def _iptables(conf: NetConf, attachment: Attachment, each: ResultIp) -> Iterable[IptablesRule]:
-    version, kind = each.address.version, chains.MASQUERADE
+def _iptables(conf: NetConf, attachment: Attachment, result_ip: ResultIp) -> Iterable[IptablesRule]:
+    version, kind = result_ip.address.version, chains.MASQUERADE
     said = chains.comment(kind, conf, attachment)
-    local = ("-d", str(each.address.network), *said, "-j", "ACCEPT")
+    local = ("-d", str(result_ip.address.network), *said, "-j", "ACCEPT")
     yield chains.rule(kind, conf, attachment, version, *local, order=-1)
     others = ("!", "-d", str(_multicast(version)), *said, "-j", "MASQUERADE")
     yield chains.rule(kind, conf, attachment, version, *others)
-    source = ("-s", str(ip_network(each.address.ip)), *said)
+    source = ("-s", str(ip_network(result_ip.address.ip)), *said)
     yield chains.rule(kind, conf, attachment, version, *source, chain="POSTROUTING")

@@ -54,7 +54,7 @@ def rule(conf: NetConf, attachment: Attachment, chain: Chain, *parts: Part) -> R
 def scope(conf: NetConf, attachment: Attachment, plugin: Plugin, addresses: Optional[FrozenSet[IPAddress]]) -> Scope:
     """The scope of an attachment's rules, whichever backend made them. ``addresses``: its own, if they are known."""
     name = owner(conf.name, attachment.container_id, attachment.ifname)
-    iptables = {chains.name(kind, conf.name, attachment.container_id) for kind in plugin.kinds(conf)}
+    iptables = {chains.name(kind, conf.name, attachment.container_id) for kind in plugin.iptables_chains(conf)}
     return Scope(
         chains=plugin.chains(conf),
         owners=frozenset({name}),
@@ -70,5 +70,5 @@ def stale(conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]], plu
     return Scope(
         chains=plugin.chains(conf),
         owners=frozenset(each for each in found if each.startswith(prefix(conf.name)) and each not in kept),
-        iptables=chains.stale(plugin.kinds(conf), conf, node, valid),
+        iptables=chains.stale(plugin.iptables_chains(conf), conf, node, valid),
     )

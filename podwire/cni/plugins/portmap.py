@@ -73,7 +73,11 @@ class Portmap:
         node = shared = EMPTY
         devices: List[str] = []
         for ip in _first_ips(result):
-            mine = [each for each in mappings if each.host_ip is None or each.host_ip.version == ip.address.version]
+            mine = [
+                mapping
+                for mapping in mappings
+                if mapping.host_ip is None or mapping.host_ip.version == ip.address.version
+            ]
             if not mine:
                 continue
             if by_iptables:
@@ -95,17 +99,17 @@ class Portmap:
         """Where attachments may have rules."""
         return (_INCOMING, _OUTGOING, _SOURCE)
 
-    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
         """Chains of ports."""
         return (chains.PORTS,)
 
-    def flushed(self, conf: NetConf) -> FrozenSet[int]:
+    def udp_ports(self, conf: NetConf) -> FrozenSet[int]:
         """UDP ports of the node whose connections are to be forgotten: they would go where they went before.
 
         None of a configuration that no ADD takes: its DEL has nothing to do, and must not keep others from theirs.
         """
         try:
-            return frozenset(each.host_port for each in mappings_of(conf) if each.protocol == "udp")
+            return frozenset(mapping.host_port for mapping in mappings_of(conf) if mapping.protocol == "udp")
         except CniError:
             return frozenset()
 
@@ -146,7 +150,7 @@ def backend_of(conf: NetConf) -> str:
         if words and not _of_iptables(words):
             why = f"conditionsV{version} {words!r} are words of nft"
             raise _unsupported(conf, why, "use those of iptables, or set backend to nftables")
-        if any(each.startswith(("-M", "--mo")) for each in words):  # the one word by which iptables executes a path
+        if any(word.startswith(("-M", "--mo")) for word in words):  # the one word by which iptables executes a path
             raise _unsupported(conf, f"conditionsV{version} {words!r}: --modprobe is not supported", "leave it out")
     return asked or "nftables"
 
@@ -197,15 +201,15 @@ def _first_ips(result: Result) -> List[ResultIp]:
     """The container's first address of each family."""
     inside = [index for index, each in enumerate(result.interfaces) if each.sandbox]
     found: Dict[int, ResultIp] = {}
-    for each in result.ips:
-        if each.interface is None or each.interface in inside:
-            found.setdefault(each.address.version, each)
+    for ip in result.ips:
+        if ip.interface is None or ip.interface in inside:
+            found.setdefault(ip.address.version, ip)
     return list(found.values())
 
 
 def _outside(result: Result) -> List[str]:
     """The device by which the node reaches the container: the first of its own, or that of a VLAN on it."""
-    names = [each.name for each in result.interfaces if not each.sandbox]
+    names = [interface.name for interface in result.interfaces if not interface.sandbox]
     return names[:1] + [each for each in names[1:] if each.startswith(f"{names[0]}.")]
 
 
@@ -213,15 +217,15 @@ def _redirecting(conf: NetConf, attachment: Attachment, ip: ResultIp, mappings: 
     version = ip.address.version
     conditions = _conditions(conf, version)
     rules = set()
-    for each in mappings:
-        anywhere = each.host_ip is None or each.host_ip.is_unspecified
-        where = nft.local() if anywhere or each.host_ip is None else nft.destination(ip_network(each.host_ip))
+    for mapping in mappings:
+        anywhere = mapping.host_ip is None or mapping.host_ip.is_unspecified
+        where = nft.local() if anywhere or mapping.host_ip is None else nft.destination(ip_network(mapping.host_ip))
         parts = (
             nft.family(version),
             where,
-            nft.port(each.protocol, each.host_port),
+            nft.port(mapping.protocol, mapping.host_port),
             *conditions,
-            nft.redirect(ip.address.ip, each.container_port),
+            nft.redirect(ip.address.ip, mapping.container_port),
         )
         rules |= {owned.rule(conf, attachment, chain, *parts) for chain in (_INCOMING, _OUTGOING)}
     return rules
@@ -234,7 +238,7 @@ def _returning(conf: NetConf, attachment: Attachment, ip: ResultIp) -> Set[Rule]
     if conf.flag("masqAll"):
         sources = []
     target = (nft.destination(ip_network(ip.address.ip)), nft.redirected(), nft.masquerade())
-    listed: List[Tuple[nft.Part, ...]] = [(each,) for each in sources] or [()]
+    listed: List[Tuple[nft.Part, ...]] = [(source,) for source in sources] or [()]
     return {owned.rule(conf, attachment, _SOURCE, nft.family(version), *each, *target) for each in listed}
 
 
@@ -259,7 +263,7 @@ def _conditions(conf: NetConf, version: int) -> List[nft.Part]:
 
 def _words(conf: NetConf, version: int) -> List[str]:
     words = conf.data.get(f"conditionsV{version}") or []
-    if not isinstance(words, list) or not all(isinstance(each, str) and each.isprintable() for each in words):
+    if not isinstance(words, list) or not all(isinstance(word, str) and word.isprintable() for word in words):
         raise _invalid(conf, f"conditionsV{version} is {words!r}")
     return words
 

@@ -63,10 +63,10 @@ def _entries(
     version = ip.address.version
     conditions: List[str] = conf.data.get(f"conditionsV{version}") or []
     ports: Dict[str, List[str]] = {}
-    for each in mappings:
-        listed = ports.setdefault(each.protocol, [])
-        if str(each.host_port) not in listed:
-            listed.append(str(each.host_port))
+    for mapping in mappings:
+        listed = ports.setdefault(mapping.protocol, [])
+        if str(mapping.host_port) not in listed:
+            listed.append(str(mapping.host_port))
     for protocol, listed in ports.items():
         for start in range(0, len(listed), _PORTS_A_RULE):
             some = ",".join(listed[start : start + _PORTS_A_RULE])

@@ -58,14 +58,14 @@ class Ptp:
         return Projection(
             Result(
                 (common.interface(outside), common.interface(inside, attachment.netns)),
-                tuple(ResultIp(each.address, each.gateway, 1) for each in ips),
+                tuple(ResultIp(ip.address, ip.gateway, 1) for ip in ips),
                 ipam.routes,
                 ipam.dns,
             ),
             node=_node_state(outside, ips)
             | (masquerade.state(conf, attachment, ips) if conf.flag("ipMasq") else EMPTY),
             pod=common.pod_state(inside, ips, prefix_route=False) | State(routes=routes),
-            shared=State(sysctls=common.forwarding(each.address.version for each in ips)),
+            shared=State(sysctls=common.forwarding(ip.address.version for ip in ips)),
         )
 
     def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
@@ -76,28 +76,28 @@ class Ptp:
         """Where attachments may have rules."""
         return (masquerade.CHAIN,) if conf.flag("ipMasq") else ()
 
-    def kinds(self, conf: NetConf) -> Tuple[Kind, ...]:
+    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
         """ipMasq's."""
-        return masquerade.kinds() if conf.flag("ipMasq") else ()
+        return masquerade.iptables_chains() if conf.flag("ipMasq") else ()
 
 
 PLUGIN = Ptp()
 
 
 def _node_state(link: Link, ips: Tuple[ResultIp, ...]) -> State:
-    gateways = {with_prefix(each.gateway, each.gateway.max_prefixlen) for each in ips if each.gateway}
+    gateways = {with_prefix(ip.gateway, ip.gateway.max_prefixlen) for ip in ips if ip.gateway}
     return State(
         links=frozenset({link}),
-        sysctls=frozenset({common.no_router(link.name)}),
-        addresses=frozenset(Address(link.name, each, nodad=each.version == 6) for each in gateways),
+        sysctls=frozenset({common.disable_accept_ra(link.name)}),
+        addresses=frozenset(Address(link.name, gateway, nodad=gateway.version == 6) for gateway in gateways),
         routes=frozenset(
             Route(
-                _alone(each.address.ip),
+                _alone(ip.address.ip),
                 device=link.name,
                 protocol=PROTOCOL_BOOT,
-                scope="host" if each.address.version == 4 else "global",
+                scope="host" if ip.address.version == 4 else "global",
             )
-            for each in ips
+            for ip in ips
         ),
     )
 

@@ -21,8 +21,8 @@ def add(call: CmdArgs) -> Result:
     """The addresses, routes and dns as they were written down."""
     name, data = call.conf.name, _ipam(call)
     try:
-        ips = _requested(call) or [_address(each) for each in data.get("addresses") or []]
-        routes = tuple(route_from_json(each) for each in data.get("routes") or [])
+        ips = _requested(call) or [_address(address) for address in data.get("addresses") or []]
+        routes = tuple(route_from_json(route) for route in data.get("routes") or [])
         dns = Dns.from_json(data.get("dns") or {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {name}: invalid static ipam: {error}") from error
@@ -34,8 +34,8 @@ def check(call: CmdArgs) -> None:
     wanted = add(call)
     if call.previous is None:
         return
-    present = {each.address for each in call.previous.ips}
-    lacking = [str(each.address) for each in wanted.ips if each.address not in present]
+    present = {ip.address for ip in call.previous.ips}
+    lacking = [str(ip.address) for ip in wanted.ips if ip.address not in present]
     if lacking:
         raise CniError(
             CNI_KERNEL_FAILURE, f"static: prevResult lacks {', '.join(lacking)}", "the configuration changed"
@@ -81,7 +81,7 @@ def _requested(call: CmdArgs) -> List[ResultIp]:
     texts = [each for each in call.argument("IP").split(",") if each]
     gateways = [each for each in call.argument("GATEWAY").split(",") if each]
     try:
-        found = [_address({"address": each}) for each in texts]
+        found = [_address({"address": text}) for text in texts]
         ways = {each.version: each for each in map(ip_address, gateways)}
     except ValueError as error:
         raise CniError(CNI_INVALID_ENVIRONMENT, f"invalid CNI_ARGS: {error}") from error

@@ -206,16 +206,21 @@ def _target(pod: Namespace, found: Link, settings: Settings) -> Target:
     attributes = settings.attributes
     links = frozenset({found._replace(**attributes)}) if attributes else frozenset()
     shown = frozenset({found.name}) if attributes else frozenset()
-    scope = Scope(links=shown, sysctls=frozenset(each.key for each in settings.sysctls), routes=False, only_links=True)
+    scope = Scope(
+        links=shown, sysctls=frozenset(sysctl.key for sysctl in settings.sysctls), routes=False, only_links=True
+    )
     return Target(pod, State(links=links, sysctls=settings.sysctls), scope)
 
 
 def _told(call: CmdArgs, previous: Result, settings: Settings) -> Result:
     interfaces = tuple(
-        each._replace(mac=settings.mac or each.mac, mtu=(settings.mtu or each.mtu) if each.mtu or settings.mtu else 0)
-        if each.name == call.attachment.ifname and each.sandbox
-        else each
-        for each in previous.interfaces
+        interface._replace(
+            mac=settings.mac or interface.mac,
+            mtu=(settings.mtu or interface.mtu) if interface.mtu or settings.mtu else 0,
+        )
+        if interface.name == call.attachment.ifname and interface.sandbox
+        else interface
+        for interface in previous.interfaces
     )
     return previous._replace(interfaces=interfaces)
 

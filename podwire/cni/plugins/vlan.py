@@ -98,4 +98,5 @@ def gateway(bridge: str, device: str, node: str, vlans: Vlans, mac: Optional[Mac
         Link(port, "veth", mac=naming.mac_of_veth(port), master=bridge, peer=VethPeer(node, device)),
         Link(device, "veth", mac=mac),
     }
-    return State(links=frozenset(links), sysctls=frozenset({common.no_router(device)}), vlans=vlans.of_port(port))
+    sysctls = frozenset({common.disable_accept_ra(device)})
+    return State(links=frozenset(links), sysctls=sysctls, vlans=vlans.of_port(port))

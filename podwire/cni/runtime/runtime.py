@@ -171,12 +171,12 @@ class Runtime:
 
     # --- more than the specification has, for those who run many ---------------------------------
 
-    def foresee(self, attachments: Sequence[Attachment]) -> Answers:
+    def dry_run(self, attachments: Sequence[Attachment]) -> Answers:
         """What ADD would answer, and the operations on what attachments share; results without addresses
         where plugins are executed. Changes nothing."""
         if self._only is None:
-            return Answers({each: Result() for each in attachments}, {})
-        return self._only.foresee(attachments)
+            return Answers({attachment: Result() for attachment in attachments}, {})
+        return self._only.dry_run(attachments)
 
     def mend(self, held: Mapping[Attachment, Reservation], *, check: bool = False) -> Answers:
         """Make attachments that hold these addresses look as this configuration wants: what CHECK would
@@ -207,7 +207,7 @@ class Runtime:
         Executed plugins keep them to themselves: that there is a cached result is all that is known."""
         if self._only is not None:
             return self._only.held(attachments)
-        return {each: Reservation(()) if self.cache.read(each) else None for each in attachments}
+        return {attachment: Reservation(()) if self.cache.read(attachment) else None for attachment in attachments}
 
     def stale(self, valid: Set[Claim]) -> List[Attachment]:
         """Attachments that left an address or a cached result, and are none of the valid ones (for GC)."""
@@ -252,7 +252,7 @@ class Runtime:
             return self.cache.write(Origin(self.network, self.arguments, self.plugin_dirs), results)
 
     def _results(self, attachments: Iterable[Attachment]) -> Dict[Attachment, Result]:
-        found = {each: self.cache.read(each) for each in attachments}
+        found = {attachment: self.cache.read(attachment) for attachment in attachments}
         return {each: cached.result for each, cached in found.items() if cached is not None}
 
     def _with(self, arguments: Arguments) -> Runtime:

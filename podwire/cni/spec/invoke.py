@@ -104,8 +104,8 @@ def call(path: str, environ: Mapping[str, str], stdin: bytes, timeout: Optional[
         status = _run(path, environ, files, timeout)
         stdout, stderr = _content(files[1]), _content(files[2])
     finally:
-        for each in files:
-            os.close(each)
+        for file in files:
+            os.close(file)
     if stderr:
         _pass_on(stderr)
     if status != 0:

@@ -185,9 +185,9 @@ def parse_ipam(network: str, data: Mapping[str, Any], extra: Sequence[Sequence[A
 
 def _range_sets(data: Mapping[str, Any], extra: Sequence[Sequence[Any]] = ()) -> Tuple[RangeSet, ...]:
     """host-local's order: the runtime's ranges, the old-style range of the ipam object itself, then ``ranges``."""
-    sets: List[List[Range]] = [[_range(each) for each in ranges] for ranges in extra]
+    sets: List[List[Range]] = [[_range(range_) for range_ in ranges] for ranges in extra]
     sets += [[_range(data)]] if data.get("subnet") else []
-    sets += [[_range(each) for each in ranges] for ranges in data.get("ranges") or []]
+    sets += [[_range(range_) for range_ in ranges] for ranges in data.get("ranges") or []]
     if not sets:
         raise IpamError("failed to use ipam: it has no ranges", 'give ranges, such as [[{"subnet": "10.244.1.0/24"}]]')
     return make_range_sets(sets)

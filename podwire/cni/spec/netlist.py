@@ -72,7 +72,7 @@ def load_file(path: str) -> NetConfList:
     data = json.loads(text)
     if not _flag(data, "loadOnlyInlinedPlugins"):
         folder = os.path.join(os.path.dirname(path), found.name)
-        more = [parse_object(_read(each), "plugin configuration") for each in _files(folder, (".conf",))]
+        more = [parse_object(_read(file), "plugin configuration") for file in _files(folder, (".conf",))]
     if more:
         text = json.dumps({**data, "plugins": [*(data.get("plugins") or ()), *more]})
     return replace(parse_list(text), source=text)
@@ -100,7 +100,7 @@ def _parse(text: str) -> NetConfList:
     plugins = data.get("plugins") or []
     if not isinstance(plugins, list):
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {name}: plugins must be a list")
-    confs = tuple(_plugin(version, name, each) for each in plugins)
+    confs = tuple(_plugin(version, name, plugin) for plugin in plugins)
     return NetConfList(version, name, confs, text, _flag(data, "disableCheck"), _flag(data, "disableGC"))
 
 

@@ -77,11 +77,11 @@ class Result(NamedTuple):
             return _old_json(self, version)
         data: Dict[str, Any] = {"cniVersion": version}
         if self.interfaces:
-            data["interfaces"] = [_interface_json(each, version) for each in self.interfaces]
+            data["interfaces"] = [_interface_json(interface, version) for interface in self.interfaces]
         if self.ips:
-            data["ips"] = [_ip_json(each, version) for each in self.ips]
+            data["ips"] = [_ip_json(ip, version) for ip in self.ips]
         if self.routes:
-            data["routes"] = [_route_json(each, version) for each in self.routes]
+            data["routes"] = [_route_json(route, version) for route in self.routes]
         dns = self.dns.to_json()
         if dns or version < "1.0.0":
             data["dns"] = dns
@@ -112,13 +112,13 @@ def _list(value: Any) -> Any:
 def _old_json(result: Result, version: str) -> Dict[str, Any]:
     data: Dict[str, Any] = {"cniVersion": version}
     for family in (4, 6):
-        first = next((each for each in result.ips if each.address.version == family), None)
+        first = next((ip for ip in result.ips if ip.address.version == family), None)
         if first is None:
             continue
         data[f"ip{family}"] = old = {"ip": str(first.address)}
         if first.gateway is not None:
             old["gateway"] = str(first.gateway)
-        routes = [_route_json(each, version) for each in result.routes if each.destination.version == family]
+        routes = [_route_json(route, version) for route in result.routes if route.destination.version == family]
         if routes:
             data[f"ip{family}"]["routes"] = routes
     if len(data) == 1:
@@ -146,41 +146,41 @@ _ROUTE_KEYS = ("mtu", "advmss", "priority", "table", "scope")
 _LARGEST = {"mtu": 65535 - 15, "advmss": 65535 - 40, "scope": 255}
 
 
-def _interface_json(each: Interface, version: str) -> Dict[str, Any]:
-    data: Dict[str, Any] = {"name": each.name}
-    if each.mac is not None:
-        data["mac"] = str(each.mac)
+def _interface_json(interface: Interface, version: str) -> Dict[str, Any]:
+    data: Dict[str, Any] = {"name": interface.name}
+    if interface.mac is not None:
+        data["mac"] = str(interface.mac)
     new = version >= "1.1.0"
-    if each.mtu and new:
-        data["mtu"] = each.mtu
-    if each.sandbox:
-        data["sandbox"] = each.sandbox
-    if each.socket_path and new:
-        data["socketPath"] = each.socket_path
-    if each.pci_id and new:
-        data["pciID"] = each.pci_id
+    if interface.mtu and new:
+        data["mtu"] = interface.mtu
+    if interface.sandbox:
+        data["sandbox"] = interface.sandbox
+    if interface.socket_path and new:
+        data["socketPath"] = interface.socket_path
+    if interface.pci_id and new:
+        data["pciID"] = interface.pci_id
     return data
 
 
-def _ip_json(each: ResultIp, version: str) -> Dict[str, Any]:
+def _ip_json(result_ip: ResultIp, version: str) -> Dict[str, Any]:
     data: Dict[str, Any] = {}
     if version < "1.0.0":
-        data["version"] = str(each.address.version)
-    if each.interface is not None:
-        data["interface"] = each.interface
-    data["address"] = str(each.address)
-    if each.gateway is not None:
-        data["gateway"] = str(each.gateway)
+        data["version"] = str(result_ip.address.version)
+    if result_ip.interface is not None:
+        data["interface"] = result_ip.interface
+    data["address"] = str(result_ip.address)
+    if result_ip.gateway is not None:
+        data["gateway"] = str(result_ip.gateway)
     return data
 
 
-def _route_json(each: CniRoute, version: str) -> Dict[str, Any]:
-    data: Dict[str, Any] = {"dst": str(each.destination)}
-    if each.gateway is not None:
-        data["gw"] = str(each.gateway)
+def _route_json(cni_route: CniRoute, version: str) -> Dict[str, Any]:
+    data: Dict[str, Any] = {"dst": str(cni_route.destination)}
+    if cni_route.gateway is not None:
+        data["gw"] = str(cni_route.gateway)
     if version >= "1.1.0":
         for key in _ROUTE_KEYS:
-            value = getattr(each, key)
+            value = getattr(cni_route, key)
             if value or (value is not None and key in ("table", "scope")):
                 data[key] = value
     return data
@@ -189,7 +189,7 @@ def _route_json(each: CniRoute, version: str) -> Dict[str, Any]:
 def _interface(data: Mapping[str, Any]) -> Interface:
     mac = MacAddress.parse(data["mac"]) if data.get("mac") else None
     texts = [data.get(key) or "" for key in ("name", "sandbox", "socketPath", "pciID")]
-    if not all(isinstance(each, str) for each in texts) or not isinstance(data.get("mtu") or 0, int):
+    if not all(isinstance(text, str) for text in texts) or not isinstance(data.get("mtu") or 0, int):
         raise TypeError(f"interface {data!r}")
     return Interface(texts[0], mac, texts[1], data.get("mtu") or 0, texts[2], texts[3])
 

@@ -37,14 +37,14 @@ def kernel(t: Trial) -> None:
     interfaces = container.result.get("interfaces") or []
     assert isinstance(interfaces, list)
     t.expect(interfaces, "interfaces in the result", container.result)
-    inside = [each for each in interfaces if each.get("sandbox")]
+    inside = [interface for interface in interfaces if interface.get("sandbox")]
     t.expect(
         any(each["name"] == container.ifname and each["sandbox"] == container.netns for each in inside),
         f"an interface {container.ifname} with sandbox {container.netns}",
         interfaces,
     )
-    for each in interfaces:
-        _interface(t, container, each)
+    for interface in interfaces:
+        _interface(t, container, interface)
     shown = "\n".join(container.ip("address show"))
     for address in addresses(container.result):
         t.expect(f" {address} " in shown, f"address {address} in the container", shown)
@@ -73,7 +73,7 @@ def _interface(t: Trial, container: Container, each: Dict[str, Any]) -> None:
 )
 def mtu(t: Trial) -> None:
     container = t.add()
-    inside = [each for each in container.result["interfaces"] if each.get("sandbox")][0]  # type: ignore[attr-defined]
+    inside = [interface for interface in container.result["interfaces"] if interface.get("sandbox")][0]  # type: ignore[attr-defined]
     words = container.ip(f"link show dev {container.ifname}")[0].split()
     actual = int(words[words.index("mtu") + 1])
     t.expect(inside.get("mtu") == actual, f'"mtu": {actual}', inside)
@@ -289,7 +289,7 @@ def concurrent(t: Trial) -> None:
     configs = [_own(t, number) for number in range(len(containers))]
     replies = t.at_once([t.begin("ADD", each, config) for each, config in zip(containers, configs)])
     _keep(containers, replies)
-    found = [address for each in containers for address in bare(each.result)]
+    found = [address for container in containers for address in bare(container.result)]
     if t.subject.type != "loopback":
         t.expect(len(set(found)) == len(found), "every address once", sorted(found))
     if not older(t.version, "0.4.0") and t.subject.kind != META:
@@ -302,8 +302,8 @@ def concurrent(t: Trial) -> None:
 def _own(t: Trial, number: int) -> Dict[str, Any]:
     """Containers cannot share a port of the node."""
     config = t.config()
-    for each in config.get("runtimeConfig", {}).get("portMappings", ()):
-        each["hostPort"] += number
+    for portMapping in config.get("runtimeConfig", {}).get("portMappings", ()):
+        portMapping["hostPort"] += number
     return config
 
 

@@ -42,7 +42,7 @@ def egress(t: Trial) -> None:
     container = t.container()
     before = t.show()
     t.add(container, config)
-    names = [each["name"] for each in container.result["interfaces"]]  # type: ignore[attr-defined]
+    names = [interface["name"] for interface in container.result["interfaces"]]  # type: ignore[attr-defined]
     t.expect(len(names) == 4, "the ifb link as a fourth interface", names)
     t.delete(container, config)
     t.same(before, "nothing is left")

@@ -191,7 +191,7 @@ def vlan_gateway(t: Trial) -> None:
     own = gateways(container.result)[0]
     shown = ip("address show dev cni0.100")
     t.expect(any(f" {own}/" in line for line in shown), f"{own} on cni0.100", shown)
-    names = [each["name"] for each in container.result["interfaces"]]  # type: ignore[attr-defined]
+    names = [interface["name"] for interface in container.result["interfaces"]]  # type: ignore[attr-defined]
     t.expect("cni0.100" in names, "cni0.100 among the interfaces of the result", names)
     t.expect(reach(container.namespace, t.node, own, 80), f"a connection to {own}", "none")
     other = t.add(config={**t.config(vlan=200, preserveDefaultVlan=False), "isGateway": False})
@@ -309,9 +309,9 @@ def disabled_interface(t: Trial) -> None:
 )
 def concurrent_first(t: Trial) -> None:
     containers = [t.container(f"c{number}") for number in range(8)]
-    for each, reply in zip(containers, t.at_once([t.begin("ADD", each) for each in containers])):
+    for each, reply in zip(containers, t.at_once([t.begin("ADD", container) for container in containers])):
         each.result = reply.succeeded().document()
-    macs: List[str] = sorted({each.result["interfaces"][0]["mac"] for each in containers})  # type: ignore[index]
+    macs: List[str] = sorted({container.result["interfaces"][0]["mac"] for container in containers})  # type: ignore[index]
     t.expect(macs == [t.mac("cni0")], f"every result tells the bridge's {t.mac('cni0')}", macs)
     for each in containers:
         t.check(each).succeeded()

@@ -26,8 +26,8 @@ def valid(t: Trial) -> None:
     before = t.show()
     t.collect(*containers).silent()
     t.same(before, "listed attachments stay as they are")
-    for each in containers:
-        t.check(each).succeeded()
+    for container in containers:
+        t.check(container).succeeded()
 
 
 @case(
@@ -44,8 +44,8 @@ def stale(t: Trial) -> None:
     kept, crashed = t.container("kept"), t.container("crashed")
     t.add(kept, config)
     before = {section: lines for section, lines in t.show().items() if section in ("node rules", "files")}
-    for each in config.get("runtimeConfig", {}).get("portMappings", ()):
-        each["hostPort"] += 1
+    for portMapping in config.get("runtimeConfig", {}).get("portMappings", ()):
+        portMapping["hostPort"] += 1
     t.add(crashed, config)
     crashed.remove()
     t.collect(kept, config=config).silent()

@@ -35,11 +35,11 @@ def others(t: Trial) -> None:
     config = t.config()
     t.add(other, config)
     before = t.show()
-    for each in config.get("runtimeConfig", {}).get("portMappings", ()):
-        each["hostPort"] += 1
+    for portMapping in config.get("runtimeConfig", {}).get("portMappings", ()):
+        portMapping["hostPort"] += 1
     t.add(container, config)
     t.delete(container, config)
-    own = [each["name"] for each in container.prev_result.get("interfaces", ())[1:2]]  # type: ignore[index]
+    own = [interface["name"] for interface in container.prev_result.get("interfaces", ())[1:2]]  # type: ignore[index]
     t.same(before, "the other container's state stays", ignoring=own)
 
 

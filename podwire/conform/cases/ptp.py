@@ -22,7 +22,7 @@ _PTP = ["ptp"]
 def routes(t: Trial) -> None:
     container = t.add()
     address, gateway = bare(container.result)[0], gateways(container.result)[0]
-    veth = next(each["name"] for each in container.result["interfaces"] if not each.get("sandbox"))  # type: ignore[attr-defined]
+    veth = next(interface["name"] for interface in container.result["interfaces"] if not interface.get("sandbox"))  # type: ignore[attr-defined]
     shown = [line for line in ip("route show table main") if address in line]
     t.expect(shown and f"dev {veth}" in shown[0], f"{address} dev {veth}", shown)
     t.expect(any(f" {gateway}/32 " in line for line in ip(f"address show dev {veth}")), f"{gateway}/32 on {veth}")
@@ -46,7 +46,7 @@ def no_ipam(t: Trial) -> None:
 @case("ptp.mtu", "mtu is the MTU of both ends", _KEYS, SHOULD, plugins=_PTP)
 def mtu(t: Trial) -> None:
     container = t.add(config=t.config(mtu=1400))
-    veth = next(each["name"] for each in container.result["interfaces"] if not each.get("sandbox"))  # type: ignore[attr-defined]
+    veth = next(interface["name"] for interface in container.result["interfaces"] if not interface.get("sandbox"))  # type: ignore[attr-defined]
     for line in (container.ip("link show dev eth0")[0], ip(f"link show dev {veth}")[0]):
         t.expect(" mtu 1400 " in line, "mtu 1400", line)
 

@@ -94,7 +94,7 @@ def link(t: Trial) -> None:
     t.expect(words in line, words, line)
     t.check(container, config).silent()
     if t.parameter == "mac":
-        found = [each["mac"] for each in container.result["interfaces"] if each.get("sandbox")]  # type: ignore[attr-defined]
+        found = [interface["mac"] for interface in container.result["interfaces"] if interface.get("sandbox")]  # type: ignore[attr-defined]
         t.expect(found == [value], f"{value} in the result", found)
     t.delete(container, config)
     t.expect(

@@ -51,7 +51,7 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
             evidence=[f"expected: MTU {world.cluster.mtu}", f"found: {bridge['mtu']}, and its ports take more"],
             fix=f"ip link set dev {name} mtu {world.cluster.mtu}",
         )  # fmt: skip
-    has = {each["address"]: each for each in node.namespace["addresses"] if each["device"] == name}
+    has = {address["address"]: address for address in node.namespace["addresses"] if address["device"] == name}
     for block in world.blocks(node.name):
         gateway = str(block[1])
         others = [

@@ -24,11 +24,11 @@ def hypotheses(world: World) -> Iterator[Cause]:
 
 def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
     alive = {
-        each["address"]: name
-        for name, sandbox in node.snapshot["sandboxes"].items() for each in sandbox["namespace"]["addresses"]
+        address["address"]: name
+        for name, sandbox in node.snapshot["sandboxes"].items() for address in sandbox["namespace"]["addresses"]
     }  # fmt: skip
     alive.update((ip, pod) for pod in world.pods_of(node.name) for ip in world.ips.get(pod, ()))  # or should be
-    known = {(each["container"], each["ifname"]) for each in node.snapshot["attachments"]}
+    known = {(attachment["container"], attachment["ifname"]) for attachment in node.snapshot["attachments"]}
     containers = {each["container"] for each in node.snapshot["sandboxes"].values()}
     for network, held in node.snapshot["reservations"].items():
         surplus = [(ip, claim) for ip, claim in held.items() if ip not in alive and tuple(claim) not in known]
@@ -50,24 +50,27 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
 def _unreserved(node: NodeView) -> Iterator[Cause]:
     """Pods that live without the reservation that their network gave them: the next ADD may give it again."""
     spaces = {pod.netns: pod for pod in node.pods.values()}
-    for each in node.snapshot["attachments"]:
-        pod, held = spaces.get(each["netns"]), node.snapshot["reservations"].get(each["network"])
+    for attachment in node.snapshot["attachments"]:
+        pod, held = spaces.get(attachment["netns"]), node.snapshot["reservations"].get(attachment["network"])
         has = {it["address"] for it in pod.namespace["addresses"]} if pod else set()
-        for ip in each["ips"] if pod and held is not None else ():
+        for ip in attachment["ips"] if pod and held is not None else ():
             if ip not in has or ip in held:
                 continue
-            path = f"{_directory(node, each['network'])}/{ip.replace(':', '_')}"
-            again = f"printf '%s\\r\\n%s' {each['container']} {each['ifname']} > {path} && chmod 600 {path}"
-            evidence = [f"expected: {ip} is reserved for container {each['container'][:12]}", "found: no such file"]
-            key = f"reservation {each['network']} {ip}"
+            path = f"{_directory(node, attachment['network'])}/{ip.replace(':', '_')}"
+            again = f"printf '%s\\r\\n%s' {attachment['container']} {attachment['ifname']} > {path} && chmod 600 {path}"
+            evidence = [
+                f"expected: {ip} is reserved for container {attachment['container'][:12]}",
+                "found: no such file",
+            ]
+            key = f"reservation {attachment['network']} {ip}"
             yield quiet("ipam_lease_missing", f"file {path}", node.name, key, evidence, again)
 
 
 def _directory(node: NodeView, network: str) -> str:
     """Where a network's reservations are."""
     ipams = (
-        plugin.get("ipam") for each in node.snapshot["conflists"] if each["name"] == network
-        for plugin in each["plugins"] if isinstance(plugin, dict)
+        plugin.get("ipam") for conflist in node.snapshot["conflists"] if conflist["name"] == network
+        for plugin in conflist["plugins"] if isinstance(plugin, dict)
     )  # fmt: skip
     own = next((ipam["dataDir"] for ipam in ipams if isinstance(ipam, dict) and ipam.get("dataDir")), _DATA_DIR)
     return f"{own}/{network}"
@@ -98,8 +101,8 @@ def _orphans(world: World, node: NodeView) -> Iterator[Cause]:
         if name in declared or sandbox["known_by"] != "process":
             continue
         ips = [
-            each["address"] for each in sandbox["namespace"]["addresses"]
-            if (home := world.block_of(each["address"])) is not None and home.name == node.name
+            address["address"] for address in sandbox["namespace"]["addresses"]
+            if (home := world.block_of(address["address"])) is not None and home.name == node.name
         ]  # fmt: skip
         if ips and sandbox["pids"]:
             pids = " ".join(map(str, sandbox["pids"]))

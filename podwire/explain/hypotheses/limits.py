@@ -38,7 +38,9 @@ def _neighbours(node: NodeView) -> int:
     """Those of a node and its pods that count: permanent ones do not (neigh_alloc)."""
     spaces = [node.namespace, *(pod.namespace for pod in node.pods.values())]
     return sum(
-        each["state"] != "permanent" and ":" not in each["address"] for it in spaces for each in it["neighbours"]
+        neighbour["state"] != "permanent" and ":" not in neighbour["address"]
+        for it in spaces
+        for neighbour in it["neighbours"]
     )
 
 

@@ -65,7 +65,7 @@ def forgotten(node: NodeView, ip: str, mac: str) -> List[str]:
     """Those of the node who have learnt an address at a MAC have to forget it."""
     steps = []
     for pod in node.pods.values():
-        if any(each["address"] == ip and each.get("mac") == mac for each in pod.namespace["neighbours"]):
+        if any(neighbour["address"] == ip and neighbour.get("mac") == mac for neighbour in pod.namespace["neighbours"]):
             steps.append(within(pod.netns, f"ip neigh flush to {ip}"))
     return [f"ip neigh flush to {ip}", *steps]
 
@@ -80,10 +80,12 @@ def _twin(node: NodeView, pod: PodView, device: Link) -> Optional[PodView]:
 def _own_mac(node: NodeView, pod: PodView, device: Link) -> Tuple[str, str]:
     """What the device was made with, and who says so: the plugin, by the runtime's cache; else its link-local address,
     which comes of the MAC address that it came up with (RFC 4291 appendix A) and stays when that changes."""
-    for each in node.snapshot["attachments"]:
-        if each["netns"] == pod.netns:
-            return next((str(it["mac"]) for it in each["interfaces"] if it["sandbox"]), ""), "the plugin's own answer"
-    for ip in (each["address"] for each in pod.namespace["addresses"] if each["device"] == device["name"]):
+    for attachment in node.snapshot["attachments"]:
+        if attachment["netns"] == pod.netns:
+            return next(
+                (str(it["mac"]) for it in attachment["interfaces"] if it["sandbox"]), ""
+            ), "the plugin's own answer"
+    for ip in (address["address"] for address in pod.namespace["addresses"] if address["device"] == device["name"]):
         packed = ip_address(ip).packed
         if ip_address(ip).is_link_local and packed[11:13] == b"\xff\xfe":
             mac = bytes([packed[8] ^ 2, *packed[9:11], *packed[13:]])

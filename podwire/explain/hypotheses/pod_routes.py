@@ -55,7 +55,9 @@ def routes(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
 
 def connected(pod: PodView, block: Any, name: str) -> str:
     """The command for the route to the block itself, which the kernel makes with an address."""
-    own = next((each["address"] for each in pod.namespace["addresses"] if ip_address(each["address"]) in block), "")
+    own = next(
+        (address["address"] for address in pod.namespace["addresses"] if ip_address(address["address"]) in block), ""
+    )
     source = f" src {own}" if own else ""
     return within(pod.netns, f"ip route replace {block} dev {name} proto kernel scope link{source}")
 

@@ -54,15 +54,18 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
 
 def _on_node(world: World, node: NodeView) -> Iterator[Cause]:
     """Pods' addresses that a node has itself: what it sends there comes back to it."""
-    for each in node.namespace["addresses"]:
-        pod, where = world.pod_with(each["address"]), f"{each['address']}/{each['prefix']} dev {each['device']}"
+    for address in node.namespace["addresses"]:
+        pod, where = (
+            world.pod_with(address["address"]),
+            f"{address['address']}/{address['prefix']} dev {address['device']}",
+        )
         if pod and pod not in world.host_pods:
             own = world.far(node.name) | world.local(node.name)
             yield cause(
-                "duplicate_ip", f"address {where}", node.name, each["device"],
-                keys=frozenset({f"{node.name} extra {each['address']}"}),
+                "duplicate_ip", f"address {where}", node.name, address["device"],
+                keys=frozenset({f"{node.name} extra {address['address']}"}),
                 pairs=frozenset(pair for pair in own if pod in pair) or world.of(pod),
-                evidence=[f"expected: {each['address']} is {pod}'s", f"found: {node.name} has it, too"],
+                evidence=[f"expected: {address['address']} is {pod}'s", f"found: {node.name} has it, too"],
                 fix=f"ip addr del {where}",
             )  # fmt: skip
 
@@ -95,7 +98,12 @@ def _deleted(world: World, node: NodeView, pod: PodView) -> Cause:
 
 def _new_pair(world: World, node: NodeView, pod: PodView) -> str:
     """The pair as it was made, as far as the runtime's cache tells, with the addresses that the pod was given."""
-    made = [it for each in node.snapshot["attachments"] if each["netns"] == pod.netns for it in each["interfaces"]]
+    made = [
+        it
+        for attachment in node.snapshot["attachments"]
+        if attachment["netns"] == pod.netns
+        for it in attachment["interfaces"]
+    ]
     inside = next((each for each in made if each["sandbox"]), {"name": "eth0", "mac": ""})
     outside = next((each for each in made if not each["sandbox"] and each["name"] != world.cluster.cni.bridge), None)
     port, eth0, mtu = outside["name"] if outside else f"veth{_pid(node, pod)}", inside["name"], world.cluster.mtu
@@ -119,8 +127,8 @@ def _pid(node: NodeView, pod: PodView) -> int:
 def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iterator[Cause]:
     key, name, place = f"{node.name} pod {pod.name}", device["name"], f"pod:{pod.name}"
     has = {
-        each["address"]: each for each in pod.namespace["addresses"]
-        if not ip_address(each["address"]).is_loopback and not ip_address(each["address"]).is_link_local
+        address["address"]: address for address in pod.namespace["addresses"]
+        if not ip_address(address["address"]).is_loopback and not ip_address(address["address"]).is_link_local
     }  # fmt: skip
     given = world.ips.get(pod.name, [])
     blocks = world.blocks(node.name)

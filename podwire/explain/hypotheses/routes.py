@@ -140,9 +140,9 @@ def _route(
         yield _made(world, "route_other_way", node, row, [row], pairs, evidence)
         return
     on_link = any(
-        ip_address(gateway) in ip_network((each["address"], each["prefix"]), strict=False)
-        for each in node.namespace["addresses"]
-        if each["device"] == hop.get("device") and gateway
+        ip_address(gateway) in ip_network((address["address"], address["prefix"]), strict=False)
+        for address in node.namespace["addresses"]
+        if address["device"] == hop.get("device") and gateway
     )
     evidence.append(f"{gateway} is an address of {owner or 'no node'}")
     id = "next_hop_dead" if on_link else "next_hop_not_adjacent"

@@ -25,13 +25,13 @@ def hypotheses(world: World) -> Iterator[Cause]:
 
 def _addresses(world: World, node: NodeView) -> Iterator[Cause]:
     interface = node.node.interface
-    for each in node.namespace["addresses"]:
-        if each["device"] != interface or ip_address(each["address"]).is_link_local:
+    for address in node.namespace["addresses"]:
+        if address["device"] != interface or ip_address(address["address"]).is_link_local:
             continue
-        text = f"{each['address']}/{each['prefix']}"
+        text = f"{address['address']}/{address['prefix']}"
         for peer in world.peers(node.name):
             pairs = world.between(node.name, peer.name)
-            if any(str(ip.ip) == each["address"] for ip in peer.addresses):
+            if any(str(ip.ip) == address["address"] for ip in peer.addresses):
                 view = world.nodes.get(peer.name)
                 theirs = view.view.links.get(interface, {}).get("mac", "") if view else "an unknown place"
                 mine = node.view.links[interface]["mac"]
@@ -39,10 +39,10 @@ def _addresses(world: World, node: NodeView) -> Iterator[Cause]:
                 yield cause(
                     "duplicate_node_ip", f"address {text} dev {interface}", node.name, interface,
                     keys=frozenset({f"{node.name} address {text}"}), pairs=pairs,
-                    evidence=[f"expected: {each['address']} is {peer.name}'s, at {theirs}",
+                    evidence=[f"expected: {address['address']} is {peer.name}'s, at {theirs}",
                               f"found: {node.name} has it, too, at {mine}"], fix=joined(fix),
                 )  # fmt: skip
-        network = ip_network((each["address"], each["prefix"]), strict=False)
+        network = ip_network((address["address"], address["prefix"]), strict=False)
         for other in world.cluster.nodes:
             if any(network.version == b.version and network.overlaps(b) for b in other.pod_cidrs):
                 yield cause(

@@ -55,7 +55,7 @@ def _bridge_down(ground: Ground) -> List[Edit]:
 
 def _no_address(ground: Ground) -> List[Edit]:
     bridge = ground.cluster.cni.bridge
-    return [Patch(NODE, tuple(each for each in ground.state().addresses if each.device == bridge))]
+    return [Patch(NODE, tuple(address for address in ground.state().addresses if address.device == bridge))]
 
 
 def _isolated(ground: Ground) -> List[Edit]:
@@ -84,7 +84,7 @@ def _no_routes(ground: Ground) -> List[Edit]:
 
 def _wrong_gateway(ground: Ground) -> List[Edit]:
     place, gateway = ground.place(ground.pod), ground.block(ground.node)[1]
-    right = tuple(each for each in ground.state(place).neighbours if each.address == gateway)
+    right = tuple(neighbour for neighbour in ground.state(place).neighbours if neighbour.address == gateway)
     return [Patch(place, right, (Neighbour("eth0", gateway, _BAD_MAC),))]
 
 

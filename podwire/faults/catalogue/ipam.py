@@ -41,9 +41,9 @@ def _empty(ground: Ground) -> List[Edit]:
 
 def _eth0(ground: Ground, place: str) -> Address:
     return next(
-        each
-        for each in sorted(ground.state(place).addresses, key=str)
-        if each.device == "eth0" and each.interface.version == ground.version
+        address
+        for address in sorted(ground.state(place).addresses, key=str)
+        if address.device == "eth0" and address.interface.version == ground.version
     )
 
 
@@ -62,13 +62,15 @@ def _foreign(ground: Ground) -> List[Edit]:
     place = ground.place(ground.pod)
     address = _eth0(ground, place)
     foreign = Address("eth0", IPv4Interface("192.168.77.7/24"))
-    lost = tuple(each for each in ground.state(place).routes if each.source == address.interface.ip)
+    lost = tuple(route for route in ground.state(place).routes if route.source == address.interface.ip)
     return [Patch(place, (address,), (foreign,), lost)]
 
 
 def _bridge_address(ground: Ground) -> Address:
     bridge, block = ground.cluster.cni.bridge, ground.block(ground.node)
-    return next(each for each in ground.state().addresses if each.device == bridge and each.interface.ip == block[1])
+    return next(
+        address for address in ground.state().addresses if address.device == bridge and address.interface.ip == block[1]
+    )
 
 
 def _stale(ground: Ground) -> List[Edit]:

@@ -30,7 +30,7 @@ def unused(ground: Ground) -> IPAddress:
     """An address of the underlay that nobody has."""
     own = ground.node.address(ground.version)
     assert own is not None
-    taken = {each.ip for node in ground.cluster.nodes for each in node.addresses}
+    taken = {address.ip for node in ground.cluster.nodes for address in node.addresses}
     return next(own.network[-number] for number in range(2, 100) if own.network[-number] not in taken)
 
 

@@ -79,8 +79,8 @@ def _on_it(ground: Ground) -> Tuple[Any, ...]:
     (neigh_ifdown in net/core/neighbour.c). FDB entries stay."""
     state, name = ground.state(), ground.vtep
     hops = {hop.id for hop in state.next_hops if hop.device == name}
-    routes = [each for each in state.routes if each.device == name or each.next_hop in hops]
-    return (*routes, *(each for each in state.neighbours if each.device == name))
+    routes = [route for route in state.routes if route.device == name or route.next_hop in hops]
+    return (*routes, *(neighbour for neighbour in state.neighbours if neighbour.device == name))
 
 
 def _flapped(ground: Ground) -> List[Edit]:

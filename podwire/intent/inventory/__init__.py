@@ -134,8 +134,10 @@ def _node(intent: NodeIntent, ports: Tuple[Port, ...], blocks: Sequence[Mapping[
         kind=intent.kind,
         interface=intent.interface,
         addresses=addresses,
-        public_ips=tuple(declared[each.version][1] if each.version in declared else each.ip for each in addresses),
-        pod_cidrs=tuple(each[intent.name] for each in blocks if intent.name in each),
+        public_ips=tuple(
+            declared[address.version][1] if address.version in declared else address.ip for address in addresses
+        ),
+        pod_cidrs=tuple(block[intent.name] for block in blocks if intent.name in block),
         mtu=intent.mtu,
         ports=ports,
     )

@@ -99,7 +99,9 @@ def _made_devices(cluster: Cluster) -> Set[str]:
 def _families(cluster: Cluster, problems: Problems) -> None:
     """Pods, services and the underlay speak the same families."""
     for version in cluster.versions:
-        if problems.sound("service_cidrs") and all(each.version != version for each in cluster.service_cidrs):
+        if problems.sound("service_cidrs") and all(
+            service_cidr.version != version for service_cidr in cluster.service_cidrs
+        ):
             right = f"add one, e.g. {'10.96.0.0/16' if version == 4 else 'fd00:10:96::/112'}"
             value = list(map(str, cluster.service_cidrs))
             problems.add(ALL, "service_cidrs", value, f"no IPv{version} CIDR, and pods have IPv{version}", right)

@@ -78,14 +78,14 @@ def _of_list(variable: Field, source: str, directories: Tuple[str, ...]) -> CniS
         variable.fail("not a network configuration list", right)
         return default
     plugins = data.get("plugins")
-    if not isinstance(plugins, list) or not plugins or not all(_is_plugin(each) for each in plugins):
+    if not isinstance(plugins, list) or not plugins or not all(_is_plugin(plugin) for plugin in plugins):
         variable.fail("plugins is not a list of mappings with a type", right)
         return default
     name = data.get("name")
     if not isinstance(name, str) or not is_network(name):
         variable.fail(f"name {name!r} is not a network name of the CNI specification", right)
         return default
-    bridge = next((each for each in plugins if each["type"] == "bridge"), None)
+    bridge = next((plugin for plugin in plugins if plugin["type"] == "bridge"), None)
     device = str((bridge or {}).get("bridge") or default.bridge)
     kind = "ptp" if bridge is None and plugins[0]["type"] != "flannel" else "bridge"
     return CniSettings(kind, name, device, conflist=json.dumps(data, indent=2, default=str), plugin_dirs=directories)

@@ -47,7 +47,7 @@ class Facts(NamedTuple):
         found = []
         for name, mtu, texts in data["interfaces"]:
             addresses = tuple(map(ip_interface, texts))
-            if not any(each.ip in cidr for each in addresses for cidr in but if cidr.version == each.version):
+            if not any(address.ip in cidr for address in addresses for cidr in but if cidr.version == address.version):
                 found.append(Interface(name, int(mtu), addresses))
         routes = (Route(peer, device, ip_address(source)) for peer, device, source in data["routes"])
         return cls(tuple(found), tuple(routes))
@@ -63,7 +63,7 @@ def choose(
     """
     wanted = [each.ip for each in declared]
     if "node_interface" in fields:
-        found = [each for each in facts.interfaces if each.name == fields["node_interface"].value]
+        found = [interface for interface in facts.interfaces if interface.name == fields["node_interface"].value]
         fail = fields["node_interface"].fail
         cause = "the node has no such device with an address"
     elif "node_interface_regex" in fields:
@@ -72,12 +72,12 @@ def choose(
         cause = "no device of the node has a name like that"
     elif "node_interface_cidr" in fields:
         inside = cidrs(fields["node_interface_cidr"])
-        wanted += [a.ip for each in facts.interfaces for a in each.addresses if _in(a.ip, inside)]
-        found = [each for each in facts.interfaces if any(_in(a.ip, inside) for a in each.addresses)]
+        wanted += [a.ip for interface in facts.interfaces for a in interface.addresses if _in(a.ip, inside)]
+        found = [interface for interface in facts.interfaces if any(_in(a.ip, inside) for a in interface.addresses)]
         fail = fields["node_interface_cidr"].fail
         cause = "no device of the node has an address there"
     elif wanted:
-        found = [each for each in facts.interfaces if any(a.ip in wanted for a in each.addresses)]
+        found = [interface for interface in facts.interfaces if any(a.ip in wanted for a in interface.addresses)]
         variable = fields.get("node_address") or fields["node_addresses"]
         fail = variable.fail
         cause = "no device of the node has it"
@@ -98,8 +98,8 @@ def cidrs(variable: Field) -> List[IPNetwork]:
 def check_choice(fields: Dict[str, Field]) -> None:
     """Note what is wrong with the variables themselves; wrong ones are taken out."""
     set_ones = [each for each in CHOICES if each in fields]
-    for each in set_ones[1:]:
-        fields.pop(each).fail(f"{set_ones[0]} is set as well", "write one of the two")
+    for set_one in set_ones[1:]:
+        fields.pop(set_one).fail(f"{set_ones[0]} is set as well", "write one of the two")
     name, pattern = fields.get("node_interface"), fields.get("node_interface_regex")
     if name is not None and (not isinstance(name.value, str) or not is_device(name.value)):
         fields.pop("node_interface").fail("not a device name", "write the external interface's name, e.g. eth0")
@@ -117,15 +117,15 @@ def _compiles(value: object) -> bool:
 
 
 def _matching(variable: Field, facts: Facts) -> List[Interface]:
-    return [each for each in facts.interfaces if re.fullmatch(variable.value, each.name)]
+    return [interface for interface in facts.interfaces if re.fullmatch(variable.value, interface.name)]
 
 
 def _in(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:
-    return any(ip in each for each in networks if each.version == ip.version)
+    return any(ip in network for network in networks if network.version == ip.version)
 
 
 def _by_route(name: str, facts: Facts, problems: Problems) -> Optional[External]:
-    by_name = {each.name: each for each in facts.interfaces}
+    by_name = {interface.name: interface for interface in facts.interfaces}
     ways = {route.device: route for route in facts.routes if route.device in by_name}
     if not ways and len(by_name) == 1:  # the only node of its cluster, perhaps
         return _external(facts.interfaces[0], ())
@@ -149,4 +149,7 @@ def _external(interface: Interface, wanted: Sequence[IPAddress]) -> External:
 
 
 def _devices(facts: Facts) -> str:
-    return ", ".join(f"{each.name} ({', '.join(map(str, each.addresses))})" for each in facts.interfaces) or "none"
+    return (
+        ", ".join(f"{interface.name} ({', '.join(map(str, interface.addresses))})" for interface in facts.interfaces)
+        or "none"
+    )

@@ -181,7 +181,7 @@ def _completed(
 ) -> Tuple[IPInterface, ...]:
     """Declared addresses, with the interface's prefix length where none is written; where none is declared at all,
     the interface's own of the pods' families."""
-    own = {each.version: each for each in found.addresses}
+    own = {address.version: address for address in found.addresses}
     if not declared:
         return tuple(own[version] for version in versions if version in own)
     return tuple(
@@ -214,7 +214,9 @@ def _pod_cidrs(variable: Field, settings: Settings) -> Dict[int, Tuple[Field, IP
         cidr = item.cidr("10.244.7.0/24")
         if cidr is None:
             continue
-        cluster = next((each for each in settings.cluster_cidrs if each.version == cidr.version), None)
+        cluster = next(
+            (cluster_cidr for cluster_cidr in settings.cluster_cidrs if cluster_cidr.version == cidr.version), None
+        )
         if cluster is None or not _inside(cidr, cluster):
             ranges = ", ".join(map(str, settings.cluster_cidrs))
             item.fail(f"outside the cluster's {ranges}", "write a block inside, or widen cluster_cidrs")

@@ -81,7 +81,7 @@ def _overlaps(segments: List[Segment], problems: Problems) -> None:
     for i, segment in enumerate(segments):
         for other in segments[:i]:
             for one in segment.cidrs:
-                clash = next((each for each in other.cidrs if each.version == one.version and each.overlaps(one)), None)
+                clash = next((cidr for cidr in other.cidrs if cidr.version == one.version and cidr.overlaps(one)), None)
                 if clash is not None:
                     cause = f"overlaps {clash} of segment {other.name}"
                     path = f"underlay.segments.{segment.name}.cidrs"

@@ -106,8 +106,16 @@ def apply_iptables(namespace: Namespace, operations: Sequence[Operation]) -> Non
 
 def _commit(table: Table, operations: Sequence[Operation]) -> None:
     """Others change the table too (Go's plugins, Docker): what is refused is tried on what stands there by then."""
-    removed = [each.object for each in operations if each.action == REMOVE and isinstance(each.object, IptablesRule)]
-    added = [each.object for each in operations if each.action != REMOVE and isinstance(each.object, IptablesRule)]
+    removed = [
+        operation.object
+        for operation in operations
+        if operation.action == REMOVE and isinstance(operation.object, IptablesRule)
+    ]
+    added = [
+        operation.object
+        for operation in operations
+        if operation.action != REMOVE and isinstance(operation.object, IptablesRule)
+    ]
     before = Saved(table.saved())
     for attempt in range(_ATTEMPTS):
         try:
@@ -185,17 +193,17 @@ def split(line: str) -> Words:
     words: List[str] = []
     word, quoted, begun = "", False, False
     characters = iter(line)
-    for each in characters:
-        if each == "\\" and quoted:
+    for character in characters:
+        if character == "\\" and quoted:
             word += next(characters, "")
-        elif each == '"':
+        elif character == '"':
             quoted, begun = not quoted, True
-        elif each == " " and not quoted:
+        elif character == " " and not quoted:
             if word or begun:
                 words.append(word)
             word, begun = "", False
         else:
-            word += each
+            word += character
     return (*words, word) if word or begun else tuple(words)
 
 

@@ -180,12 +180,12 @@ def _port_and_alias(link: Link, previous: Link | None) -> list[Message]:
 def vlan_messages(port: PortVlans, index: Index) -> list[Message]:
     """RTM_SETLINK of a port's VLANs, then RTM_DELLINK of all others (net/bridge/br_netlink.c, br_afspec)."""
     head = _IFINFO.pack(AF_BRIDGE, 0, index(port.device), 0, 0)
-    wanted = b"".join(_vlan_range(*each) for each in port.ranges())
+    wanted = b"".join(_vlan_range(*range_) for range_ in port.ranges())
     messages = [(RTM_SETLINK, 0, head + attribute(26, wanted))] if wanted else []
     if not port.others:
         kept = {vlan for vlan, _ in port.vlans}
         rest = port._replace(vlans=tuple((vlan, 0) for vlan in range(1, 4095) if vlan not in kept))
-        surplus = b"".join(_vlan_range(*each) for each in rest.ranges())
+        surplus = b"".join(_vlan_range(*range_) for range_ in rest.ranges())
         messages.append((RTM_DELLINK, 0, head + attribute(26, surplus)))
     return messages
 

@@ -51,7 +51,7 @@ Message = tuple[int, int, bytes]
 """(nlmsg_type, nlmsg_flags, payload) of a request."""
 
 
-class Refusal(NamedTuple):
+class NetlinkError(NamedTuple):
     """The kernel's answer to message number ``number`` of a batch. ``errno`` is positive."""
 
     number: int
@@ -163,13 +163,13 @@ class NetlinkSocket:
             if number == self._sequence:
                 return data[16:length]
 
-    def batch(self, messages: Sequence[Message]) -> list[Refusal]:
+    def batch(self, messages: Sequence[Message]) -> list[NetlinkError]:
         """Send all messages in as few system calls as possible; what the kernel refused, in order.
 
         Messages after a refused one of the same call are executed all the same (netlink_rcv_skb):
         whoever calls this must be able to go back, which ``converge`` does by planning again.
         """
-        refusals: list[Refusal] = []
+        refusals: list[NetlinkError] = []
         index = 0
         while index < len(messages):
             start = index
@@ -192,8 +192,8 @@ class NetlinkSocket:
             refusals += self._answers(first, self._sequence, start)
         return refusals
 
-    def _answers(self, first: int, last: int, start: int) -> list[Refusal]:
-        found: list[Refusal] = []
+    def _answers(self, first: int, last: int, start: int) -> list[NetlinkError]:
+        found: list[NetlinkError] = []
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
             offset, end = 0, len(data)
@@ -203,7 +203,7 @@ class NetlinkSocket:
                     errno = -struct.unpack_from("=i", data, offset + 16)[0]
                     if errno:
                         text = extended(data[offset : offset + length], flags)
-                        found.append(Refusal(start + number - first, errno, text))
+                        found.append(NetlinkError(start + number - first, errno, text))
                     if number == last:
                         return found
                 offset += (length + 3) & ~3

@@ -16,8 +16,8 @@ from ..netlink.socket import (
     NLM_F_REQUEST,
     NLMSG_ERROR,
     Message,
+    NetlinkError,
     NetlinkSocket,
-    Refusal,
     attributes,
     extended,
 )
@@ -56,7 +56,7 @@ class NfTablesSocket(NetlinkSocket):
         answers = self.dump(kind, self.generic)
         return [dict(attributes(payload, len(_GENERIC), len(payload))) for _, payload in answers]
 
-    def transaction(self, messages: List[Message]) -> Optional[Refusal]:
+    def transaction(self, messages: List[Message]) -> Optional[NetlinkError]:
         """Commit all messages or none; the first refusal. Its index is -1 for the batch as a whole.
 
         The last message asks for the answer, not the batch's end: before Linux 6.10 nobody answers
@@ -75,15 +75,15 @@ class NfTablesSocket(NetlinkSocket):
                 if refusal.errno or refusal.number == len(messages) - 1:
                     return refusal if refusal.errno else None
 
-    def _acknowledgements(self, first: int) -> List[Refusal]:
+    def _acknowledgements(self, first: int) -> List[NetlinkError]:
         data = self._socket.recv(1 << 16)
-        found: List[Refusal] = []
+        found: List[NetlinkError] = []
         offset = 0
         while offset < len(data):
             length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
             if kind == NLMSG_ERROR:
                 errno = -struct.unpack_from("=i", data, offset + 16)[0]
-                found.append(Refusal(sequence - first - 1, errno, extended(data[offset : offset + length], flags)))
+                found.append(NetlinkError(sequence - first - 1, errno, extended(data[offset : offset + length], flags)))
             offset += (length + 3) & ~3
         return found
 
