@@ -6,12 +6,12 @@ import select
 import socket
 import struct
 import time
-from typing import Iterator, List, Optional
+from typing import Iterator, List
 
 from ..intent.cluster import Cluster, Node, adjacent, vxlan_device
 from ..kernel import Namespace
+from ..kernel.lookup import route_get
 from ..kernel.netlink import rtnetlink
-from ..kernel.netlink.socket import attribute
 from ..kernel.show import link_of
 from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
 from ..sandbox import conflist
@@ -22,7 +22,6 @@ _ARP_PACKET = struct.Struct("!HHBBH6s4s6s4s")
 _BROADCAST = b"\xff" * 6
 #: Seconds for whoever has our address to say so (RFC 5227 wants up to 2 for three probes; a LAN answers at once).
 _ARP_PATIENCE = 0.5
-_FAMILY = {4: 2, 6: 10}
 
 
 def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
@@ -40,7 +39,7 @@ def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
         ]
         yield from _interface(here, node, addresses)
         yield from _overlaps(cluster, node, routes)
-        yield from _ways(here, cluster, node, names)
+        yield from _ways(here, cluster, node)
         yield from _twins(here, node)
 
 
@@ -94,7 +93,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
         yield Finding(OK, "ranges", "no route of others into pods' and services' ranges")
 
 
-def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) -> Iterator[Finding]:
+def _ways(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
     """How the kernel would send to each peer: by the external interface, and without a gateway to adjacent ones."""
     wrong = False
     for version in cluster.versions:
@@ -102,7 +101,7 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
             target = peer.public_ip(version)
             if peer.name == node.name or target is None:
                 continue
-            way = _way(here, target, names)
+            way = route_get(here, target)
             if way is None:
                 wrong = True
                 yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "mend the node's own network")
@@ -128,14 +127,6 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
 
 def _direct(cluster: Cluster) -> bool:
     return cluster.backend.type == "host-gw" or cluster.backend.direct_routing
-
-
-def _way(here: Namespace, target: IPAddress, names: dict[int, str]) -> Optional[Route]:
-    """What a packet would get (``ip route get``)."""
-    packed = target.packed
-    head = struct.pack("=BBBBBBBBI", _FAMILY[target.version], len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
-    answer = here.socket.get(rtnetlink.RTM_GETROUTE, head + attribute(1, packed))
-    return None if answer is None else rtnetlink.read_route(answer, names)
 
 
 def _twins(here: Namespace, node: Node) -> Iterator[Finding]:

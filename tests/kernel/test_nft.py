@@ -164,6 +164,19 @@ def test_a_refused_transaction_changes_nothing(namespace: Namespace) -> None:
     assert ruleset() == before
 
 
+def test_a_refused_transaction_leaves_nothing_for_the_next_one(namespace: Namespace) -> None:
+    """The kernel answers to every message that it refuses, and to the last one: all that is read."""
+    good = [(masquerade.NEWTABLE, NLM_F_CREATE, text(masquerade.NFTA_TABLE_NAME, "podwire-test"))]
+    absent = (masquerade.DELTABLE, 0, text(masquerade.NFTA_TABLE_NAME, "absent"))
+    with NfTablesSocket(namespace) as nftables:
+        for bad in ([absent], [absent, absent, *good], [*good, absent, absent], [absent, *good, absent]):
+            refusal = nftables.transaction(bad)
+            assert refusal is not None and refusal.number == bad.index(absent) and refusal.errno == 2
+            assert nftables.transaction(good) is None
+        assert [each[masquerade.NFTA_TABLE_NAME] for each in nftables.read(masquerade.GETTABLE)] == [b"podwire-test\0"]
+
+
+
 @pytest.mark.parametrize("unless", [(), (ip_network("fd00::/48"),)], ids=["nothing", "the other family"])
 def test_a_rule_that_could_masquerade_pod_to_pod_is_never_written(namespace: Namespace, unless: Any) -> None:
     with pytest.raises(ValueError, match="own IP version"):
