@@ -13,7 +13,7 @@ from ..kernel import Namespace
 from ..kernel.lookup import route_get
 from ..kernel.netlink import rtnetlink
 from ..kernel.show import link_of
-from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
+from ..model.objects import ROUTE_PROTOCOL, Address, Route
 from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
 

@@ -9,7 +9,6 @@ import _socket
 import struct
 
 from ...startup_typing import TYPE_CHECKING
-from ..namespaces import Namespace
 from ..netlink.socket import (
     HEADER,
     NETLINK_NETFILTER,
@@ -38,11 +37,11 @@ Attributes = dict[int, bytes]
 
 
 class NfTablesSocket(NetlinkSocket):
-    """nfnetlink: every message starts with struct nfgenmsg, and changes travel in transactions."""
+    """nfnetlink, of the namespace in which it is made: every message starts with struct nfgenmsg, and changes travel
+    in transactions."""
 
-    def __init__(self, namespace: Namespace, family: int = NFPROTO_INET) -> None:
-        with namespace.entered():
-            super().__init__(NETLINK_NETFILTER)
+    def __init__(self, family: int = NFPROTO_INET) -> None:
+        super().__init__(NETLINK_NETFILTER)
         #: struct nfgenmsg of this family: version 0, no resource id.
         self.generic = struct.pack("!BBH", family, 0, 0)
 
