@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ...model.device_name import is_device_name
 from ...model.objects import IPNetwork
 from ..cluster import BackendSettings, CniSettings, Segment, vxlan_device
 from .cni import read_cni
 from .field import ALL, Field, Problems
-from .names import CLUSTER_VARIABLES, is_device
+from .names import CLUSTER_VARIABLES
 from .underlay import RouterIntent, read_underlay
 
 #: The longest prefix from which host-local can give an address (it wants two host bits).
@@ -124,7 +125,7 @@ def _backend(variable: Field, versions: Tuple[int, ...]) -> BackendSettings:
     vni = (fields["vni"].integer(1, 2**24 - 1, default.vni) if "vni" in fields else None) or default.vni
     for version in versions:
         device = vxlan_device(vni, version)
-        if kind == "vxlan" and not is_device(device):
+        if kind == "vxlan" and not is_device_name(device):
             cause = f"the {_FAMILY[version]} device {device} would have {len(device)} characters, and Linux has 15"
             fields["vni"].fail(cause, f"write a number up to {10 ** (16 - len(vxlan_device(1, version))) - 1}")
     direct = fields["direct_routing"].boolean(False) if "direct_routing" in fields else False
