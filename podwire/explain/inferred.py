@@ -29,7 +29,7 @@ def row(operation: Operation) -> Dict[str, Any]:
         "was": "" if old is None else str(old),
         "device": getattr(each, "device", None) or getattr(each, "name", "") or "",
         "key": str(key),
-        "commands": commands(operation),
+        "commands": [[list(step.words), step.output] for step in commands(operation)],
     }
 
 

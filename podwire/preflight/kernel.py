@@ -15,6 +15,7 @@ from ..kernel.iptables.tables import forward_drops
 from ..kernel.namespaces import CLONE_NEWNET, unshare
 from ..kernel.nftables.masquerade import apply_nat
 from ..kernel.show import read_sysctl
+from ..model.command import command
 from ..model.objects import BACKEND_ALIAS, Link, NatRule, VethPeer
 from ..plan import ADD, Operation
 from .finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
@@ -122,11 +123,12 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
     filters = {each: _sysctl(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", node.interface)}
     strict = [each for each, value in filters.items() if value == "1"]
     if strict and "2" not in filters.values() and 4 in cluster.versions:  # the larger one counts (IN_DEV_RPFILTER)
+        loose = command("sysctl -w net/ipv4/conf/{}/rp_filter=2", node.interface)
         yield Finding(
             WARNING,
             "reverse path filter",
             f"strict for {' and '.join(strict)}: packets whose way back is another device are dropped",
-            f"if this node has several ways to its peers: sysctl net.ipv4.conf.{node.interface}.rp_filter=2",
+            f"if this node has several routes to its peers: {loose}",
         )
 
 
@@ -162,7 +164,7 @@ def _devices(cluster: Cluster) -> Iterator[Finding]:
                     PROBLEM,
                     "devices",
                     f"{name} is there and not podwire's: flannel's, probably",
-                    f"stop what made it and ip link delete {name}, or declare another backend.vni",
+                    f"stop what made it and {command('ip link delete dev {}', name)}, or declare another backend.vni",
                 )
 
 

@@ -14,6 +14,7 @@ from ..kernel import Namespace
 from ..kernel.netlink import rtnetlink
 from ..kernel.netlink.socket import attribute
 from ..kernel.show import link_of
+from ..model.command import command
 from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
 from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
@@ -58,7 +59,8 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
         )
         return
     if not link.up:
-        yield Finding(PROBLEM, "interface", f"{node.interface} is down", f"ip link set {node.interface} up")
+        fix = str(command("ip link set dev {} up", node.interface))
+        yield Finding(PROBLEM, "interface", f"{node.interface} is down", fix)
     if link.mtu is not None and link.mtu < node.mtu:
         text = f"{node.interface} has MTU {link.mtu}, and {node.mtu} is declared"
         yield Finding(PROBLEM, "interface", text, f"declare node_mtu: {link.mtu}")

@@ -7,11 +7,12 @@ from ipaddress import ip_network
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ...backend import BACKENDS, BackendSettings, backend_of
+from ...model.device_name import is_device_name
 from ...model.objects import IPNetwork
 from ..cluster import CniSettings, Segment
 from .cni import read_cni
 from .field import ALL, Field, Problems
-from .names import CLUSTER_VARIABLES, is_device
+from .names import CLUSTER_VARIABLES
 from .underlay import RouterIntent, read_underlay
 
 #: The longest prefix from which host-local can give an address (it wants two host bits).
@@ -132,7 +133,7 @@ def _backend(variable: Field, versions: Tuple[int, ...]) -> BackendSettings:
     )
     for version in versions:
         device = backend_of(settings).device(version)
-        if device and not is_device(device):
+        if device and not is_device_name(device):
             cause = f"the {_FAMILY[version]} device {device} would have {len(device)} characters, and Linux has 15"
             digits = 16 - len(backend_of(replace(settings, vni=1)).device(version))
             fields["vni"].fail(cause, f"write a number up to {10**digits - 1}")
