@@ -8,7 +8,8 @@ import struct
 import time
 from typing import Iterator, List
 
-from ..intent.cluster import Cluster, Node, adjacent, vxlan_device
+from ..backend import device_names
+from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
 from ..kernel.lookup import route_get
 from ..kernel.netlink import rtnetlink
@@ -73,8 +74,7 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
 
 def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Finding]:
     """Routes of others into the ranges of pods and services. A default route overlaps with everything, and is none."""
-    own = {vxlan_device(cluster.backend.vni, 4), vxlan_device(cluster.backend.vni, 6)}
-    own |= conflist.bridges(conflist.declared(cluster, node.name))
+    own = device_names(cluster.backend) | conflist.bridges(conflist.declared(cluster, node.name))
     block = set(node.pod_cidrs)
     found = False
     for route in routes:
@@ -115,7 +115,7 @@ def _ways(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
                     f"the way to {peer.name} ({target}) leaves by {way.device}, not by {node.interface}",
                     f"declare node_interface: {way.device}",
                 )
-            elif way.gateway is not None and adjacent(node, peer, version) and _direct(cluster):
+            elif way.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
                 wrong = True
                 yield Finding(
                     PROBLEM,
@@ -125,10 +125,6 @@ def _ways(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
                 )
     if not wrong:
         yield Finding(OK, "ways", f"all peers are reached by {node.interface}")
-
-
-def _direct(cluster: Cluster) -> bool:
-    return cluster.backend.type == "host-gw" or cluster.backend.direct_routing
 
 
 def _twins(here: Namespace, node: Node) -> Iterator[Finding]:
