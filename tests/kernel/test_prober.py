@@ -229,7 +229,7 @@ def test_an_address_on_two_pods_is_a_duplicate(lab: Lab) -> None:
     lab.run("pod-a", "ip", "address", "add", "10.244.1.3/24", "dev", "eth0")
     verdict = lab.judge()
     assert [each for each in failures(verdict, "unique") if "pod-b" in each[:5]] == [
-        "pod-b (10.244.1.3): is also held by pod-a"
+        "pod-b (10.244.1.3): is a duplicate IP: also on pod-a"
     ]
     assert counts(verdict, "unique") == (5, 1, 0)
 
@@ -252,7 +252,7 @@ def test_an_owner_that_nobody_knows_is_found_on_the_bridge(
     verdict = lab.judge()
     found = failures(verdict, "unique")
     assert len(found) == 2
-    assert all("pod-b" in each and "is answered by" in each and "02:00:00:00:00:99" in each for each in found)
+    assert all("pod-b" in each and "answered by" in each and "02:00:00:00:00:99" in each for each in found)
 
 
 def test_dropped_tcp_is_told_apart_from_dropped_icmp(lab: Lab) -> None:
@@ -308,7 +308,7 @@ def test_a_lost_route_is_unreachable_and_says_who_said_so(lab: Lab) -> None:
     verdict = lab.judge()
     assert "pod-c -> pod-a (10.244.1.2): no answer (ICMP, TCP, UDP)" in failures(verdict, "pods")
     # How many errors a router sends is limited (net.ipv4.icmp_ratelimit), and whose comes first is chance.
-    told = [each for each in failures(verdict, "pods") if "unreachable, says 10.244.1.1" in each]
+    told = [each for each in failures(verdict, "pods") if "unreachable, reported by 10.244.1.1" in each]
     assert all("-> pod-c (10.244.2.2)" in each for each in told)
     assert failures(verdict, "consistency") == ["node-1 -> node-2 (10.244.2.0/24): no route to 10.244.2.0/24"]
     assert counts(verdict, "pods") == (20, 4, 0)
@@ -321,11 +321,11 @@ def test_a_smaller_underlay_shows_in_both_directions(lab: Lab) -> None:
     assert counts(verdict, "pods") == (24, 0, 0), "small packets pass: only the path MTU shows it"
     assert counts(verdict, "mtu") == (4, 8, 0)
     found = failures(verdict, "mtu")
-    told = "which takes 1300; the path takes 1300"
+    told = "which reports an MTU of 1300; the path MTU is 1300"
     assert f"pod-a -> pod-c (10.244.2.2): 1400 bytes refused by 10.244.1.1, {told}" in found
     assert f"pod-a -> pod-c (fd00:244:0:2::2): 1400 bytes refused by fd00:244:0:1::1, {told}" in found
     # What a veth receives may be a VLAN tag larger than its MTU (__is_skb_forwardable).
-    assert "pod-c -> pod-a (10.244.1.2): 1400 bytes vanish without an ICMP error; the path takes 1304" in found
+    assert "pod-c -> pod-a (10.244.1.2): 1400 bytes are dropped without an ICMP error; the path MTU is 1304" in found
     assert guarantee(verdict, "mtu").shared == ("all between node-1 and node-2: 8",)
 
 
@@ -340,7 +340,7 @@ def test_a_larger_mtu_than_declared_is_found_only_where_it_passes(lab: Lab) -> N
     bigger_pods(lab)
     verdict = lab.judge()
     assert {each.reason for each in guarantee(verdict, "mtu").failures} == {
-        "1401 bytes pass too; expected 1400 at most; the path takes 1500"
+        "1401 bytes pass too; expected 1400 at most; the path MTU is 1500"
     }
     # Towards node-2 its smaller bridge refuses by ICMP, which is as good as the pod's own device.
     assert counts(verdict, "mtu") == (8, 4, 0)
@@ -352,7 +352,7 @@ def test_silence_is_no_refusal(lab: Lab) -> None:
     rules = "icmp type destination-unreachable drop; icmpv6 type packet-too-big drop;"
     lab.run("node-2", "nft", f"table inet t {{ chain c {{ type filter hook output priority 0; {rules} }}; }}")
     verdict = lab.judge()
-    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes pass, 1401 vanish without an ICMP error" in failures(verdict, "mtu")
+    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes pass, 1401 are dropped without an ICMP error" in failures(verdict, "mtu")
     assert counts(verdict, "mtu") == (4, 8, 0)
 
 
@@ -413,7 +413,7 @@ def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
         Check("a pod that is not there", "pod-z", "pod-c", "tcp", 82, "denied"),
     )
     assert (found.passed, found.failed, found.not_run) == (1, 0, 2), found
-    assert found.notes[0] == "not run: nothing there: nobody reaches pod-c there, so that silence proves nothing"
+    assert found.notes[0] == "not run: nothing there: no control on the node of pod-c was answered, so a missing answer proves nothing"
 
 
 def test_each_address_that_is_silent_needs_its_own_control(lab: Lab) -> None:
@@ -442,7 +442,7 @@ def test_classes_find_what_fails_and_probe_all_that_it_stands_for(lab: Lab) -> N
     assert {(each.source, each.target) for each in guarantee(verdict, "pods").failures} == {
         ("pod-a", "pod-c"), ("pod-b", "pod-c"), ("pod-c", "pod-a"), ("pod-c", "pod-b"),
     }  # fmt: skip
-    assert "a route to 10.244.2.2/32, a part of 10.244.2.0/24" in failures(verdict, "consistency")[0]
+    assert "a route to 10.244.2.2/32, inside 10.244.2.0/24" in failures(verdict, "consistency")[0]
 
 
 def test_bulk_tcp_shows_what_superframes_hide(lab: Lab) -> None:
