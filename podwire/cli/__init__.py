@@ -142,7 +142,9 @@ def _add_cni(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     cni.add_argument("command", choices=("add", "check", "del", "gc", "status"))
     cni.add_argument("network", metavar="NETWORK", help="the name in its configuration")
-    cni.add_argument("netns", metavar="NETNS", nargs="?", default="", help="path of the network namespace; gc and status need none")
+    cni.add_argument(
+        "netns", metavar="NETNS", nargs="?", default="", help="path of the network namespace; gc and status need none"
+    )
     cni.add_argument("--timeout", metavar="SECONDS", type=float, help="kill a plugin that takes longer")
 
 
@@ -176,7 +178,9 @@ def _add_apply(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     way = apply.add_mutually_exclusive_group()
     way.add_argument("--check", action="store_true", help="show what would change; change nothing")
-    way.add_argument("--watch", action="store_true", help="keep running, and apply again when the kernel reports a change")
+    way.add_argument(
+        "--watch", action="store_true", help="keep running, and apply again when the kernel reports a change"
+    )
 
 
 def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -191,7 +195,12 @@ def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     conform.add_argument("--config", metavar="FILE", help="a plugin configuration, for a plugin unknown to the suite")
     conform.add_argument(
-        "--case", metavar="ID", nargs="+", action="extend", default=[], help="only these cases, or cases whose ids begin with ID"
+        "--case",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="only these cases, or cases whose ids begin with ID",
     )
     conform.add_argument("--json", metavar="FILE", help="write the results as JSON")
     conform.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
@@ -202,12 +211,15 @@ def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     report = verbs.add_parser(
         "report",
         help="write a run's report again, or compare two",
-        description="Write all files of a report from its results.json. With --compare: exit status 1 if something broke.",
+        description="Write all report files from a results.json. With --compare: exit status 1 if something broke.",
     )
     report.add_argument("document", metavar="RESULTS.json", nargs="?", help="default: of the inventory's last run")
     report.add_argument("-o", "--output", metavar="DIR", help="where to write (default: next to the document)")
     report.add_argument(
-        "--compare", metavar=("OLD.json", "NEW.json"), nargs=2, help="say what broke and what was repaired between two runs"
+        "--compare",
+        metavar=("OLD.json", "NEW.json"),
+        nargs=2,
+        help="say what broke and what was repaired between two",
     )
     _add_inventory(report, "default: $ANSIBLE_INVENTORY, or inventories/lab")
 

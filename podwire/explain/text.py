@@ -27,9 +27,7 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str 
         for node, look in found.looks:
             if (look["source"], look["target"]) in found.unexplained:
                 lines += [f"  {line}" for line in trace_evidence.words(node, look)]
-        lines += [
-            "  ruled out: every object of the plan, veth pairs, bridges, nftables rules and leases were compared"
-        ]
+        lines += ["  ruled out: every object of the plan, veth pairs, bridges, nftables rules and leases were compared"]
         lines += [f"    {each}" for each in found.ruled_out]
     if not found.causes and not found.unexplained:
         words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"

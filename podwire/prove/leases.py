@@ -49,7 +49,9 @@ def leases(
                 ran += 1
                 ip = _plain(text.partition("/")[0])
                 if ip not in held:
-                    failures.append(Failure(node, pod, ip, "no lease", "its address is not allocated, so another pod can get it"))
+                    failures.append(
+                        Failure(node, pod, ip, "no lease", "its address is not allocated, so another pod can get it")
+                    )
     notes = () if reserving or not_run else ("no network on these nodes uses host-local's lease files",)
     title = "IP allocations match running pods"
     return guarantee("leases", title, "checks", ran, failures, not_run, notes)
@@ -124,7 +126,9 @@ def ranges(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[s
                 reason = f"the pod CIDR in {place} overlaps {clash[1]} of {clash[0]}"
                 failures.append(Failure(node, str(network), "", "two owners", reason))
             elif own is not None and not network.subnet_of(own):  # type: ignore[arg-type]
-                failures.append(Failure(node, str(network), "", "foreign range", f"{place} is outside its pod CIDR {own}"))
+                failures.append(
+                    Failure(node, str(network), "", "foreign range", f"{place} is outside its pod CIDR {own}")
+                )
     missing = sum(node not in told for node in nodes)
     return guarantee("ranges", "pod, service and node ranges are disjoint", "ranges", ran, failures, missing)
 

@@ -247,11 +247,11 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         if check.expect == "denied" and not wrong and (mute or not row["source_alive"]):
             not_run += 1
             there = check.target if len(mute) == len(row["outcomes"]) else mute[0] if mute else ""
-            why = f"no control on the node of {there} was answered" if row["source_alive"] else f"{check.source} reaches nothing"
+            why = f"no control reached {there}" if row["source_alive"] else f"{check.source} reaches nothing"
             notes.append(f"not run: {check.name}: {why}, so a missing answer proves nothing")
             continue
         ran += 1
-        tried = f"after {row['tries']} tries in {row['seconds']:.1f} s"
+        tried = f"after {row['tries']} {'try' if row['tries'] == 1 else 'tries'} in {row['seconds']:.1f} s"
         if wrong:
             to, outcome = next(iter(wrong.items()))
             reason = f"{check.name}: expected {check.expect}, found {outcome} {tried}"

@@ -142,7 +142,9 @@ def _strangers(cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str,
             yield Failure(node, name, ip, "orphan", "belongs to a sandbox that is not declared")
     for node, observed in seen.items():
         for ip, macs in observed.get("strangers", {}).items():
-            yield Failure(node, ip, "", "orphan", f"is answered by {' and '.join(macs)}, which belongs to no known sandbox")
+            yield Failure(
+                node, ip, "", "orphan", f"is answered by {' and '.join(macs)}, which belongs to no known sandbox"
+            )
 
 
 def _wrong_address(
@@ -154,7 +156,10 @@ def _wrong_address(
     if address not in has:
         return "not held", f"is not on its device, which has {', '.join(has) or 'no address'}"
     if len(holders[address]) > 1:
-        return "duplicate", f"is a duplicate IP: also on {', '.join(other for other in holders[address] if other != pod)}"
+        return (
+            "duplicate",
+            f"is a duplicate IP: also on {', '.join(other for other in holders[address] if other != pod)}",
+        )
     if address in observed["second_owners"]:
         return "duplicate", f"is a duplicate IP: answered by {' and '.join(observed['second_owners'][address])}"
     if block is None or ip not in block:
@@ -178,9 +183,7 @@ def _pairs(
     notes = []
     if mode == "classes":
         total = expect.count_pairs(ends)
-        notes.append(
-            f"probed: a sample of {sum(expected.values())} of {total} pairs (-e pairs=all probes every pair)"
-        )
+        notes.append(f"probed: a sample of {sum(expected.values())} of {total} pairs (-e pairs=all probes every pair)")
     elif not all(each.get("all_protocols", True) for each in told):
         notes.append("probed: every pair by ICMP, a sample also by UDP and TCP")
     if any(pod.host_network for pod in cluster.pods):

@@ -34,7 +34,12 @@ def render(document: Mapping[str, Any]) -> str:
             "Checks that failed between the pods of two nodes.",
             _classes(document),
         ),
-        ("podwire_differing_objects", "", "Kernel objects of a node that differ from the desired state.", _differing(document)),
+        (
+            "podwire_differing_objects",
+            "",
+            "Kernel objects of a node that differ from intent.",
+            _differing(document),
+        ),
         ("podwire_causes", "", "Root causes found.", [({}, len(document["causes"]))]),
         ("podwire_cause_failing_pairs", "", "Failing pairs that a root cause explains.", _pairs(document)),
         (

@@ -352,7 +352,9 @@ def test_silence_is_no_refusal(lab: Lab) -> None:
     rules = "icmp type destination-unreachable drop; icmpv6 type packet-too-big drop;"
     lab.run("node-2", "nft", f"table inet t {{ chain c {{ type filter hook output priority 0; {rules} }}; }}")
     verdict = lab.judge()
-    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes pass, 1401 are dropped without an ICMP error" in failures(verdict, "mtu")
+    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes pass, 1401 are dropped without an ICMP error" in failures(
+        verdict, "mtu"
+    )
     assert counts(verdict, "mtu") == (4, 8, 0)
 
 
@@ -396,8 +398,8 @@ def test_checks_of_the_inventorys_own(lab: Lab) -> None:
     assert found.seconds > 0
     reasons = [each.reason for each in found.failures]
     assert reasons[0].startswith("too large: 1500 bytes refused by the sender's own device")
-    assert reasons[1].startswith("not denied: expected denied, is reachable after 1 tries")
-    assert reasons[2].startswith("dropped: expected reachable, is silent after 1 tries")
+    assert reasons[1].startswith("not denied: expected denied, found reachable after 1 try")
+    assert reasons[2].startswith("dropped: expected reachable, found silent after 1 try")
 
 
 def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
@@ -413,7 +415,7 @@ def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
         Check("a pod that is not there", "pod-z", "pod-c", "tcp", 82, "denied"),
     )
     assert (found.passed, found.failed, found.not_run) == (1, 0, 2), found
-    assert found.notes[0] == "not run: nothing there: no control on the node of pod-c was answered, so a missing answer proves nothing"
+    assert found.notes[0] == "not run: nothing there: no control reached pod-c, so a missing answer proves nothing"
 
 
 def test_each_address_that_is_silent_needs_its_own_control(lab: Lab) -> None:
@@ -422,7 +424,7 @@ def test_each_address_that_is_silent_needs_its_own_control(lab: Lab) -> None:
     lab.run("pod-c", "nft", f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}")
     found = own_checks(lab, Check("half", "pod-a", "pod-c", "tcp", 8080, "denied"))
     assert (found.passed, found.failed, found.not_run) == (0, 0, 1), found
-    assert found.notes[0].startswith("not run: half: nobody reaches fd00:")
+    assert found.notes[0].startswith("not run: half: no control reached fd00:")
 
 
 def test_a_check_is_tried_until_it_holds(lab: Lab) -> None:

@@ -272,7 +272,9 @@ def test_what_no_longer_ran_was_not_mended(healthy: Document) -> None:
     changes = compare(before, documents.document(intent, missing=["node-1"]))
     assert not [change for change in changes if change.kind == "repaired"]
     assert compare(before, documents.document(documents.cluster(1, 2)))[-1].kind == "removed"
-    assert not [each for each in compare(before, documents.document(documents.cluster(1, 2))) if each.kind == "repaired"]
+    assert not [
+        each for each in compare(before, documents.document(documents.cluster(1, 2))) if each.kind == "repaired"
+    ]
 
 
 def test_what_a_limit_left_out_was_not_mended(healthy: Document, broken: Document) -> None:
