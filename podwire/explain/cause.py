@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Tuple
 
+from ..model.command import Command, script
+
 #: (source, target): pods, or a node towards its own pods and they towards it.
 Pair = Tuple[str, str]
 
@@ -18,7 +20,7 @@ class Cause(NamedTuple):
     keys:      the deviations that it accounts for, its consequences among them.
     pairs:     pairs that suffer if it is true.
     evidence:  expected against found, counters, the kernel's own word.
-    fix:       a shell command. verb: what of podwire does the same, "" if nothing does.
+    fix:       commands, one after the other. verb: what of podwire does the same, "" if nothing does.
     quiet:     it needs no failing pair to be believed: it shows otherwise, or later.
     """
 
@@ -31,7 +33,7 @@ class Cause(NamedTuple):
     keys: FrozenSet[str] = frozenset()
     pairs: FrozenSet[Pair] = frozenset()
     evidence: Tuple[str, ...] = ()
-    fix: str = ""
+    fix: Tuple[Command, ...] = ()
     verb: str = ""
     quiet: bool = False
     confidence: float = 1.0
@@ -84,7 +86,7 @@ def to_json(found: Explanation) -> Dict[str, Any]:
                 "place": cause.place,
                 "pairs": sorted(map(list, cause.pairs & found.failing.keys())),
                 "evidence": list(cause.evidence),
-                "fix": cause.fix,
+                "fix": script(cause.fix),
                 "verb": cause.verb,
                 "confidence": round(cause.confidence, 2),
             }

@@ -12,8 +12,8 @@
      "qdiscs":    {"eth0": "tbf"},                             root disciplines that somebody set
      "filters":   {"eth0 ingress": [{"preference", ...}]},     of tc, see oracle.py
      "plugins":   {"bridge": "0755"},                          of configured plugins; "" where one is missing
-     "podwire":   "PYTHONPATH=...",                            how podwire's command line is called on the node, if
-                                                               it is there
+     "podwire":   ["env", "PYTHONPATH=...", ...],              the words by which podwire's command line is called on
+                                                               the node, if it is there
      "policies":  {"/etc/podwire/...json": {...}},             NetworkPolicies
      "listeners": {"8080": [123, "python3"]},                  who listens, of hostNetwork pods' ports
      "oracle":    {"10.244.1.2": "EHOSTUNREACH"},              the kernel's word on the way from pods to the peers' pods
@@ -34,8 +34,8 @@ from contextlib import suppress
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..agent.unit import LIBRARY
-from ..backend import desired, scope
 from ..intent.cluster import Cluster
+from ..intent.projection import desired, scope
 from ..kernel import Namespace, lookup, show
 from ..kernel.show import read_sysctl
 from ..observe.snapshot import find
@@ -95,12 +95,13 @@ def collect(
     return told
 
 
-def _podwire() -> str:
+def _podwire() -> List[str]:
     """From where this runs, or from what site.yml installed where this is a module's copy, which goes with it."""
     root = _ROOT
     if os.path.dirname(root) == tempfile.gettempdir() and os.path.basename(root).startswith("podwire-"):
         root = LIBRARY if os.path.isdir(LIBRARY) else ""
-    return f"PYTHONPATH={root} {sys.executable} -c 'from podwire.cli import main; main()'" if root else ""
+    main = "from podwire.cli import main; main()"
+    return ["env", f"PYTHONPATH={root}", sys.executable, "-c", main] if root else []
 
 
 def _plan(cluster: Cluster, node: str, here: Namespace) -> Dict[str, Any]:

@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..intent.cluster import Cluster, Node
+from ..model.command import Command
 from ..model.objects import IPNetwork
 from ..prove.consistency import View
 from .cause import Pair
-from .commands import FLOOD, joined
+from .commands import FLOOD
 
 _KINDS = ("pairs", "agents", "nodes", "path_mtu", "bulk")
 
@@ -68,9 +69,9 @@ class NodeView(NamedTuple):
         told = what.get(row["kind"]) or (words[1] if len(words) > 1 else "")
         return f"{self.name} {row['kind']} {row['device']} {told}"
 
-    def steps(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """The rows' commands as one."""
-        return joined([command for row in rows for command in row["commands"]])
+    def steps(self, rows: Sequence[Mapping[str, Any]]) -> List[Command]:
+        """The rows' commands."""
+        return [Command(tuple(words), output) for row in rows for words, output in row["commands"]]
 
 
 class World:

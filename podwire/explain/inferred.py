@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping
 
-from ..backend.common import SUBNET_ENV
 from ..intent.cluster import Cluster, Node
+from ..intent.projection import SUBNET_ENV
 from ..model.objects import File
 from ..plan import ADD, CHANGE, Operation
 from ..prove.consistency import View
@@ -29,7 +29,7 @@ def row(operation: Operation) -> Dict[str, Any]:
         "was": "" if old is None else str(old),
         "device": getattr(each, "device", None) or getattr(each, "name", "") or "",
         "key": str(key),
-        "commands": commands(operation),
+        "commands": [[list(step.words), step.output] for step in commands(operation)],
     }
 
 

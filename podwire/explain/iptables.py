@@ -57,7 +57,7 @@ def parse(family: str, table: str, lines: Iterable[str]) -> List[Any]:
             packets = int(counted[1:].partition(":")[0])
             expr, comment = _expressions(family, words[2:])
             rule = {"family": family, "table": table, "chain": name, "handle": numbers[name], "comment": comment}
-            found.append({"rule": {**rule, "spec": rest[3:], "expr": [*expr[:-1], {"counter": {"packets": packets}},
+            found.append({"rule": {**rule, "spec": words[1:], "expr": [*expr[:-1], {"counter": {"packets": packets}},
                                                                      *expr[-1:]]}})  # fmt: skip
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
+from ..model.command import Command, command
 from .evidence import NodeView
 from .iptables import FAMILIES
 
@@ -29,7 +30,7 @@ class Rule(NamedTuple):
     matches: Dict[str, Any]
     verdict: str
     hits: Optional[int]
-    spec: str = ""
+    spec: Tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -42,11 +43,12 @@ class Rule(NamedTuple):
         return table(self.family, self.table)
 
     @property
-    def fix(self) -> str:
+    def fix(self) -> Command:
         """The command that takes it away."""
         if self.spec:
-            return f"{self.family} -t {self.table} -D {self.spec}"
-        return f"nft delete rule {self.where} handle {self.handle}"
+            return command("{} -t {} -D", self.family, self.table, more=self.spec)
+        chain = self.family, self.table, self.chain["name"]
+        return command("nft delete rule {} {} {} handle {}", *chain, self.handle)
 
     def told(self) -> List[str]:
         """Evidence: expected against found."""
@@ -81,7 +83,7 @@ def rules(node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Rule]:
             chain = {**chains[_chain(rule, "chain")], "hook": hook}
             yield Rule(
                 rule["family"], rule["table"], chain, rule["handle"], rule.get("comment", ""),
-                {**matches, **_matches(rule)}, verdict, node.told["hits"].get(name), rule.get("spec", ""),
+                {**matches, **_matches(rule)}, verdict, node.told["hits"].get(name), tuple(rule.get("spec", ())),
             )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import List, Sequence, Tuple
 
+from ..model.command import script
 from . import trace_evidence
 from .cause import Cause, Explanation, Pair
 
@@ -19,7 +21,7 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str 
     if any(ends):
         lines.append(f"about {ends[0] or 'all'} -> {ends[1] or 'all'}")
     for number, each in enumerate(found.causes, 1):
-        lines += ["", *_cause(number, each, found, f" -i {inventory}" if inventory else "")]
+        lines += ["", *_cause(number, each, found, f" -i {shlex.quote(inventory)}" if inventory else "")]
     if found.unexplained:
         lines += ["", f"unexplained: {_pairs(found.unexplained)}"]
         lines += [f"    {source} -> {target}: {found.failing[source, target]}"
@@ -45,7 +47,7 @@ def _cause(number: int, cause: Cause, found: Explanation, inventory: str) -> Lis
     lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(cause.evidence)]
     lines.append(f"   affected    {_pairs(hurt) if hurt else 'no pair yet'}")
     verb = f"{cause.verb}{inventory}" if cause.verb.startswith("./run") else cause.verb
-    lines.append(f"   fix         {cause.fix or verb}")
+    lines.append(f"   fix         {script(cause.fix) or verb}")
     if cause.fix and verb:
         lines.append(f"   or          {verb}")
     return [*lines, f"   confidence  {cause.confidence:.0%}"]

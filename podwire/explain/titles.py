@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, Iterable
+from typing import Dict, FrozenSet, Iterable, Tuple
 
+from ..model.command import Command
 from .cause import Cause, Pair
 
 TITLES: Dict[str, str] = {
@@ -111,14 +112,21 @@ def cause(
     keys: FrozenSet[str] = frozenset(),
     pairs: FrozenSet[Pair] = frozenset(),
     evidence: Iterable[str] = (),
-    fix: str = "",
+    fix: Iterable[Command] = (),
     verb: str = "",
     quiet: bool = False,
 ) -> Cause:
     """A candidate with its title."""
-    return Cause(id, TITLES[id], object, node, device, place, keys, pairs, tuple(evidence), fix, verb, quiet)
+    return Cause(id, TITLES[id], object, node, device, place, keys, pairs, tuple(evidence), _once(fix), verb, quiet)
 
 
-def quiet(id: str, object: str, node: str, key: str, evidence: Iterable[str], fix: str, verb: str = "") -> Cause:
+def _once(fix: Iterable[Command]) -> Tuple[Command, ...]:
+    """Each command once, where it comes first."""
+    return tuple(dict.fromkeys(fix))
+
+
+def quiet(
+    id: str, object: str, node: str, key: str, evidence: Iterable[str], fix: Iterable[Command], verb: str = ""
+) -> Cause:
     """One that rests on its deviation ``key`` alone: no pair need suffer yet."""
     return cause(id, object, node, keys=frozenset({f"{node} {key}"}), evidence=evidence, fix=fix, verb=verb, quiet=True)

@@ -20,6 +20,7 @@ import os
 import stat
 
 from ..errors import IpamError
+from ..files import write_all
 from ..model.objects import IPAddress
 from ..startup_typing import TYPE_CHECKING, NamedTuple
 from .index import Index, unlink
@@ -247,7 +248,11 @@ class Store:
         """A new file, open. What an earlier run left may be a lease's other name: never write into that."""
         unlink(path)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.write(file, content)
+        try:
+            write_all(file, content)
+        except BaseException:
+            os.close(file)
+            raise
         return file
 
     def _prepared(self, claim: Claim) -> str:

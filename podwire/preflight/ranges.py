@@ -8,11 +8,13 @@ import struct
 import time
 from typing import Iterator, List, Optional
 
-from ..intent.cluster import Cluster, Node, adjacent, vxlan_device
+from ..backend import device_names
+from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
 from ..kernel.netlink import rtnetlink
 from ..kernel.netlink.socket import attribute
 from ..kernel.show import link_of
+from ..model.command import command
 from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
 from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
@@ -57,7 +59,8 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
         )
         return
     if not link.up:
-        yield Finding(PROBLEM, "interface", f"{node.interface} is down", f"ip link set {node.interface} up")
+        fix = str(command("ip link set dev {} up", node.interface))
+        yield Finding(PROBLEM, "interface", f"{node.interface} is down", fix)
     if link.mtu is not None and link.mtu < node.mtu:
         text = f"{node.interface} has MTU {link.mtu}, and {node.mtu} is declared"
         yield Finding(PROBLEM, "interface", text, f"declare node_mtu: {link.mtu}")
@@ -72,8 +75,7 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
 
 def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Finding]:
     """Routes of others into the ranges of pods and services. A default route overlaps with everything, and is none."""
-    own = {vxlan_device(cluster.backend.vni, 4), vxlan_device(cluster.backend.vni, 6)}
-    own |= conflist.bridges(conflist.declared(cluster, node.name))
+    own = device_names(cluster.backend) | conflist.bridges(conflist.declared(cluster, node.name))
     block = set(node.pod_cidrs)
     found = False
     for route in routes:
@@ -114,7 +116,7 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
                     f"the way to {peer.name} ({target}) leaves by {way.device}, not by {node.interface}",
                     f"declare node_interface: {way.device}",
                 )
-            elif way.gateway is not None and adjacent(node, peer, version) and _direct(cluster):
+            elif way.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
                 wrong = True
                 yield Finding(
                     PROBLEM,
@@ -124,10 +126,6 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
                 )
     if not wrong:
         yield Finding(OK, "ways", f"all peers are reached by {node.interface}")
-
-
-def _direct(cluster: Cluster) -> bool:
-    return cluster.backend.type == "host-gw" or cluster.backend.direct_routing
 
 
 def _way(here: Namespace, target: IPAddress, names: dict[int, str]) -> Optional[Route]:

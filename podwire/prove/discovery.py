@@ -11,7 +11,10 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from ..backend import BackendSettings
+from ..backend.host_gw import HostGwBackend
+from ..backend.vxlan import VxlanBackend
+from ..intent.cluster import Cluster, CniSettings, Node, Pod
 from ..model.objects import IPAddress, IPNetwork
 from ..observe import snapshot
 from ..sandbox import sandboxes
@@ -196,5 +199,5 @@ def _backend(found: Mapping[str, _Found]) -> BackendSettings:
     for told in found.values():
         for link in told["snapshot"]["namespace"]["links"]:
             if "vxlan" in link and link["up"]:
-                return BackendSettings("vxlan", vni=link["vxlan"]["vni"], port=link["vxlan"]["port"])
-    return BackendSettings("host-gw")
+                return BackendSettings(VxlanBackend.type, vni=link["vxlan"]["vni"], port=link["vxlan"]["port"])
+    return BackendSettings(HostGwBackend.type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from .markup import pair_button, text
@@ -61,11 +62,11 @@ def _evidence(line: str) -> str:
 
 def _fixes(cause: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     """The command for the node, and what of podwire does the same, which runs where podwire is."""
-    verb, inventory = cause.get("verb", ""), document["run"]["inventory"]
+    verb, inventory = cause.get("verb", ""), shlex.quote(document["run"]["inventory"])
     told = [_fix(f"Fix, in a shell on {where(cause)}", each) for each in cause["fix"] if each != verb]
     kinds = {node["name"]: node["kind"] for node in document["cluster"]["nodes"]}
     if told and kinds.get(cause["node"], "ssh") != "ssh":  # podwire exec knows no way to machines
-        place = "underlay" if cause.get("place") == "underlay" else cause["node"]
+        place = "underlay" if cause.get("place") == "underlay" else shlex.quote(cause["node"])
         told.append(f"<p><small>Open a shell: <code>.venv/bin/podwire exec -i {text(inventory)} {text(place)} -- bash")
         told.append("</code></small></p>")
     if verb:

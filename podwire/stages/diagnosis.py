@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple
 
@@ -55,7 +56,7 @@ def diagnosis(
     report = leave_report(cluster, judged, addresses, observations, results, source, began, origins, explained)
     text = f"{render(found, ends, near(source))}\nreport   {os.path.join(report, 'index.html')}\n"
     if causes and not cluster.discovered and all(node.kind != "ssh" for node in cluster.nodes):
-        text += f"fix      .venv/bin/podwire exec -i {near(source)} NODE -- sh -c 'FIX'\n"
+        text += f"fix      .venv/bin/podwire exec -i {shlex.quote(near(source))} NODE -- sh -c 'FIX'\n"
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from podwire.intent.cluster import vtep_mac
+from podwire.backend.vxlan import vtep_mac
 from podwire.lab import registry
 from podwire.report.files import DOCUMENT, OUTPUTS, SCHEMA
 

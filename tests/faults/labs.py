@@ -24,6 +24,7 @@ from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
 from podwire.kernel import Namespace
 from podwire.lab import enter, netns, registry, underlay
+from podwire.model.command import script
 from podwire.model.state import State
 from podwire.sandbox import sandboxes
 from podwire.stages import node as stages
@@ -124,7 +125,7 @@ class Lab:
     def execute(self, cause: Cause) -> str:
         """A cause's fix as it was printed, on the node or on the switch; what it says where it fails."""
         where = underlay.SWITCH if cause.place == UNDERLAY else cause.node
-        said = self.call(where, shell, cause.fix) if cause.fix else ""
+        said = self.call(where, shell, script(cause.fix)) if cause.fix else ""
         if cause.id == "host_port_clash":  # the port is free; the server itself only podwire can start again
             self.converge(cause.node)
         return str(said)

@@ -6,6 +6,7 @@ By default a sample, one of each kind of evidence; all of them with ``-m drill``
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import Any, Callable, Dict
 
 import pytest
@@ -194,6 +195,27 @@ def test_what_no_fault_injects_is_named_and_mended(
     finally:
         run(lab, undo.format(**words) + " 2>/dev/null; true" if undo else "true")
         lab.converge(NODE)
+
+
+def test_a_fix_that_is_pasted_runs_no_devices_name(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("vxlan")
+    pod = lab.cluster.pods_of(NODE)[0].name
+    index = lab.call(NODE, output, f"ip -n {pod} -o link show eth0").partition("@if")[2].partition(":")[0]
+    port = lab.call(NODE, output, f"ip -o link | sed -n 's/^{index}: \\([^@]*\\)@.*/\\1/p'").strip()
+    evil = "x;>pwned"
+    run(lab, f"ip link set dev {port} down && ip link set dev {port} name '{evil}'")
+    try:
+        found = lab.explain()
+        assert [(each.id, each.device) for each in found.causes] == [("port_down", evil)]
+        assert lab.execute(found.causes[0]) == ""
+        assert lab.explain().causes == ()
+        run(lab, "! test -e pwned")
+    finally:
+        run(lab, f"ip link set dev '{evil}' down && ip link set dev '{evil}' name {port} && ip link set dev {port} up")
+
+
+def output(command: str) -> str:
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_reservation_that_is_gone_is_made_again(lab_of: Callable[[str], Lab]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from podwire.explain import Explanation, explain
 from podwire.explain.collect import collect
+from podwire.model.command import script
 
 from . import programs
 from .labs import Lab, differences
@@ -73,7 +74,7 @@ def test_of_rules_that_do_not_count_the_one_that_drops_is_named(lab_of: Callable
     try:
         found = explained(lab)
         assert ids(found) == ["packets_dropped"]
-        assert "handle" in found.causes[0].fix and "house users" in found.causes[0].fix
+        assert "handle" in found.causes[0].fix[0].words and "house users" in script(found.causes[0].fix)
         assert "nftables trace: rule" in evidence(found)
         assert "NETFILTER_DROP" in evidence(found)
     finally:
@@ -119,7 +120,7 @@ def test_without_nft_iptables_rules_are_read_by_iptables(lab_of: Callable[[str],
         }
         found = explain(lab.cluster, lab.addresses, told)
         assert ids(found) == ["packets_dropped"]
-        assert found.causes[0].fix == "iptables-nft -t filter -D FORWARD -i cni0 -j DROP"
+        assert script(found.causes[0].fix) == "iptables-nft -t filter -D FORWARD -i cni0 -j DROP"
         assert mends(lab, found)
     finally:
         run(lab, "iptables-nft -F; nft delete table ip filter")

@@ -17,8 +17,9 @@ from typing import Any, Callable, Dict, Iterator, List, Set
 
 import pytest
 
+from podwire.backend import BackendSettings
 from podwire.converge import Target, converge
-from podwire.intent.cluster import BackendSettings, Check, Cluster, CniSettings, Node, Pod
+from podwire.intent.cluster import Check, Cluster, CniSettings, Node, Pod
 from podwire.kernel.namespaces import Namespace
 from podwire.model.objects import Address, Link, MacAddress, Route, Sysctl, VethPeer
 from podwire.model.state import State, scope_of

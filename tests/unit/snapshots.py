@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence
 
-from podwire.intent.cluster import Cluster, vtep_mac
+from podwire.backend.vxlan import vtep_mac
+from podwire.intent.cluster import Cluster
 
 EMPTY: Dict[str, Any] = {
     "links": [], "addresses": [], "routes": [], "rules": [], "neighbours": [], "fdb": [], "next_hops": [],
@@ -56,7 +57,9 @@ def healthy(cluster: Cluster, name: str, addresses: Mapping[str, Sequence[str]])
         },
         "unattached": {},
         "unnamed": [],
-        "conflists": [{"file": "10-podwire.conflist", "name": "podwire", "plugins": [bridge(str(block))]}],
+        "conflists": [
+            {"file": "10-podwire.conflist", "name": "podwire", "version": "1.0.0", "plugins": [bridge(str(block))]}
+        ],
         "attachments": [],
         "reservations": {"podwire": {addresses[pod][0].partition("/")[0]: [f"id-{pod}", "eth0"] for pod in pods}},
         "subnet_env": {},
@@ -92,7 +95,22 @@ def sandbox(pod: str, nsid: int, ip: str) -> Dict[str, Any]:
         "links": [{**link("eth0", 2, kind="veth", mtu=1450, mac=f"0a:58:00:00:00:{nsid:02x}"), "link": 10 + nsid,
                    "link_netnsid": 0}],
         "addresses": [{"device": "eth0", "address": ip, "prefix": 24}],
+        "routes": [route("0.0.0.0/0", "eth0", gateway)],
         "neighbours": [{"device": "eth0", "address": gateway, "state": "reachable", "mac": "02:00:00:00:00:01"}],
     }  # fmt: skip
     known = {"name": pod, "netns": f"/run/netns/{pod}", "inode": 4026532000 + nsid, "pids": [], "known_by": "podwire"}
     return {**known, "container": f"id-{pod}", "nsid": nsid, "namespace": namespace}
+
+
+def evidence(snapshot: Dict[str, Any], failures: Sequence[Sequence[str]] = ()) -> Dict[str, Any]:
+    """What ``podwire.explain.collect`` gives of a node: ``failures`` are pairs that do not reach each other."""
+    nothing: Dict[str, Any] = {"failures": []}
+    observations = {
+        "snapshot": snapshot, "pairs": {"failures": list(failures)}, "agents": nothing, "nodes": nothing,
+        "path_mtu": nothing, "bulk": nothing, "fragments": 0, "absent": [], "second_owners": {}, "strangers": [],
+    }  # fmt: skip
+    return {
+        "observations": observations, "plan": [], "foreign": [], "nft": {}, "hits": {}, "cannot": [], "qdiscs": {},
+        "filters": {}, "plugins": {}, "podwire": [], "policies": {}, "listeners": {}, "oracle": {},
+        "limits": {"connections": [0, 9], "neighbours": [0, 0]},
+    }  # fmt: skip

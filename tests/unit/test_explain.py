@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import FrozenSet, List, Set, Tuple
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.errors import ProofError
+from podwire.explain import explain
 from podwire.explain.cause import Cause, Explanation, Pair, to_json
 from podwire.explain.commands import commands
 from podwire.explain.inference import infer
@@ -19,9 +21,12 @@ from podwire.explain.titles import TITLES, cause
 from podwire.explain.unreachable import blamed
 from podwire.faults.catalogue import CATALOGUE
 from podwire.intent.inventory import read
+from podwire.model.command import command, script, within, write_file
 from podwire.model.objects import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
 from podwire.plan import ADD, CHANGE, REMOVE, Operation
 from podwire.stages.diagnosis import _check_probed
+
+from .snapshots import evidence, healthy
 
 MAC = MacAddress.parse("66:00:00:00:00:01")
 
@@ -111,7 +116,38 @@ def test_every_fault_is_a_cause_that_can_be_named() -> None:
     ],
 )
 def test_commands_are_what_a_person_would_type(operation: Operation, wanted: List[str]) -> None:
-    assert commands(operation) == wanted
+    assert script(commands(operation)) == " && ".join(wanted)
+
+
+def test_a_name_of_the_node_is_no_shell_in_a_printed_fix() -> None:
+    cluster = read({name: {"pods": ["a", "b", "c"]} for name in ("node-1", "node-2")}, source="x y;id.yml")
+    addresses = {"a": ["10.244.0.2/24"], "b": ["10.244.1.2/24"], "c": ["10.244.0.3/24"]}
+    told = {node.name: evidence(healthy(cluster, node.name, addresses)) for node in cluster.nodes}
+    told["node-1"]["observations"]["pairs"]["failures"] = [["a", "b", "10.244.1.2", "timeout", "no answer"]]
+    snapshot = told["node-1"]["observations"]["snapshot"]
+    port = next(link for link in snapshot["namespace"]["links"] if link["name"] == "veth0")
+    port.update(name="x;id", up=False)
+    snapshot["reservations"]["podwire"]["10.244.0.9"] = ["$(id)", "eth0"]
+    snapshot["reservations"]["a;id"] = {"10.244.0.8": ["gone", "eth0"]}
+    found = explain(cluster, addresses, told)
+    fixes = {cause["id"]: cause["fix"] for cause in to_json(found)["causes"]}
+    assert fixes["port_down"] == "ip link set dev 'x;id' up"
+    for line in fixes.values():
+        words = list(shlex.shlex(line, posix=True, punctuation_chars=True))
+        assert ";" not in words and "id" not in words, line
+    text = render(found, inventory="x y;id.yml")
+    assert "fix         ip link set dev 'x;id' up\n" in text
+    assert all(fix in text for fix in fixes.values())
+
+
+@pytest.mark.parametrize("text", ["x;id", "$(id)", "a b", "it's", "`id`", "#", "&&", ">f", "-n", "{}"])
+def test_a_value_is_one_word_of_a_command(text: str) -> None:
+    steps = [within(text, command("ip link set dev {} alias {}", text, text)), *write_file(text, f"{text}\n{text}")]
+    assert steps[0].words[1:] == (f"--net={text}", "ip", "link", "set", "dev", text, "alias", text)
+    assert shlex.split(script(steps[:1])) == list(steps[0].words)
+    assert shlex.split(script(steps)) == [
+        *steps[0].words, "&&", "printf", "%s\\n", text, text, ">", text, "&&", "chmod", "644", text
+    ]  # fmt: skip
 
 
 def candidate(id: str, keys: str, *pairs: str, quiet: bool = False) -> Cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from copy import deepcopy
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any, Dict, List
 
 import pytest
 
+from podwire.backend.vxlan import vtep_mac
 from podwire.explain import collect
 from podwire.explain.commands import FLOOD
 from podwire.explain.inferred import plans, recorded
-from podwire.intent.cluster import Cluster, vtep_mac
+from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
 
 from .snapshots import healthy
@@ -92,7 +94,7 @@ def test_a_mesh_that_learns_needs_what_floods_and_nothing_else() -> None:
     assert rows(seen, "node-1") == [f"+ fdb {FLOOD} dst {gone['destination']} dev flannel.1 self permanent"]
     space(seen, "node-1")["fdb"].append({**gone, "destination": "172.30.0.99"})
     (row,) = plans(CLUSTER, seen)["node-1"]
-    assert row["commands"] == [
+    assert [shlex.join(words) for words, _ in row["commands"]] == [
         f"bridge fdb append {FLOOD} dev flannel.1 dst {gone['destination']} self permanent",
         f"bridge fdb del {FLOOD} dev flannel.1 dst 172.30.0.99 self",
     ]
@@ -129,12 +131,12 @@ def test_peers_next_door_may_be_reached_without_the_tunnel() -> None:
 
 def test_podwire_is_told_only_where_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module's copy goes with the module: what is printed afterwards has to be there."""
-    assert collect._podwire().startswith(f"PYTHONPATH={collect._ROOT} ")
+    assert collect._podwire()[:2] == ["env", f"PYTHONPATH={collect._ROOT}"]
     monkeypatch.setattr(collect, "_ROOT", f"{tempfile.gettempdir()}/podwire-1a2b3c")
     monkeypatch.setattr(collect, "LIBRARY", str(tmp_path / "lib"))
-    assert collect._podwire() == ""
+    assert collect._podwire() == []
     (tmp_path / "lib").mkdir()
-    assert collect._podwire().startswith(f"PYTHONPATH={tmp_path}/lib ")
+    assert collect._podwire()[:2] == ["env", f"PYTHONPATH={tmp_path}/lib"]
 
 
 # --- what pods were given, where only reservations tell ------------------------------------------

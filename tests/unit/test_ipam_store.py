@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Dict, Optional, Set
@@ -46,6 +47,20 @@ def test_files_are_host_locals(tmp_path: Path) -> None:
     }
     for name in ("10.244.1.2", "last_reserved_ip.0"):
         assert (tmp_path / "net" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lease_that_is_written_in_part_is_no_lease(tmp_path: Path) -> None:
+    """The kernel writes as much as there is room for, which is no error to it: here up to a limit on files' sizes."""
+    allocator, claim = Allocator("net", SETS, str(tmp_path)), Claim("c" * 64, "eth0")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(IpamError, match="File too large"):
+            allocator.reserve([claim])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert set(files(tmp_path / "net")) == {"lock"}
+    assert isinstance(allocator.reserve([claim])[claim], Reservation)
 
 
 def test_round_robin_does_not_give_a_released_address_next(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any, List
 
 import pytest
@@ -141,13 +142,14 @@ def test_iptables_rules_are_said_in_nfts_words() -> None:
     ]
     assert second["expr"][-1] == {"jump": {"target": "users"}}
     assert third["expr"][0]["match"]["right"] == "destination-unreachable"
+    assert first["spec"][-4:] == ["--comment", "two words", "-j", "DROP"]
     assert json.dumps(found)
 
 
 def test_a_rule_of_iptables_is_taken_away_by_its_own_words() -> None:
-    spec = 'FORWARD -s 10.1.0.0/16 -m comment --comment "two words" -j DROP'
-    rule = Rule("iptables-legacy", "filter", {"name": "FORWARD"}, 1, "", {}, "drop", None, spec)
-    assert rule.fix == f"iptables-legacy -t filter -D {spec}"
+    spec = "FORWARD -s 10.1.0.0/16 -m comment --comment 'two words' -j DROP"
+    rule = Rule("iptables-legacy", "filter", {"name": "FORWARD"}, 1, "", {}, "drop", None, tuple(shlex.split(spec)))
+    assert str(rule.fix) == f"iptables-legacy -t filter -D {spec}"
     assert rule.object == "iptables-legacy table filter"
 
 

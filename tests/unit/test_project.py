@@ -57,6 +57,21 @@ def test_layers() -> None:
     run("lint-imports", "--no-cache")
 
 
+def test_only_backends_know_their_types() -> None:
+    """Who needs to know what a backend needs asks its descriptor."""
+    wrong = []
+    for path in (ROOT / "podwire").rglob("*.py"):
+        if "backend" in path.relative_to(ROOT / "podwire").parts[:1]:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_isinstance = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance"
+            if isinstance(node, (ast.Compare, ast.Subscript, ast.Match)) or is_isinstance:
+                text = ast.unparse(node)
+                if re.search(r"backend(_driver|_settings)?\.type\b|['\"]host-gw['\"]|\w+Backend\b", text):
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text.splitlines()[0]}")
+    assert not wrong
+
+
 def test_ansible_lint() -> None:
     run("ansible-lint", "--offline", "-q", "--profile", "production")
 

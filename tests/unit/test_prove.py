@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Node, Pod
 from podwire.prove import expect
 from podwire.prove.text import render, table
 from podwire.prove.verdict import Failure, Guarantee, Verdict, _count_pairs, _family, from_json, judge, to_json

@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict
 
 import pytest
 
-from podwire.backend import desired
 from podwire.cli import main
+from podwire.intent.projection import desired
 from podwire.model.objects import Link, MacAddress
 from podwire.observe.node_state import compare as differences
 from podwire.report import document, junit, metrics, sarif

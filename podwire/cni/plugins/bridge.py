@@ -18,11 +18,12 @@ from __future__ import annotations
 from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CniError
 from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
+from ...model.device_name import is_device_name
 from ...model.objects import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
 from ...model.state import EMPTY, State
 from ...startup_typing import TYPE_CHECKING, NamedTuple, lru_cache
 from ..engine.plugin import NODE, Projection
-from ..spec.netconf import Attachment, NetConf, is_device_name
+from ..spec.netconf import Attachment, NetConf
 from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming, spoofcheck, vlan
 

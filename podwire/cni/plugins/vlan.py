@@ -12,6 +12,7 @@ The bridge itself is no member of the VLAN, so its gateway is one more port: the
 from __future__ import annotations
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
+from ...model.device_name import LONGEST
 from ...model.objects import PVID, UNTAGGED, Link, PortVlans, VethPeer
 from ...model.state import State
 from ...startup_typing import TYPE_CHECKING, NamedTuple
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from typing import Any, FrozenSet, Optional, Set, Tuple
 
     from ...model.objects import MacAddress
-
-#: IFNAMSIZ, without its NUL.
-_NAME_BYTES = 15
 
 
 class Vlans(NamedTuple):
@@ -85,8 +83,8 @@ def _invalid(conf: NetConf, problem: str) -> CniError:
 def gateway_name(conf: NetConf, bridge: str, access: int) -> str:
     """The device that has a VLAN's gateway address; CniError 7 if the kernel takes no such name."""
     name = f"{bridge}.{access}"
-    if len(name.encode()) > _NAME_BYTES:
-        why = f"the gateway of vlan {access} would be {name!r}, and names have {_NAME_BYTES} bytes at most"
+    if len(name.encode()) > LONGEST:
+        why = f"the gateway of vlan {access} would be {name!r}, and names have {LONGEST} bytes at most"
         raise _invalid(conf, why)
     return name
 

@@ -20,6 +20,7 @@ from ...errors import (
 from ...ipam.ranges import Range, RangeSet, make_range, make_range_sets
 from ...ipam.store import DATA_DIR, Claim
 from ...jsontext import loads
+from ...model.device_name import is_device_name
 from ...model.objects import IPAddress, IPNetwork
 from ...startup_typing import TYPE_CHECKING, NamedTuple, cached_property
 
@@ -30,22 +31,11 @@ if TYPE_CHECKING:
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 #: What names may have behind their first character, besides letters and digits.
 _PUNCTUATION = str.maketrans("_.-", "aaa")
-#: What is a space to the kernel, and its own punctuation.
-_NOT_IN_DEVICES = b"\t\n\v\f\r \xa0/:%\0"
 
 
 def is_name(text: str) -> bool:
     """Whether the specification allows it as a network's name or a container's id."""
     return text.isascii() and text[:1].isalnum() and text.translate(_PUNCTUATION).isalnum()
-
-
-def is_device_name(text: str) -> bool:
-    """Whether a device can have this name (net/core/dev.c, dev_valid_name; ``%`` makes it a template there)."""
-    try:
-        name = text.encode()
-    except UnicodeEncodeError:  # bytes of the environment that are no text
-        return False
-    return 1 <= len(name) <= 15 and name not in (b".", b"..") and not any(each in _NOT_IN_DEVICES for each in name)
 
 
 class Attachment(NamedTuple):
@@ -74,7 +64,7 @@ class Attachment(NamedTuple):
         if not is_name(self.container_id):
             raise CniError(CNI_INVALID_ENVIRONMENT, f"invalid CNI_CONTAINERID: {self.container_id!r}")
         name = self.ifname
-        if not is_device_name(name) or any(each.isspace() for each in name):
+        if not is_device_name(name):
             raise CniError(
                 CNI_INVALID_ENVIRONMENT, f"invalid CNI_IFNAME: {name!r}", "1 to 15 bytes without / : % or space"
             )

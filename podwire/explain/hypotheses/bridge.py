@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any, FrozenSet, Iterator, List, Mapping
 
+from ...model.command import command
 from ..cause import Cause
-from ..commands import joined
 from ..evidence import NodeView, PodView, World
 from ..titles import cause
 
@@ -40,7 +40,7 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
         # The route to the block goes with the bridge, and comes back with it.
         yield cause(
             "bridge_down", f"link {name}", node.name, name, keys=frozenset(keys), pairs=everything,
-            evidence=[f"expected: {name} up", "found: down"], fix=f"ip link set dev {name} up",
+            evidence=[f"expected: {name} up", "found: down"], fix=[command("ip link set dev {} up", name)],
         )  # fmt: skip
     if bridge["mtu"] < world.cluster.mtu and not any(
         pod.port is not None and pod.port["mtu"] == bridge["mtu"] for pod in node.pods.values()
@@ -49,7 +49,7 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
             "bridge_mtu_wrong", f"link {name}", node.name, name, keys=frozenset({f"{node.name} bridge mtu"}),
             pairs=world.far(node.name),
             evidence=[f"expected: MTU {world.cluster.mtu}", f"found: {bridge['mtu']}, and its ports take more"],
-            fix=f"ip link set dev {name} mtu {world.cluster.mtu}",
+            fix=[command("ip link set dev {} mtu {}", name, world.cluster.mtu)],
         )  # fmt: skip
     has = {address["address"]: address for address in node.namespace["addresses"] if address["device"] == name}
     for block in world.blocks(node.name):
@@ -64,7 +64,7 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
                 continue
             theirs = next(b for b in peer.pod_cidrs if ip_address(each["address"]) in b)
             rows = [row for row in node.planned("Route") if row["key"] == str(theirs)] + node.planned("File")
-            fix = joined([f"ip addr del {each['address']}/{each['prefix']} dev {name}", node.steps(rows)])
+            fix = [command("ip addr del {}/{} dev {}", each["address"], each["prefix"], name), *node.steps(rows)]
             yield cause(
                 "duplicate_pod_cidr", f"address {each['address']}/{each['prefix']} dev {name}", node.name, name,
                 keys=frozenset({*map(node.key, rows), f"{node.name} bridge extra {each['address']}"}),
@@ -78,14 +78,14 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
             continue
         strange = [each for each in others if all(each is not it for it, _ in claimed)]
         keys = {f"{node.name} bridge address", *(f"{node.name} bridge extra {each['address']}" for each in strange)}
-        steps = [f"ip addr del {each['address']}/{each['prefix']} dev {name}" for each in strange]
-        steps.append(f"ip addr replace {gateway}/{block.prefixlen} dev {name}")
+        steps = [command("ip addr del {}/{} dev {}", each["address"], each["prefix"], name) for each in strange]
+        steps.append(command("ip addr replace {}/{} dev {}", gateway, block.prefixlen, name))
         found = ", ".join(f"{each['address']}/{each['prefix']}" for each in strange)
         yield cause(
             "bridge_address_stale" if strange else "bridge_address_lost",
             f"address {gateway}/{block.prefixlen} dev {name}", node.name, name, keys=frozenset(keys), pairs=reach,
             evidence=[f"expected: {gateway}/{block.prefixlen} on {name}", f"found: {found or 'no address'}"],
-            fix=joined(steps),
+            fix=steps,
         )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def _isolated(world: World, node: NodeView, pods: List[PodView]) -> Cause:
         "ports_isolated", f"link {ports[0]}", node.name, ports[0],
         keys=frozenset(f"{node.name} pod {pod.name} isolated" for pod in pods), pairs=world.near(node.name),
         evidence=["expected: no port isolated", f"found: isolated on {', '.join(ports)}"],
-        fix=joined([f"bridge link set dev {port} isolated off" for port in ports]),
+        fix=[command("bridge link set dev {} isolated off", port) for port in ports],
     )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def _port_down(node: NodeView, pod: PodView, port: Link, pairs: FrozenSet[Any]) 
     return cause(
         "port_down", f"link {port['name']}", node.name, port["name"], keys=keys, pairs=pairs,
         evidence=["expected: up", f"found: down, and {pod.name} has no carrier"],
-        fix=f"ip link set dev {port['name']} up",
+        fix=[command("ip link set dev {} up", port["name"])],
     )  # fmt: skip
 
 
@@ -116,12 +116,12 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
     if world.cluster.cni.type != "bridge":
         return
     if port.get("master") != bridge:
-        steps = [f"ip link set dev {name} master {bridge}"]
-        steps += [f"bridge link set dev {name} hairpin on"] if world.cluster.cni.hairpin else []
+        steps = [command("ip link set dev {} master {}", name, bridge)]
+        steps += [command("bridge link set dev {} hairpin on", name)] if world.cluster.cni.hairpin else []
         yield cause(
             "port_without_master", f"link {name}", node.name, name, keys=frozenset({f"{key} master"}), pairs=pairs,
             evidence=[f"expected: a port of {bridge}", f"found: {port.get('master') or 'of no bridge'}"],
-            fix=joined(steps),
+            fix=steps,
         )  # fmt: skip
         return
     flags = port.get("port", {})
@@ -129,7 +129,7 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
         yield cause(
             "port_disabled", f"bridge port {name} state", node.name, name, keys=frozenset({f"{key} port state"}),
             pairs=pairs, evidence=["expected: state forwarding", f"found: {flags['state']}"],
-            fix=f"bridge link set dev {name} state 3",
+            fix=[command("bridge link set dev {} state 3", name)],
         )  # fmt: skip
     if flags.get("learning") is False:
         yield cause(
@@ -137,7 +137,7 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
             keys=frozenset({f"{key} learning"}), pairs=pairs,
             evidence=["expected: learning on, flood on",
                       f"found: learning off, flood {'on' if flags.get('flood', True) else 'off'}"],
-            fix=f"bridge link set dev {name} learning on flood on",
+            fix=[command("bridge link set dev {} learning on flood on", name)],
         )  # fmt: skip
     mac = (pod.device or {}).get("mac")
     for entry in node.namespace["fdb"]:
@@ -147,5 +147,5 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
                 "fdb_pinned_to_wrong_port", f"fdb {mac} dev {entry['device']}", node.name, entry["device"],
                 keys=frozenset({f"{key} fdb"}), pairs=pairs,
                 evidence=[f"expected: {mac} on {name}", f"found: sticky on {entry['device']}"],
-                fix=f"bridge fdb del {mac} dev {entry['device']} master",
+                fix=[command("bridge fdb del {} dev {} master", mac, entry["device"])],
             )  # fmt: skip

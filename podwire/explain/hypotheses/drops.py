@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, FrozenSet, Iterator
 
+from ...model.command import command
 from ..cause import Cause, Pair
 from ..evidence import NodeView, World
 from ..titles import cause
@@ -34,13 +35,15 @@ def _filters(world: World, node: NodeView, device: str, hook: str) -> Iterator[C
         where = name.split()[0]
         shown = [f"{each['kind']} {each['name']}".strip() + f", preference {each['preference']}" for each in listed]
         # Programs that are attached by a link (tcx, Linux 6.6) are in no list of tc's.
-        command = f"tc filter del dev {where} {hook} pref {listed[0]['preference']}" if len(listed) == 1 else ""
+        fix = command("bpftool net show dev {}", where)._replace(comment="and detach what drops")
+        if len(listed) == 1:
+            fix = command("tc filter del dev {} {} pref {}", where, hook, listed[0]["preference"])
         yield cause(
             "filter_drops", f"filter {name}", node.name, where, keys=frozenset({f"{node.name} filter {name}"}),
             pairs=_by(world, node, where),
             evidence=["expected: nothing drops packets of pods there",
                       f"found: {'; '.join(shown) or 'a program that tc does not list: see bpftool net'}"],
-            fix=command or f"bpftool net show dev {where}    # and detach what drops",
+            fix=[fix],
         )  # fmt: skip
 
 
@@ -50,7 +53,7 @@ def _xdp(world: World, node: NodeView, device: str) -> Cause:
         "filter_drops", f"link {device}", node.name, device, keys=frozenset({f"{node.name} xdp {device}"}),
         pairs=_by(world, node, device),
         evidence=["expected: nothing drops packets of pods there", "found: an XDP program that does"],
-        fix=f"ip link set dev {device} xdpgeneric off",
+        fix=[command("ip link set dev {} xdpgeneric off", device)],
     )  # fmt: skip
 
 

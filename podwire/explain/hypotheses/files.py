@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from typing import Iterator, List, Tuple
 
+from ...model.command import Command, command, write_file
 from ..cause import Cause
-from ..commands import written
 from ..evidence import NodeView, World
 from ..titles import cause, quiet
 
@@ -37,7 +36,7 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
         return
     path, content = expected
     mine = next((each for each in lists if f"{_CONF_DIR}/{each['file']}" == path), None)
-    again = written(path, content)
+    again = write_file(path, content)
     if mine is None:
         found = [f"found: {', '.join(each['file'] for each in lists) or 'nothing'} in {_CONF_DIR}"]
         yield quiet(
@@ -60,9 +59,8 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
                 f"expected: {mine['file']} is the first list",
                 f"found: {each['file']}, of network {each['name']!r}",
             ]
-            yield quiet(
-                "cni_conf_shadowed", f"file {first}", node.name, f"list {first}", evidence, f"rm {shlex.quote(first)}"
-            )
+            fix = [command("rm {}", first)]
+            yield quiet("cni_conf_shadowed", f"file {first}", node.name, f"list {first}", evidence, fix)
 
 
 def _as_others(world: World, node: NodeView) -> List[str]:
@@ -94,11 +92,11 @@ def _plugins(world: World, node: NodeView) -> Iterator[Cause]:
             yield quiet("cni_binary_missing", name, node.name, name, evidence, fix, verb)
         elif not int(mode, 8) & 0o111:
             evidence = ["expected: mode 0755", f"found: {mode}"]
-            name, fix = f"plugin {path}", f"chmod 755 {path}"
+            name, fix = f"plugin {path}", [command("chmod 755 {}", path)]
             yield quiet("cni_binary_not_executable", name, node.name, name, evidence, fix)
 
 
-def _missing(world: World, node: NodeView, kind: str, path: str) -> Tuple[str, str, List[str]]:
+def _missing(world: World, node: NodeView, kind: str, path: str) -> Tuple[str, List[Command], List[str]]:
     """Where a plugin should be, what puts it there, and who has it.
 
     Plugins of others are not replaced: what is missing becomes a link to podwire's of the same name, which reads the
@@ -106,17 +104,19 @@ def _missing(world: World, node: NodeView, kind: str, path: str) -> Tuple[str, s
     """
     podwire = node.told["podwire"]
     if not world.cluster.discovered:
-        return path, f"{podwire} cni-install --force {path.rpartition('/')[0]}" if podwire else "", []
+        install = command("cni-install --force {}", path.rpartition("/")[0]).words
+        return path, [Command((*podwire, *install))] if podwire else [], []
     rows = [(each, *each.told["plugins"].get(kind, ("", ""))) for each in world.nodes.values()]
     having = [(peer, at) for peer, at, mode in rows if mode]
     places = [at for _, at in having] or [at for at, mode in node.told["plugins"].values() if mode] or [path]
     path = f"{Counter(at.rpartition('/')[0] for at in places).most_common(1)[0][0]}/{kind}"
     if podwire:
-        fix = f"{podwire} cni-install {_STAND_IN} && ln -s {_STAND_IN}/{kind} {path}"
+        fix = [Command((*podwire, "cni-install", _STAND_IN)), command("ln -s {}/{} {}", _STAND_IN, kind, path)]
     elif path.startswith(_DEBIAN):
-        fix = "apt-get install --reinstall -y containernetworking-plugins"
+        fix = [command("apt-get install --reinstall -y containernetworking-plugins")]
     else:
-        fix = next((f"scp {peer.node.public_ips[0]}:{at} {path}" for peer, at in having if peer.node.public_ips), "")
+        sources = [(peer.node.public_ips[0], at) for peer, at in having if peer.node.public_ips]
+        fix = [command("scp {}:{} {}", *sources[0], path)] if sources else []
     return path, fix, [f"{peer.name} has {at}" for peer, at in having][:1]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any, FrozenSet, Iterator, List, Mapping
 
+from ...model.command import command, within
 from ..cause import Cause, Pair
-from ..commands import sysctl, within
+from ..commands import sysctl
 from ..evidence import NodeView, World
 from ..titles import cause
 
@@ -38,7 +39,7 @@ def _deaf(world: World, node: NodeView) -> Iterator[Cause]:
                 "echo_ignored", f"sysctl {_DEAF}", node.name, "", f"pod:{name}" if netns else "node",
                 frozenset({f"{node.name} deaf {name}"}), frozenset(pair for pair in asking if pair[1] == name),
                 [f"expected: {_DEAF} = 0", "found: 1"],
-                within(netns, sysctl(_DEAF, "0")) if netns else sysctl(_DEAF, "0"),
+                [within(netns, sysctl(_DEAF, "0")) if netns else sysctl(_DEAF, "0")],
             )  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
             yield cause(
                 "ip_forward_off", f"sysctl {switch}", node.name, keys=frozenset({*map(node.key, rows), *keys}),
                 pairs=world.forwarded(node.name), evidence=[f"expected: {switch} = 1", "found: 0", *said],
-                fix=sysctl(switch, "1"), verb=_SITE,
+                fix=[sysctl(switch, "1")], verb=_SITE,
             )  # fmt: skip
         # The kernel forwards IPv6 by the switch of the device that a packet comes by as well (ip6_forward).
         for device in () if off else devices:
@@ -65,7 +66,7 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
                 yield cause(
                     "device_forwarding_off", f"sysctl {key}", node.name, device,
                     keys=frozenset({f"{node.name} forwarding {version} {device}"}), pairs=world.far(node.name),
-                    evidence=[f"expected: {key} = 1", "found: 0", *said], fix=sysctl(key, "1"),
+                    evidence=[f"expected: {key} = 1", "found: 0", *said], fix=[sysctl(key, "1")],
                 )  # fmt: skip
     for device in ("all", bridge):
         key = f"net/ipv4/conf/{device}/arp_ignore"
@@ -74,7 +75,7 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
                 "arp_ignored", f"sysctl {key}", node.name, device,
                 keys=frozenset({f"{node.name} arp_ignore {device}"}),
                 pairs=world.far(node.name) | world.local(node.name),
-                evidence=[f"expected: {key} = 0", f"found: {node.sysctl(key)}"], fix=sysctl(key, "0"),
+                evidence=[f"expected: {key} = 0", f"found: {node.sysctl(key)}"], fix=[sysctl(key, "0")],
             )  # fmt: skip
 
 
@@ -91,14 +92,14 @@ def _rules(world: World, node: NodeView, rules: List[Row], own: FrozenSet[Pair],
                 words.append(f"{key} {rule[key]}".removesuffix(f"/{host}"))
         words += [f"{key} {rule[key]}" for key in ("iif", "oif") if key in rule]
         told = " ".join([*words, rule["action"], *([str(rule["table"])] if elsewhere else [])])
-        fix = f"ip {'-6 ' if rule['family'] == 6 else ''}rule del pref {rule['priority']}"
+        fix = command("ip -{} rule del pref {}", rule["family"], rule["priority"])
         yield cause(
             "policy_rule", f"rule {rule['priority']}: {told}", node.name, place=f"pod:{pod}" if pod else "node",
             # Another table may well have the way: believed for what nothing else explains.
             keys=frozenset() if elsewhere else frozenset({f"{node.name} {pod} rule {rule['priority']}"}),
             pairs=_taken(world, rule, own),
             evidence=["expected: the rules 0, 32766 and 32767", f"found: {rule['priority']}: {told}"],
-            fix=within(node.pods[pod].netns, fix) if pod else fix,
+            fix=[within(node.pods[pod].netns, fix) if pod else fix],
         )  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any, Iterator, List, Mapping, Tuple
 
+from ...model.command import Command, command
 from ..cause import Cause
-from ..commands import joined
 from ..evidence import NodeView, World
 from ..titles import cause, quiet
 
@@ -44,7 +44,9 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
                 f"found: {ip} is allocated to {who}{gone}",
             ]
             id = "ipam_leak" if claim[0] else "ipam_empty_lease"
-            yield quiet(id, f"file {path}", node.name, f"reservation {network} {ip}", evidence, f"rm {path}")
+            yield quiet(
+                id, f"file {path}", node.name, f"reservation {network} {ip}", evidence, [command("rm {}", path)]
+            )
 
 
 def _unreserved(node: NodeView) -> Iterator[Cause]:
@@ -57,7 +59,8 @@ def _unreserved(node: NodeView) -> Iterator[Cause]:
             if ip not in has or ip in held:
                 continue
             path = f"{_directory(node, attachment['network'])}/{ip.replace(':', '_')}"
-            again = f"printf '%s\\r\\n%s' {attachment['container']} {attachment['ifname']} > {path} && chmod 600 {path}"
+            claim = ("printf", "%s\\r\\n%s", attachment["container"], attachment["ifname"])
+            again = [Command(claim, output=path), command("chmod 600 {}", path)]
             evidence = [
                 f"expected: {ip} is allocated to container {attachment['container'][:12]}",
                 "found: no such file",
@@ -84,13 +87,13 @@ def _is_full(world: World, node: NodeView, held: Mapping[str, Any]) -> bool:
 def _exhausted(node: NodeView, network: str, surplus: List[Tuple[str, Any]], count: int) -> Cause:
     directory = _directory(node, network)
     surplus = sorted(surplus, key=lambda each: ip_address(each[0]))
-    names = " ".join(ip.replace(":", "_") for ip, _ in surplus)
+    files = [f"{directory}/{ip.replace(':', '_')}" for ip, _ in surplus]
     return cause(
         "ipam_exhausted", f"file {directory}/", node.name,
         keys=frozenset(f"{node.name} reservation {network} {ip}" for ip, _ in surplus),
         evidence=["expected: free addresses for new pods",
                   f"found: {count} leases, the whole pod CIDR, {len(surplus)} of them for no attached interface"],
-        fix=f"cd {directory} && rm {names}", quiet=True,
+        fix=[command("rm", more=files)], quiet=True,
     )  # fmt: skip
 
 
@@ -105,15 +108,15 @@ def _orphans(world: World, node: NodeView) -> Iterator[Cause]:
             if (home := world.block_of(address["address"])) is not None and home.name == node.name
         ]  # fmt: skip
         if ips and sandbox["pids"]:
-            pids = " ".join(map(str, sandbox["pids"]))
+            pids = sandbox["pids"]
             answering = node.told["observations"]["strangers"]
             yield quiet(
                 "orphan_namespace", f"process {name}", node.name, f"namespace {sandbox['inode']}",
                 ["expected: every address of the block is a pod's",
                  f"found: {', '.join(ips)} in a namespace without a name",
-                 f"process {pids} keeps it (net:[{sandbox['inode']}])",
+                 f"process {' '.join(map(str, pids))} keeps it (net:[{sandbox['inode']}])",
                  *(f"{ip} answers ARP" for ip in ips if ip in answering)],
-                joined([f"kill {pids}"]),
+                [command("kill", more=pids)],
             )  # fmt: skip
 
 
@@ -131,5 +134,5 @@ def _servers(world: World, node: NodeView) -> Iterator[Cause]:
             "host_port_clash" if listener else "server_down", f"server of pod {name} on port {port}", node.name,
             keys=frozenset({f"{node.name} server {name}"}), pairs=world.of(name),
             evidence=evidence if listener else [*evidence, "found: no process does"],
-            fix=f"kill {listener[0]}" if listener else "", verb="./run site", quiet=True,
+            fix=[command("kill {}", listener[0])] if listener else [], verb="./run site", quiet=True,
         )  # fmt: skip

@@ -52,5 +52,5 @@ def _full(world: World, node: NodeView, id: str, key: str, room: int, evidence: 
     return cause(
         id, f"sysctl {key}", node.name, place="node" if own else "machine",
         keys=frozenset({f"{node.name if own else 'machine'} {id}"}), pairs=pairs, evidence=evidence,
-        fix=sysctl(key, str(room)), quiet=True,
+        fix=[sysctl(key, str(room))], quiet=True,
     )  # fmt: skip

@@ -6,9 +6,9 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any, FrozenSet, Iterator, List, Optional
 
+from ...model.command import Command, command, within
 from ...model.objects import IPNetwork
 from ..cause import Cause, Pair
-from ..commands import joined, within
 from ..evidence import NodeView, World
 from ..iptables import FAMILIES
 from ..nftables import ENDS, OURS, Rule, accepts, rules, table
@@ -52,34 +52,35 @@ def _policies(world: World, node: NodeView, place: str, ruleset: List[Any]) -> I
             keys=frozenset() if thought else frozenset({f"{node.name} {place} chain {where}"}), pairs=pairs,
             evidence=["expected: pods' packets are accepted", f"found: chain {where} has policy drop",
                       *([f"packets that its rules counted while probes ran: {sum(hits.values())}"] if hits else [])],
-            fix=within(node.pods[place].netns, fix) if place else fix,
+            fix=[within(node.pods[place].netns, fix) if place else fix],
         )  # fmt: skip
 
 
-def _accepting(chain: Any) -> str:
+def _accepting(chain: Any) -> Command:
     if chain["family"] in FAMILIES.values():
-        return f"{chain['family']} -t {chain['table']} -P {chain['name']} ACCEPT"
-    return f"nft chain {chain['family']} {chain['table']} {chain['name']} '{{ policy accept; }}'"
+        return command("{} -t {} -P {} ACCEPT", chain["family"], chain["table"], chain["name"])
+    accept = ["{ policy accept; }"]
+    return command("nft chain {} {} {}", chain["family"], chain["table"], chain["name"], more=accept)
 
 
 def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
     port, bridge = world.cluster.backend.port, world.cluster.cni.bridge
     translated = [r for r in found if r.verdict == "snat" and r.matches.get("udp dport") == port]
     for rule in found:
-        id, pairs, object, fix, more, keys = "", frozenset(), rule.object, rule.fix, [], {_key(node, rule)}  # type: ignore[var-annotated]
+        id, pairs, object, fix, more, keys = "", frozenset(), rule.object, [rule.fix], [], {_key(node, rule)}  # type: ignore[var-annotated]
         hook = rule.chain.get("hook", "")
         if rule.verdict == "snat" and rule in translated:
             id, pairs = "node_behind_nat", world.far(node.name)
             others = [r for r in found if r.table == rule.table and r.matches.get("udp dport") == port]
             keys |= {_key(node, r) for r in others}
-            fix = joined([r.fix for r in others])
+            fix = [r.fix for r in others]
         elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
             id, pairs = "pod_snat", _translated(world, node)
             keys = set() if _is_vague(rule) else keys
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
         elif rule.verdict in ENDS:
-            if rule.matches.get("udp dport") == port and world.cluster.backend.type == "vxlan":
+            if rule.matches.get("udp dport") == port and world.cluster.backend_driver.udp_port == port:
                 id, pairs = "vxlan_port_blocked", world.far(node.name)
             elif hook == "output" and rule.matches.get("icmp type") == "destination-unreachable":
                 yield from _icmp(world, node, rule)
@@ -149,7 +150,7 @@ def _icmp(world: World, node: NodeView, rule: Rule) -> Iterator[Cause]:
         "pmtu_icmp_filtered", rule.object, node.name, keys=frozenset({_key(node, rule), *map(node.key, rows)}),
         pairs=world.far(node.name),
         evidence=[*rule.told(), *(f"expected: {r['object']}; found: {r['was']}" for r in rows)],
-        fix=joined([rule.fix, node.steps(rows)] if rows else [rule.fix]),
+        fix=[rule.fix, *node.steps(rows)],
     )  # fmt: skip
 
 
@@ -207,5 +208,5 @@ def _inside(world: World, node: NodeView, pod: str, found: List[Rule]) -> Iterat
             keys = {f"{node.name} pod {pod} rule {rule.where} {rule.handle}"} if rule.hits else set()
             yield cause(
                 "pod_firewall", rule.object, node.name, "", f"pod:{pod}", frozenset(keys), pairs, rule.told(),
-                within(netns, rule.fix),
+                [within(netns, rule.fix)],
             )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
+from ...model.command import Command, command, within
 from ..cause import Cause
-from ..commands import joined, within
 from ..evidence import NodeView, PodView, World
 from ..titles import cause
 
@@ -24,7 +24,7 @@ def neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge:
                 "gateway_mac_wrong", f"neighbour {block[1]} dev {name}", node.name, name, place,
                 frozenset({f"{key} gateway"}), world.of(pod.name),
                 [f"expected: {owner['mac']}, which is {owner['name']}'s", f"found: {entry.get('mac')} permanent"],
-                within(pod.netns, f"ip neigh del {block[1]} dev {name}"),
+                [within(pod.netns, command("ip neigh del {} dev {}", block[1], name))],
             )  # fmt: skip
     for ip in world.ips.get(pod.name, []):
         entry = node.view.neighbours.get((bridge, ip))
@@ -34,7 +34,7 @@ def neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge:
                 keys=frozenset({f"{key} neighbour of the node {ip}"}),
                 pairs=world.of(pod.name) - world.near(node.name),
                 evidence=[f"expected: {device['mac']}, which {pod.name} has", f"found: {entry.get('mac')} permanent"],
-                fix=f"ip neigh del {ip} dev {bridge}",
+                fix=[command("ip neigh del {} dev {}", ip, bridge)],
             )  # fmt: skip
     for other in node.pods.values():
         theirs = (other.device or {}).get("mac")
@@ -46,28 +46,28 @@ def neighbours(world: World, node: NodeView, pod: PodView, device: Link, bridge:
                     frozenset({f"{key} neighbour {ip}"}),
                     frozenset({(pod.name, other.name), (other.name, pod.name)}),
                     [f"expected: {theirs}, which {other.name} has", f"found: {entry.get('mac')} permanent"],
-                    within(pod.netns, f"ip neigh del {ip} dev {name}"),
+                    [within(pod.netns, command("ip neigh del {} dev {}", ip, name))],
                 )  # fmt: skip
     twin = _twin(node, pod, device)
     right, source = _own_mac(node, pod, device)
     if twin is not None and right and right != device["mac"]:
-        steps = [within(pod.netns, f"ip link set dev {name} address {right}")]
+        steps = [within(pod.netns, command("ip link set dev {} address {}", name, right))]
         for ip in world.ips.get(pod.name, []):
             steps += forgotten(node, ip, device["mac"])
         yield cause(
             "duplicate_mac", f"link {name}", node.name, name, place, frozenset({f"{key} mac"}),
             world.of(pod.name) | world.of(twin.name),
-            [f"expected: {right}: {source}", f"found: {device['mac']}, which is {twin.name}'s"], joined(steps),
+            [f"expected: {right}: {source}", f"found: {device['mac']}, which is {twin.name}'s"], steps,
         )  # fmt: skip
 
 
-def forgotten(node: NodeView, ip: str, mac: str) -> List[str]:
+def forgotten(node: NodeView, ip: str, mac: str) -> List[Command]:
     """Those of the node who have learnt an address at a MAC have to forget it."""
     steps = []
     for pod in node.pods.values():
         if any(neighbour["address"] == ip and neighbour.get("mac") == mac for neighbour in pod.namespace["neighbours"]):
-            steps.append(within(pod.netns, f"ip neigh flush to {ip}"))
-    return [f"ip neigh flush to {ip}", *steps]
+            steps.append(within(pod.netns, command("ip neigh flush to {}", ip)))
+    return [command("ip neigh flush to {}", ip), *steps]
 
 
 def _twin(node: NodeView, pod: PodView, device: Link) -> Optional[PodView]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any, Iterator
 
+from ...model.command import Command, command, within
 from ..cause import Cause
-from ..commands import joined, within
 from ..evidence import NodeView, PodView, World
 from ..titles import cause
 
@@ -20,15 +20,14 @@ def default_elsewhere(world: World, node: NodeView, pod: PodView, name: str) -> 
             continue
         if gateway == str(block[1]) or gateway in node.view.devices:
             continue
-        family = "-6 " if network.version == 6 else ""
-        metric = f" metric {route['metric']}" if route.get("metric") else ""
-        device = route.get("device", name)
-        wrong = within(pod.netns, f"ip {family}route del default via {gateway} dev {device}{metric}")
+        metric = ["metric", route["metric"]] if route.get("metric") else []
+        words = network.version, gateway, route.get("device", name)
+        wrong = within(pod.netns, command("ip -{} route del default via {} dev {}", *words, more=metric))
         yield cause(
             "pod_route_wrong", f"route {network} via {gateway}", node.name, name, f"pod:{pod.name}",
             frozenset({f"{node.name} pod {pod.name} default {gateway}"}), world.of(pod.name) - world.near(node.name),
             [f"expected: a default route via {block[1]}", f"found: one via {gateway}, which is no address of the node"],
-            joined([wrong, default(pod, block, name)]),
+            [wrong, default(pod, block, name)],
         )  # fmt: skip
 
 
@@ -43,26 +42,27 @@ def routes(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
         if not ends or route.get("gateway") in gateways or "destination" not in route:
             continue
         words = ([route["kind"]] if route["kind"] != "unicast" else []) + [str(network)]
-        words += [f"dev {route['device']}"] if "device" in route and route["kind"] == "unicast" else []
-        family = "-6 " if network.version == 6 else ""
+        words += ["dev", route["device"]] if "device" in route and route["kind"] == "unicast" else []
         yield cause(
             "pod_route_wrong", f"route {network}", node.name, route.get("device", ""), f"pod:{pod.name}",
             pairs=frozenset(p for end in ends for p in ((pod.name, end), (end, pod.name))),
             evidence=["expected: the default route leads there", f"found: {' '.join(words)}"],
-            fix=within(pod.netns, f"ip {family}route del {' '.join(words)}"),
+            fix=[within(pod.netns, command("ip -{} route del", network.version, more=words))],
         )  # fmt: skip
 
 
-def connected(pod: PodView, block: Any, name: str) -> str:
+def connected(pod: PodView, block: Any, name: str) -> Command:
     """The command for the route to the block itself, which the kernel makes with an address."""
     own = next(
         (address["address"] for address in pod.namespace["addresses"] if ip_address(address["address"]) in block), ""
     )
-    source = f" src {own}" if own else ""
-    return within(pod.netns, f"ip route replace {block} dev {name} proto kernel scope link{source}")
+    source = ["src", own] if own else []
+    return within(
+        pod.netns,
+        command("ip -{} route replace {} dev {} proto kernel scope link", block.version, block, name, more=source),
+    )
 
 
-def default(pod: PodView, block: Any, name: str) -> str:
+def default(pod: PodView, block: Any, name: str) -> Command:
     """The command for the default route."""
-    family = "-6 " if block.version == 6 else ""
-    return within(pod.netns, f"ip {family}route replace default via {block[1]} dev {name}")
+    return within(pod.netns, command("ip -{} route replace default via {} dev {}", block.version, block[1], name))

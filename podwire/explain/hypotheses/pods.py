@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any, Iterator, List, Mapping
 
+from ...model.command import Command, command, within
 from ..cause import Cause
-from ..commands import joined, sysctl, within
+from ..commands import sysctl
 from ..evidence import NodeView, PodView, World
 from ..titles import cause
 from .pod_neighbours import forgotten, neighbours
@@ -35,16 +36,17 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
         yield cause(
             "pod_device_down", f"link {device['name']}", node.name, device["name"], place,
             frozenset({f"{key} device"}), pairs, ["expected: up", "found: down"],
-            within(pod.netns, f"ip link set dev {device['name']} up"),
+            [within(pod.netns, command("ip link set dev {} up", device["name"]))],
         )  # fmt: skip
     if port is not None and port["mtu"] != device["mtu"]:
         yield _unequal(world, node, pod, port, device)
     elif device["mtu"] != world.cluster.mtu:
-        steps = [f"ip link set dev {port['name']} mtu {world.cluster.mtu}"] if port is not None else []
-        steps.append(within(pod.netns, f"ip link set dev {device['name']} mtu {world.cluster.mtu}"))
+        mtu = world.cluster.mtu
+        steps = [command("ip link set dev {} mtu {}", port["name"], mtu)] if port is not None else []
+        steps.append(within(pod.netns, command("ip link set dev {} mtu {}", device["name"], mtu)))
         yield cause(
             "pod_mtu_wrong", f"link {device['name']}", node.name, device["name"], place, frozenset({f"{key} mtu"}),
-            pairs, [f"expected: MTU {world.cluster.mtu}", f"found: {device['mtu']}"], joined(steps),
+            pairs, [f"expected: MTU {world.cluster.mtu}", f"found: {device['mtu']}"], steps,
         )  # fmt: skip
     yield from _addresses(world, node, pod, device)
     yield from routes(world, node, pod)
@@ -55,10 +57,9 @@ def _pod(world: World, node: NodeView, pod: PodView) -> Iterator[Cause]:
 def _on_node(world: World, node: NodeView) -> Iterator[Cause]:
     """Pods' addresses that a node has itself: what it sends there comes back to it."""
     for address in node.namespace["addresses"]:
-        pod, where = (
-            world.pod_with(address["address"]),
-            f"{address['address']}/{address['prefix']} dev {address['device']}",
-        )
+        pod = world.pod_with(address["address"])
+        where = f"{address['address']}/{address['prefix']} dev {address['device']}"
+        fix = command("ip addr del {}/{} dev {}", address["address"], address["prefix"], address["device"])
         if pod and pod not in world.host_pods:
             own = world.far(node.name) | world.local(node.name)
             yield cause(
@@ -66,14 +67,15 @@ def _on_node(world: World, node: NodeView) -> Iterator[Cause]:
                 keys=frozenset({f"{node.name} extra {address['address']}"}),
                 pairs=frozenset(pair for pair in own if pod in pair) or world.of(pod),
                 evidence=[f"expected: {address['address']} is {pod}'s", f"found: {node.name} has it, too"],
-                fix=f"ip addr del {where}",
+                fix=[fix],
             )  # fmt: skip
 
 
 def _unequal(world: World, node: NodeView, pod: PodView, port: Link, device: Link) -> Cause:
     mtu, pairs = world.cluster.mtu, world.of(pod.name)
-    steps = [f"ip link set dev {port['name']} mtu {mtu}"] if port["mtu"] != mtu else []
-    steps += [within(pod.netns, f"ip link set dev {device['name']} mtu {mtu}")] if device["mtu"] != mtu else []
+    steps = [command("ip link set dev {} mtu {}", port["name"], mtu)] if port["mtu"] != mtu else []
+    inside = within(pod.netns, command("ip link set dev {} mtu {}", device["name"], mtu))
+    steps += [inside] if device["mtu"] != mtu else []
     wrong = port["name"] if port["mtu"] != mtu else device["name"]
     evidence = [f"expected: MTU {mtu} on both ends",
                 f"found: {port['mtu']} on {port['name']}, {device['mtu']} on {device['name']} inside"]  # fmt: skip
@@ -83,7 +85,7 @@ def _unequal(world: World, node: NodeView, pod: PodView, port: Link, device: Lin
         pairs |= {pair for pair in world.far(node.name) if world.home.get(pair[1]) == node.name}
     return cause(
         "veth_mtu_mismatch", f"link {wrong}", node.name, wrong,
-        keys=frozenset({f"{node.name} pod {pod.name} mtu"}), pairs=pairs, evidence=evidence, fix=joined(steps),
+        keys=frozenset({f"{node.name} pod {pod.name} mtu"}), pairs=pairs, evidence=evidence, fix=steps,
     )  # fmt: skip
 
 
@@ -96,7 +98,7 @@ def _deleted(world: World, node: NodeView, pod: PodView) -> Cause:
     )  # fmt: skip
 
 
-def _new_pair(world: World, node: NodeView, pod: PodView) -> str:
+def _new_pair(world: World, node: NodeView, pod: PodView) -> List[Command]:
     """The pair as it was made, as far as the runtime's cache tells, with the addresses that the pod was given."""
     made = [
         it
@@ -107,16 +109,17 @@ def _new_pair(world: World, node: NodeView, pod: PodView) -> str:
     inside = next((each for each in made if each["sandbox"]), {"name": "eth0", "mac": ""})
     outside = next((each for each in made if not each["sandbox"] and each["name"] != world.cluster.cni.bridge), None)
     port, eth0, mtu = outside["name"] if outside else f"veth{_pid(node, pod)}", inside["name"], world.cluster.mtu
-    mine, theirs = (f" address {each['mac']}" if each and each["mac"] else "" for each in (outside, inside))
-    steps = [f"ip link add {port} mtu {mtu}{mine} type veth peer name {eth0} netns {_pid(node, pod)} mtu {mtu}{theirs}"]
-    steps += [f"ip link set dev {port} master {world.cluster.cni.bridge} up"]
-    steps += [f"bridge link set dev {port} hairpin on"] if world.cluster.cni.hairpin else []
+    mine, theirs = (["address", each["mac"]] if each and each["mac"] else [] for each in (outside, inside))
+    peer = command("type veth peer name {} netns {} mtu {}", eth0, _pid(node, pod), mtu, more=theirs).words
+    steps = [command("ip link add {} mtu {}", port, mtu, more=(*mine, *peer))]
+    steps += [command("ip link set dev {} master {} up", port, world.cluster.cni.bridge)]
+    steps += [command("bridge link set dev {} hairpin on", port)] if world.cluster.cni.hairpin else []
     blocks = {block.version: block for block in world.blocks(node.name)}
     for ip in world.ips.get(pod.name, []):
         length = blocks[ip_address(ip).version].prefixlen
-        steps += [within(pod.netns, f"ip addr add {ip}/{length} dev {eth0}")]
-    steps += [within(pod.netns, f"ip link set dev {eth0} up")]
-    return joined([*steps, *(default(pod, block, eth0) for block in blocks.values())])
+        steps += [within(pod.netns, command("ip addr add {}/{} dev {}", ip, length, eth0))]
+    steps += [within(pod.netns, command("ip link set dev {} up", eth0))]
+    return [*steps, *(default(pod, block, eth0) for block in blocks.values())]
 
 
 def _pid(node: NodeView, pod: PodView) -> int:
@@ -144,7 +147,7 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
                 frozenset({f"{key} extra {ip}"}), world.of(other) | own,
                 [f"expected: {ip} is {other}'s", f"found: {pod.name} has it, too, at {device['mac']}",
                  *_answered(node, ip)],
-                joined([within(pod.netns, f"ip addr del {ip}/{each['prefix']} dev {on}"), *flush]),
+                [within(pod.netns, command("ip addr del {}/{} dev {}", ip, each["prefix"], on)), *flush],
             )  # fmt: skip
         elif each["device"] != "lo" and ip not in given and not any(ip_address(ip) in block for block in blocks):
             strange.append(each)
@@ -155,15 +158,19 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
         if block.version == 6 and pod.namespace["sysctls"].get(f"net/ipv6/conf/{name}/disable_ipv6") == "1":
             yield _without_ipv6(world, node, pod, ip, block)
             continue
-        steps = [within(pod.netns, f"ip addr del {each['address']}/{each['prefix']} dev {name}") for each in strange]
+        steps = [
+            within(pod.netns, command("ip addr del {}/{} dev {}", each["address"], each["prefix"], name))
+            for each in strange
+        ]
         length = world.lengths.get(ip, ip).partition("/")[2] or block.prefixlen
-        steps += [within(pod.netns, f"ip addr replace {ip}/{length} dev {name}"), default(pod, block, name)]
+        steps.append(within(pod.netns, command("ip addr replace {}/{} dev {}", ip, length, name)))
+        steps.append(default(pod, block, name))
         yield cause(
             "foreign_range", f"address {ip}/{length} dev {name}", node.name, name, place,
             frozenset({f"{key} address", f"{key} route {block.version}"}), world.of(pod.name),
             [f"expected: {ip} of the block {block}",
              f"found: {', '.join(each['address'] for each in strange) or 'no address'}"],
-            joined(steps),
+            steps,
         )  # fmt: skip
     for block in blocks:
         leads = [n for n, r in pod.inside.routes if not n.prefixlen and n.version == block.version]
@@ -174,7 +181,7 @@ def _addresses(world: World, node: NodeView, pod: PodView, device: Link) -> Iter
                 "pod_routes_lost", f"route {anywhere} via {block[1]} dev {name}", node.name, name, place,
                 frozenset({f"{key} route {block.version}"}), world.of(pod.name),
                 [f"expected: a default route via {block[1]}", f"found: {len(pod.inside.routes)} routes, none of them"],
-                joined([*steps, default(pod, block, name)]),
+                [*steps, default(pod, block, name)],
             )  # fmt: skip
 
 
@@ -183,11 +190,11 @@ def _without_ipv6(world: World, node: NodeView, pod: PodView, ip: str, block: An
     key, name = f"{node.name} pod {pod.name}", (pod.device or {}).get("name", "eth0")
     switch = f"net/ipv6/conf/{name}/disable_ipv6"
     steps = [within(pod.netns, sysctl(switch, "0"))]
-    steps.append(within(pod.netns, f"ip addr replace {ip}/{block.prefixlen} dev {name} nodad"))
+    steps.append(within(pod.netns, command("ip addr replace {}/{} dev {} nodad", ip, block.prefixlen, name)))
     return cause(
         "ipv6_disabled", f"sysctl {switch}", node.name, name, f"pod:{pod.name}",
         frozenset({f"{key} address", f"{key} route 6"}), world.of(pod.name),
-        [f"expected: {switch} = 0", f"found: 1, and {ip} went with it"], joined([*steps, default(pod, block, name)]),
+        [f"expected: {switch} = 0", f"found: 1, and {ip} went with it"], [*steps, default(pod, block, name)],
     )  # fmt: skip
 
 

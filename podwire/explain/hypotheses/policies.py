@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Optional
 
+from ...model.command import command
 from ..cause import Cause
 from ..evidence import NodeView, World
 from ..titles import cause
@@ -31,7 +32,7 @@ def _unenforced(world: World, node: NodeView) -> Iterator[Cause]:
             "policy_not_enforced", f"file {path}", node.name, "", "node", frozenset({f"{node.name} policy {path}"}),
             evidence=[f"expected: nobody reaches {pod}",
                       f"found: {reaching} of {len(others)} do, and no rule speaks of the policy"],
-            fix=f"rm {path}    # or install what enforces policies", quiet=True,
+            fix=[command("rm {}", path)._replace(comment="or install what enforces policies")], quiet=True,
         )  # fmt: skip
 
 

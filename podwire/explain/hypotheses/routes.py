@@ -6,9 +6,10 @@ from collections import Counter
 from ipaddress import ip_address, ip_network
 from typing import Any, Iterator, List, Mapping, Tuple
 
+from ...model.command import command, within
 from ...model.objects import IPNetwork
 from ..cause import Cause, Pair
-from ..commands import joined, sysctl, within
+from ..commands import sysctl
 from ..evidence import NodeView, World
 from ..titles import cause
 
@@ -125,12 +126,11 @@ def _route(
     if owner == peer and "all" in strict:
         keys = [row, *node.planned("Sysctl")]
         evidence.append(f"rp_filter is strict (1) on {', '.join(strict)}, and answers come back by another device")
-        planned = node.steps(node.planned("Sysctl"))
-        steps = [planned] if planned else [
+        steps = node.steps(node.planned("Sysctl")) or [
             sysctl(f"net/ipv4/conf/{name}/rp_filter", _of_others(world, node, f"net/ipv4/conf/{name}/rp_filter"))
             for name in strict if "vxlan" in node.view.links.get(name, {})
         ]  # fmt: skip
-        fix = joined([sysctl("net/ipv4/conf/all/rp_filter", "0"), *steps, node.steps([row])])
+        fix = [sysctl("net/ipv4/conf/all/rp_filter", "0"), *steps, *node.steps([row])]
         yield cause(
             "rp_filter_strict", "sysctl net/ipv4/conf/all/rp_filter", node.name, keys=frozenset(map(node.key, keys)),
             pairs=pairs, evidence=evidence, fix=fix, verb=_SITE,
@@ -150,8 +150,8 @@ def _route(
         evidence.append(f"{gateway} is in no network of {hop.get('device')}")
     made = _made(world, id, node, row, [row], pairs, evidence)
     # IPv6 refuses an onlink gateway to which another device has the way (ip6_route_check_nh_onlink).
-    first = f"ip route del {block}" if block.version == 6 else ""
-    yield made._replace(fix=joined([*filter(None, [first]), made.fix]))
+    first = [command("ip -6 route del {}", block)] if block.version == 6 else []
+    yield made._replace(fix=(*first, *made.fix))
 
 
 def _of_others(world: World, node: NodeView, key: str) -> str:
@@ -178,16 +178,16 @@ def _extra_routes(world: World, node: NodeView) -> Iterator[Cause]:
             pods = [pod for pod in world.pods_of(peer.name) if any(ip_address(ip) in network for ip in world.ips[pod])]
             pairs = frozenset(p for p in world.between(node.name, peer.name) if p[0] in pods or p[1] in pods)
             words = [route["kind"]] if route["kind"] != "unicast" else []
-            words += [route["destination"], *(f"dev {route[k]}" for k in ("device",) if k in route)]
+            words += [route["destination"], *(["dev", route["device"]] if "device" in route else [])]
             # Where it leads back by the device that packets come from, pods were told so (RFC 4861 §8), and believe it.
             redirected = node.pods.values() if network.version == 6 else ()
-            forget = [within(pod.netns, "ip -6 route flush cache") for pod in redirected]
+            forget = [within(pod.netns, command("ip -6 route flush cache")) for pod in redirected]
             yield cause(
                 "route_overlapped", f"route {route['destination']}", node.name, route.get("device", ""),
                 keys=frozenset({f"{node.name} extra route {route['destination']}"}), pairs=pairs,
                 evidence=[f"expected: one route to {peer.pod_cidrs[0]}, the block of {peer.name}",
                           f"found: {_told(route)}, which is more specific"],
-                fix=joined([f"ip route del {' '.join(words)}", *forget]),
+                fix=[command("ip -{} route del", network.version, more=words), *forget],
             )  # fmt: skip
 
 
@@ -202,21 +202,20 @@ def _stolen(world: World, node: NodeView) -> Iterator[Cause]:
             ways = [(network, each) for network, each in node.view.routes if ip_address(ip) in network]
             network, route = max(ways, key=lambda way: (way[0].prefixlen, -way[1].get("metric", 0)), default=(None, {}))
             blocks = world.blocks(node.name)
-            family = "-6 " if ":" in ip else ""
             if network is not None and network not in blocks and any(_is_within(network, block) for block in blocks):
                 if route.get("device") in ports:
                     continue
                 words = [route["kind"]] if route["kind"] != "unicast" else []
                 words += [
                     route["destination"],
-                    *([f"dev {route['device']}"] if "device" in route and not words else []),
+                    *(["dev", route["device"]] if "device" in route and not words else []),
                 ]
                 yield cause(
                     "route_overlapped", f"route {route['destination']}", node.name, route.get("device", ""),
                     keys=frozenset({f"{node.name} extra route {route['destination']}"}), pairs=world.of(name),
                     evidence=[f"expected: {' or '.join(sorted(ports))} leads to {ip}, which is {name}",
                               f"found: {_told(route)}"],
-                    fix=f"ip {family}route del {' '.join(words)}",
+                    fix=[command("ip -{} route del", network.version, more=words)],
                 )  # fmt: skip
             elif world.cluster.cni.type == "ptp":
                 yield cause(
@@ -224,7 +223,7 @@ def _stolen(world: World, node: NodeView) -> Iterator[Cause]:
                     keys=frozenset({f"{node.name} route to {ip}"}), pairs=world.of(name),
                     evidence=[f"expected: {pod.port['name']} leads to {ip}, which is {name}",
                               f"found: {_told(route) if route else 'no route'}"],
-                    fix=f"ip {family}route replace {ip} dev {pod.port['name']}",
+                    fix=[command("ip -{} route replace {} dev {}", ip_address(ip).version, ip, pod.port["name"])],
                 )  # fmt: skip
 
 

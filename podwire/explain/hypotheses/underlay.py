@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 from typing import Iterator
 
 from ...lab import underlay
+from ...model.command import command
 from ..cause import Cause
-from ..commands import joined
 from ..evidence import NodeView, World
 from ..titles import cause
 
@@ -35,12 +35,12 @@ def _addresses(world: World, node: NodeView) -> Iterator[Cause]:
                 view = world.nodes.get(peer.name)
                 theirs = view.view.links.get(interface, {}).get("mac", "") if view else "an unknown place"
                 mine = node.view.links[interface]["mac"]
-                fix = [f"ip addr del {text} dev {interface}"]
+                fix = [command("ip addr del {} dev {}", text, interface)]
                 yield cause(
                     "duplicate_node_ip", f"address {text} dev {interface}", node.name, interface,
                     keys=frozenset({f"{node.name} address {text}"}), pairs=pairs,
                     evidence=[f"expected: {address['address']} is {peer.name}'s, at {theirs}",
-                              f"found: {node.name} has it, too, at {mine}"], fix=joined(fix),
+                              f"found: {node.name} has it, too, at {mine}"], fix=fix,
                 )  # fmt: skip
         network = ip_network((address["address"], address["prefix"]), strict=False)
         for other in world.cluster.nodes:
@@ -51,7 +51,7 @@ def _addresses(world: World, node: NodeView) -> Iterator[Cause]:
                     pairs=world.between(node.name, other.name) if other.name != node.name else world.far(node.name),
                     evidence=[f"expected: the nodes' network is apart from {other.pod_cidrs[0]}, pods of {other.name}",
                               f"found: {network} on {interface}"],
-                    fix=f"ip addr del {text} dev {interface}",
+                    fix=[command("ip addr del {} dev {}", text, interface)],
                 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def _neighbours(world: World, node: NodeView) -> Iterator[Cause]:
                     node.node.interface, keys=frozenset({f"{node.name} neighbour {ip.ip}"}),
                     pairs=world.between(node.name, peer.name),
                     evidence=[f"expected: {theirs}, which {peer.name} has", f"found: {entry.get('mac')} permanent"],
-                    fix=f"ip neigh del {ip.ip} dev {node.node.interface}",
+                    fix=[command("ip neigh del {} dev {}", ip.ip, node.node.interface)],
                 )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def _rates(world: World, node: NodeView) -> Iterator[Cause]:
                 _SHAPED[kind], f"qdisc of {device}", node.name, device,
                 keys=frozenset({f"{node.name} qdisc {device}"}), pairs=world.far(node.name),
                 evidence=["expected: the device's default", f"found: {kind} as root"],
-                fix=f"tc qdisc del dev {device} root", quiet=True,
+                fix=[command("tc qdisc del dev {} root", device)], quiet=True,
             )  # fmt: skip
 
 
@@ -103,5 +103,5 @@ def _narrow(world: World) -> Iterator[Cause]:
             "underlay" if port else "node", frozenset({f"underlay mtu of {sorted(far)}"}), frozenset(far),
             [f"expected: packets of {world.cluster.mtu} bytes pass", f"found: {reason}",
              "both ends' own devices have the declared MTU, and small packets pass"],
-            f"ip link set dev {port} mtu {node.node.mtu}" if port else "",
+            [command("ip link set dev {} mtu {}", port, node.node.mtu)] if port else [],
         )  # fmt: skip

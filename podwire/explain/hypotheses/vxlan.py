@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterator, List, Mapping, Optional
 
+from ...model.command import Command, command, within
 from ..cause import Cause
-from ..commands import joined
 from ..evidence import NodeView, World
 from ..titles import cause
 
@@ -86,7 +86,7 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
             verb=_SITE,
         )  # fmt: skip
 
-    def made(id: str, quiet: bool = False, fix: str = fix, more: frozenset[str] = frozenset()) -> Cause:
+    def made(id: str, quiet: bool = False, fix: List[Command] = fix, more: frozenset[str] = frozenset()) -> Cause:
         return cause(
             id, f"link {name}", node.name, name, keys=keys | more, pairs=pairs, evidence=evidence, fix=fix, verb=_SITE,
             quiet=quiet,
@@ -111,15 +111,16 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
     if link["mtu"] > room:
         # Pods whose MTU was raised with it would send what does not fit.
         pods = [each for each in node.pods.values() if (each.device or {}).get("mtu", 0) > world.cluster.mtu]
-        steps = [fix]
+        steps = list(fix)
         bridge = node.view.links.get(world.cluster.cni.bridge)
         for pod in pods:
             device = pod.device
             assert device is not None
-            steps.append(f"nsenter --net={pod.netns} ip link set dev {device['name']} mtu {world.cluster.mtu}")
+            mtu = command("ip link set dev {} mtu {}", device["name"], world.cluster.mtu)
+            steps.append(within(pod.netns, mtu))
         for each in [pod.port for pod in pods] + [bridge]:
             if each is not None and each["mtu"] > world.cluster.mtu:
-                steps.append(f"ip link set dev {each['name']} mtu {world.cluster.mtu}")
+                steps.append(command("ip link set dev {} mtu {}", each["name"], world.cluster.mtu))
         fragments = node.told["observations"]["fragments"]
         evidence.append(
             f"an outer packet of {link['mtu']} bytes inside does not fit the underlay's {world.cluster.underlay_mtu}"
@@ -127,7 +128,7 @@ def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterato
         evidence.append("outer packets may not be fragmented" if has["df"] else f"outer fragments made: {fragments}")
         more = frozenset(f"{node.name} pod {pod.name} mtu" for pod in pods) | {f"{node.name} bridge mtu"}
         pairs |= world.near(node.name)  # pods whose MTU is larger find that of others smaller
-        yield made("vxlan_mtu_too_big_df" if has["df"] else "vxlan_mtu_too_big", True, joined(steps), more)
+        yield made("vxlan_mtu_too_big_df" if has["df"] else "vxlan_mtu_too_big", True, steps, more)
     elif link["mtu"] < room:
         yield made("vxlan_mtu_too_small")
 

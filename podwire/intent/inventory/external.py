@@ -10,10 +10,10 @@ import re
 from ipaddress import ip_address, ip_interface
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ...model.device_name import is_device_name
 from ...model.objects import IPAddress, IPInterface, IPNetwork
 from ..leases import External
 from .field import Field, Problems
-from .names import is_device
 
 #: Variables that choose it, of which one is enough.
 CHOICES = ("node_interface", "node_interface_regex", "node_interface_cidr")
@@ -101,7 +101,7 @@ def check_choice(fields: Dict[str, Field]) -> None:
     for set_one in set_ones[1:]:
         fields.pop(set_one).fail(f"{set_ones[0]} is set as well", "write one of the two")
     name, pattern = fields.get("node_interface"), fields.get("node_interface_regex")
-    if name is not None and (not isinstance(name.value, str) or not is_device(name.value)):
+    if name is not None and (not isinstance(name.value, str) or not is_device_name(name.value)):
         fields.pop("node_interface").fail("not a device name", "write the external interface's name, e.g. eth0")
     if pattern is not None and not _compiles(pattern.value):
         fields.pop("node_interface_regex").fail("not a regular expression", 'write one of Python, e.g. "en[ops].*"')

@@ -59,15 +59,6 @@ def is_network(name: str) -> bool:
     return len(name) <= 200 and _NETWORK.fullmatch(name) is not None
 
 
-def is_device(name: str) -> bool:
-    """dev_valid_name() in net/core/dev.c."""
-    return (
-        0 < len(name.encode()) <= 15
-        and name not in (".", "..")
-        and not any(character in "/:" or character.isspace() for character in name)
-    )
-
-
 def distance(one: str, other: str) -> int:
     """Levenshtein distance."""
     row = list(range(len(other) + 1))
