@@ -19,9 +19,10 @@ import sys
 import time
 
 from ..kernel.monitor import Monitor
-from ..kernel.netlink import rtnetlink
 from ..kernel.netlink.socket import NETLINK_ROUTE, NetlinkSocket
+from ..model.link import LINK_REQUEST, alias_of, index_and_name
 from ..model.objects import BACKEND_ALIAS, FAULT_JOURNAL
+from ..model.wire import RTM_GETLINK
 from ..startup_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -159,10 +160,10 @@ def _devices() -> FrozenSet[int]:
     """The ifindexes of the backend's devices."""
     socket = NetlinkSocket(NETLINK_ROUTE)
     try:
-        links = [payload for _, payload in socket.dump(rtnetlink.RTM_GETLINK, bytes(16))]
+        links = [payload for _, payload in socket.dump(RTM_GETLINK, LINK_REQUEST)]
     finally:
         socket.close()
-    return frozenset(rtnetlink.read_link_name(link)[0] for link in links if rtnetlink.read_alias(link) == BACKEND_ALIAS)
+    return frozenset(index_and_name(link)[0] for link in links if alias_of(link) == BACKEND_ALIAS)
 
 
 def _is_broken() -> bool:

@@ -51,7 +51,7 @@ class Style:
         new = False
         if link is not None or 2 * len(self.vteps) > len(self.views):
             best, now = self._device(name), _link(link) if link else None
-            new = now is None or best.vxlan != now.vxlan
+            new = now is None or best.settings != now.settings
             if new:
                 yield from [Operation(REMOVE, now)] if now else []
                 yield Operation(ADD, best)
@@ -80,7 +80,7 @@ class Style:
             link["vxlan"]["learning"] if link else self.most["learning"], False,
         )  # fmt: skip
         device = link["name"] if link else _most(vtep["name"] for vtep in self.vteps.values())
-        return Link(device, "vxlan", mtu=self.mtu, mac=MacAddress.parse(mac) if mac else None, vxlan=vxlan)
+        return Link(device, "vxlan", mtu=self.mtu, mac=MacAddress.parse(mac) if mac else None, settings=vxlan)
 
     def _addresses(self, name: str) -> List[Any]:
         """Of a device that is made anew: those that it has, else the one that peers route to."""
@@ -199,7 +199,9 @@ def _link(link: Seen) -> Link:
     has = link["vxlan"]
     vxlan = Vxlan(has["vni"], has["port"], ip_address(has["local"] or "0.0.0.0"), has["device"],
                   has["learning"], has["df"])  # fmt: skip
-    return Link(link["name"], "vxlan", mtu=link["mtu"], mac=MacAddress.parse(link["mac"]), up=link["up"], vxlan=vxlan)
+    return Link(
+        link["name"], "vxlan", mtu=link["mtu"], mac=MacAddress.parse(link["mac"]), up=link["up"], settings=vxlan
+    )
 
 
 def _protocol(view: View) -> int:

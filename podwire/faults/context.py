@@ -10,8 +10,8 @@ from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 from ..errors import FaultError
 from ..intent.cluster import Cluster, Node, Pod
 from ..ipam.store import DATA_DIR
-from ..kernel.netlink.rtnetlink import RTM_GETLINK, index_request, link_request, read_link_name
-from ..kernel.netlink.socket import attributes
+from ..kernel import devices
+from ..model.link import peer_of
 from ..model.objects import IPAddress, IPNetwork, Link, Sysctl
 from ..model.state import State
 from .attach import PLUGIN_DIR
@@ -19,7 +19,6 @@ from .fault import MACHINE, NODE
 from .namespaces import Places, look
 
 #: IFLA_LINK: of a veth, the ifindex of its other end in that end's namespace.
-_IFLA_LINK = 5
 
 
 class Ground:
@@ -201,11 +200,10 @@ class Ground:
 
     def port(self, pod: Pod) -> str:
         """The node's end of a pod's veth pair."""
-        answer = self.places[self.place(pod)].socket.get(RTM_GETLINK, link_request("eth0"))
-        if answer is None:
+        inner = devices.find(self.places[self.place(pod)], "eth0")
+        if inner is None:
             raise FaultError(f"failed to find eth0 of pod {pod.name}: there is none")
-        index = int.from_bytes(dict(attributes(answer, 16, len(answer))).get(_IFLA_LINK, b""), "little")
-        end = self.places[NODE].socket.get(RTM_GETLINK, index_request(index))
-        if end is None:
+        name = devices.name_of(self.places[NODE], peer_of(inner))
+        if name is None:
             raise FaultError(f"failed to find the node's end of pod {pod.name}'s eth0")
-        return read_link_name(end)[1]
+        return name

@@ -14,9 +14,9 @@ from ..errors import FaultError
 from ..intent.cluster import Pod
 from ..model.objects import IPAddress, Link
 from ..model.state import State
+from ..model.state_json import state_to_json
 from ..plan import plan
 from . import attach, journal, probes, resources, revert
-from .codec import state_to_json
 from .context import Ground
 from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
 from .namespaces import look

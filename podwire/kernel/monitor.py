@@ -9,8 +9,9 @@ import _socket
 import struct
 from contextlib import suppress
 
+from ..model.wire import NLM_F_REPLACE, attributes
 from ..startup_typing import TYPE_CHECKING
-from .netlink.socket import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_REPLACE, attributes
+from .netlink.socket import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Container

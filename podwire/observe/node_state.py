@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, FrozenSet, List, Tuple
+from typing import Any, Dict, FrozenSet, List, Tuple
 
 from ..errors import IpamError
 from ..intent.cluster import Cluster
 from ..intent.projection import desired, scope
 from ..ipam.store import DATA_DIR, Store
 from ..kernel import Namespace, show
-from ..model.objects import FdbEntry, Link, Neighbour, Object, Route
+from ..model.objects import KINDS, FdbEntry, Link, Neighbour, Object, Route
 from ..model.state import State
-from ..plan import KEYS, kind_of, link_differences, link_recreation
 
 #: Objects that are as desired are listed up to so many a node; those that are not, always.
 LISTED = 2000
@@ -41,16 +40,16 @@ def compare(wanted: State, current: State) -> List[Row]:
     """Every object that one of both has, in dependency order. Pure."""
     rows = _links(wanted.links, current.links)
     for name in State._fields[1:]:
-        rows += _differences(getattr(wanted, name), getattr(current, name), KEYS[name])
+        rows += _differences(getattr(wanted, name), getattr(current, name))
     return rows
 
 
-def _differences(want: FrozenSet[Any], have: FrozenSet[Any], key: Callable[[Any], Any]) -> List[Row]:
+def _differences(want: FrozenSet[Any], have: FrozenSet[Any]) -> List[Row]:
     """Of one kind, sorted. What stands under the key of a desired object in its place is told with it."""
-    instead = {key(each): each for each in have - want}
+    instead = {held.identity(): held for held in have - want}
     rows = [_row(each, True, True) for each in want & have]
     for each in want - have:
-        other = instead.pop(key(each), None)
+        other = instead.pop(each.identity(), None)
         kind, device, towards, text, *seen = _row(each, True, False)
         rows.append((kind, device, towards, text if other is None else f"{text} (has: {other})", seen[0], seen[1]))
     return sorted(rows + [_row(each, False, True) for each in instead.values()])
@@ -62,14 +61,14 @@ def _links(wanted: FrozenSet[Link], current: FrozenSet[Link]) -> List[Row]:
     rows: List[Row] = []
     for link in sorted(wanted):
         there = have.pop(link.name, None)
-        wrong = "" if there is None else link_recreation(link, there) or ", ".join(link_differences(link, there))
+        wrong = "" if there is None else link.recreation(there) or ", ".join(link.differences(there))
         text = f"{link} (has: {wrong})" if wrong else str(link)
         rows.append(("link", link.name, "", text, True, there is not None and not wrong))
     return rows + [_row(link, False, True) for link in have.values() if link.kind]
 
 
 def _row(each: Object, wanted: bool, there: bool) -> Row:
-    kind = kind_of(each)
+    kind = KINDS[State._fields.index(each.field())].__name__
     device = getattr(each, "name", None) if isinstance(each, Link) else getattr(each, "device", None)
     return _KINDS.get(kind, kind.lower()), device or "", _towards(each), str(each), wanted, there
 

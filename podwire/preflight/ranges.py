@@ -12,10 +12,10 @@ from ..backend import device_names
 from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
 from ..kernel.lookup import route_get
-from ..kernel.netlink import rtnetlink
-from ..kernel.show import link_of
+from ..kernel.show import addresses, link_of, routes
 from ..model.command import command
 from ..model.objects import ROUTE_PROTOCOL, Address, Route
+from ..model.route import RT_TABLE_LOCAL
 from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
 
@@ -29,18 +29,8 @@ _ARP_PATIENCE = 0.5
 def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
     """Everything below."""
     with Namespace.current() as here:
-        names = dict(
-            rtnetlink.read_link_name(payload) for _, payload in here.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
-        )
-        routes = [
-            rtnetlink.read_route(payload, names) for _, payload in here.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
-        ]
-        dump = here.socket.dump(rtnetlink.RTM_GETADDR, bytes(8))
-        addresses = [
-            each for each in (rtnetlink.read_address(payload, names) for _, payload in dump) if each is not None
-        ]
-        yield from _interface(here, node, addresses)
-        yield from _overlaps(cluster, node, routes)
+        yield from _interface(here, node, addresses(here))
+        yield from _overlaps(cluster, node, routes(here, every_table=True))
         yield from _ways(here, cluster, node)
         yield from _twins(here, node)
 
@@ -80,7 +70,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
     for route in routes:
         base = route.destination
         inside = any(cidr.version == base.version and base.subnet_of(cidr) for cidr in block)  # type: ignore[arg-type]
-        if route.table == rtnetlink.RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
+        if route.table == RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
             continue
         if route.device in own or (inside and base.prefixlen == base.max_prefixlen):  # a pod's own
             continue

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from podwire.errors import FaultError, IntentError
 from podwire.faults import resources
 from podwire.faults.catalogue import CATALOGUE, named
-from podwire.faults.codec import state_from_json, state_to_json
 from podwire.faults.document import markdown
 from podwire.faults.fault import LAYERS, Patch, Put, expected
 from podwire.faults.files import Plugin
@@ -26,6 +25,7 @@ from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
 from podwire.intent.inventory import read
 from podwire.model.objects import Address, FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer, Vxlan
 from podwire.model.state import EMPTY, State
+from podwire.model.state_json import state_from_json, state_to_json
 from podwire.plan import plan
 from podwire.stages.faults import asked, asked_of, lists, mends, table
 
@@ -62,7 +62,7 @@ _links = st.builds(
     lambda mtu, up, alias: [
         Link("eth0", "", mtu=1500),
         Link("cni0", "bridge", mtu=mtu, up=up, alias=alias),
-        Link("flannel.1", "vxlan", mtu=1450, mac=MAC, vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")),
+        Link("flannel.1", "vxlan", mtu=1450, mac=MAC, settings=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")),
     ],
     st.sampled_from([1400, 1450]),
     st.booleans(),
