@@ -322,7 +322,7 @@ def row(payload: bytes, names: Names) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as JSON's value; "" for an address that is not set."""
+    """A setting as JSON's value; "" for what is not set, such as the address 0.0.0.0."""
     if isinstance(value, (bool, int)):
         return value
-    return "" if getattr(value, "is_unspecified", False) else str(value)
+    return "" if value is None or getattr(value, "is_unspecified", False) else str(value)
