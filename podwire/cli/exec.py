@@ -10,6 +10,8 @@ from typing import List, NamedTuple, Optional, Sequence
 from ..agent import unit
 from ..errors import LabError, PodwireError
 from ..intent.ids import cluster_id
+from ..intent.underlay import SWITCH
+from ..kernel.enter import fork_into
 from ..kernel.namespaces import (
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -24,8 +26,6 @@ from ..kernel.namespaces import (
     unshare,
 )
 from ..lab import registry
-from ..lab.enter import fork_into
-from ..lab.underlay import SWITCH
 from ..sandbox import sandboxes
 from ..sandbox.process import Process
 from .intent import default_source
