@@ -16,6 +16,7 @@ from ..intent import underlay
 from ..intent.cluster import Cluster
 from ..intent.cluster_json import cluster_to_json
 from ..kernel import Namespace, execute
+from ..kernel.sysctls import sysctl_exists
 from ..model.objects import Link
 from ..model.state import EMPTY, State
 from ..plan import REMOVE, Operation, plan
@@ -172,10 +173,8 @@ def _targets(namespaces: Mapping[str, Namespace], states: Mapping[str, State], w
     targets = []
     for name, namespace in namespaces.items():
         state = states[name]
-        if name == underlay.SWITCH:
-            with namespace.entered():
-                if os.path.isdir("/proc/sys/net/bridge"):
-                    state = underlay.without_bridge_netfilter(state)
+        if name == underlay.SWITCH and sysctl_exists("net/bridge", namespace):
+            state = underlay.without_bridge_netfilter(state)
         targets.append(Target(namespace, state, underlay.scope(state, whole=whole or name != underlay.SWITCH)))
     return targets
 

@@ -23,7 +23,7 @@ STATE = "/var/lib/podwire"
 
 
 class Lab(NamedTuple):
-    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see underlay.py), and the first
+    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see intent/underlay.py), and the first
     processes of its docker nodes."""
 
     id: str

@@ -6,16 +6,15 @@ import select
 import socket
 import struct
 import time
-from typing import Iterator, List, Optional
+from typing import Iterator, List
 
 from ..backend import device_names
 from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
-from ..kernel.netlink import rtnetlink
-from ..kernel.netlink.socket import attribute
+from ..kernel.queries import all_addresses, all_routes, routes_to
 from ..kernel.show import link_of
 from ..model.command import command
-from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
+from ..model.objects import ROUTE_PROTOCOL, Address, Route
 from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
 
@@ -24,25 +23,14 @@ _ARP_PACKET = struct.Struct("!HHBBH6s4s6s4s")
 _BROADCAST = b"\xff" * 6
 #: Seconds for whoever has our address to say so (RFC 5227 wants up to 2 for three probes; a LAN answers at once).
 _ARP_PATIENCE = 0.5
-_FAMILY = {4: 2, 6: 10}
 
 
 def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
     """Everything below."""
     with Namespace.current() as here:
-        names = dict(
-            rtnetlink.read_link_name(payload) for _, payload in here.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
-        )
-        routes = [
-            rtnetlink.read_route(payload, names) for _, payload in here.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
-        ]
-        dump = here.socket.dump(rtnetlink.RTM_GETADDR, bytes(8))
-        addresses = [
-            each for each in (rtnetlink.read_address(payload, names) for _, payload in dump) if each is not None
-        ]
-        yield from _interface(here, node, addresses)
-        yield from _overlaps(cluster, node, routes)
-        yield from _ways(here, cluster, node, names)
+        yield from _interface(here, node, all_addresses(here))
+        yield from _overlaps(cluster, node, all_routes(here))
+        yield from _paths(here, cluster, node)
         yield from _twins(here, node)
 
 
@@ -81,7 +69,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
     for route in routes:
         base = route.destination
         inside = any(cidr.version == base.version and base.subnet_of(cidr) for cidr in block)  # type: ignore[arg-type]
-        if route.table == rtnetlink.RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
+        if not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
             continue
         if route.device in own or (inside and base.prefixlen == base.max_prefixlen):  # a pod's own
             continue
@@ -96,44 +84,39 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
         yield Finding(OK, "ranges", "no route of others into pods' and services' ranges")
 
 
-def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) -> Iterator[Finding]:
+def _paths(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
     """How the kernel would send to each peer: by the external interface, and without a gateway to adjacent ones."""
     wrong = False
-    for version in cluster.versions:
-        for peer in cluster.nodes:
-            target = peer.public_ip(version)
-            if peer.name == node.name or target is None:
-                continue
-            way = _way(here, target, names)
-            if way is None:
-                wrong = True
-                yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "mend the node's own network")
-            elif way.device != node.interface:
-                wrong = True
-                yield Finding(
-                    PROBLEM,
-                    "ways",
-                    f"the way to {peer.name} ({target}) leaves by {way.device}, not by {node.interface}",
-                    f"declare node_interface: {way.device}",
-                )
-            elif way.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
-                wrong = True
-                yield Finding(
-                    PROBLEM,
-                    "ways",
-                    f"{peer.name} ({target}) is declared adjacent, and is behind {way.gateway}",
-                    "declare the right prefix length in node_address, or backend: {type: vxlan}",
-                )
+    peers = [
+        (version, peer, target)
+        for version in cluster.versions
+        for peer, target in ((peer, peer.public_ip(version)) for peer in cluster.nodes if peer.name != node.name)
+        if target is not None
+    ]
+    routes = routes_to(here, [target for _, _, target in peers])
+    for version, peer, target in peers:
+        route = routes.get(target)
+        if route is None:
+            wrong = True
+            yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "repair the node's own network")
+        elif route.device != node.interface:
+            wrong = True
+            yield Finding(
+                PROBLEM,
+                "ways",
+                f"the route to {peer.name} ({target}) leaves by {route.device}, not by {node.interface}",
+                f"declare node_interface: {route.device}",
+            )
+        elif route.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
+            wrong = True
+            yield Finding(
+                PROBLEM,
+                "ways",
+                f"{peer.name} ({target}) is declared adjacent, and is behind {route.gateway}",
+                "declare the right prefix length in node_address, or backend: {type: vxlan}",
+            )
     if not wrong:
         yield Finding(OK, "ways", f"all peers are reached by {node.interface}")
-
-
-def _way(here: Namespace, target: IPAddress, names: dict[int, str]) -> Optional[Route]:
-    """What a packet would get (``ip route get``)."""
-    packed = target.packed
-    head = struct.pack("=BBBBBBBBI", _FAMILY[target.version], len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
-    answer = here.socket.get(rtnetlink.RTM_GETROUTE, head + attribute(1, packed))
-    return None if answer is None else rtnetlink.read_route(answer, names)
 
 
 def _twins(here: Namespace, node: Node) -> Iterator[Finding]:

@@ -50,10 +50,8 @@ def test_the_archive_is_all_that_a_node_needs(tmp_path: Path) -> None:
     with zipfile.ZipFile(library.pack(str(tmp_path))) as packed:
         packed.extractall(tmp_path / "lib")
     run = [sys.executable, "-ISc", "import sys; sys.path.insert(0, sys.argv.pop(1)); exec(sys.argv.pop(1))"]
-    stages = (
-        "agent.watch cli.apply stages.facts stages.faults stages.library stages.node stages.preflight stages.removal"
-    )
-    imports = "; ".join(f"import podwire.{module}" for module in stages.split())
+    stages = [f"stages.{name}" for name in ("facts", "faults", "library", "node", "preflight", "removal")]
+    imports = "; ".join(f"import podwire.{module}" for module in ("agent.watch", "cli.apply", *stages))
     subprocess.run([*run, str(tmp_path / "lib"), imports], check=True)
     main = "from podwire.cli import main; sys.exit(main())"
     done = subprocess.run(
