@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Dict, List, Optional, Tuple
 
-from ..model.objects import Address, IPAddress, Route
+from ..model.objects import Address, Route
 from .namespaces import Namespace
 from .netlink import rtnetlink
-from .netlink.socket import attribute, attributes
+from .netlink.socket import attributes
 
 _IFLA_LINK = 5
-_RTA_DST = 1
 
 
 def all_addresses(namespace: Namespace) -> List[Address]:
@@ -27,19 +25,6 @@ def all_routes(namespace: Namespace) -> List[Route]:
     dump = namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
     found = (rtnetlink.read_route(payload, names) for _, payload in dump)
     return [route for route in found if route.table != rtnetlink.RT_TABLE_LOCAL]
-
-
-def routes_to(namespace: Namespace, targets: List[IPAddress]) -> Dict[IPAddress, Route]:
-    """By destination, the route that a packet would take (``ip route get``); none of those that have none."""
-    names = _names(namespace)
-    found = {}
-    for target in targets:
-        family = rtnetlink.AF_INET if target.version == 4 else rtnetlink.AF_INET6
-        head = struct.pack("=BBBBBBBBI", family, target.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
-        answer = namespace.socket.get(rtnetlink.RTM_GETROUTE, head + attribute(_RTA_DST, target.packed))
-        if answer is not None:
-            found[target] = rtnetlink.read_route(answer, names)
-    return found
 
 
 def other_end(inside: Namespace, device: str, outside: Namespace) -> Optional[str]:

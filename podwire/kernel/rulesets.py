@@ -9,13 +9,12 @@ from ..errors import KernelError
 from .commands import run
 from .namespaces import Namespace
 from .nftables.masquerade import GETTABLE, NFTA_TABLE_NAME
-from .nftables.transaction import NfTablesSocket
 
 
 def nft_tables(namespace: Namespace) -> Set[str]:
     """Names of the tables of all families; none where the kernel has no nf_tables."""
     try:
-        with NfTablesSocket(namespace, 0) as socket:
+        with namespace.open_nftables(0) as socket:
             found = socket.read(GETTABLE)
     except KernelError:
         return set()

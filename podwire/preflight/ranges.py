@@ -11,7 +11,8 @@ from typing import Iterator, List
 from ..backend import device_names
 from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
-from ..kernel.queries import all_addresses, all_routes, routes_to
+from ..kernel.lookup import route_get
+from ..kernel.queries import all_addresses, all_routes
 from ..kernel.show import link_of
 from ..model.command import command
 from ..model.objects import ROUTE_PROTOCOL, Address, Route
@@ -87,34 +88,31 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
 def _paths(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
     """How the kernel would send to each peer: by the external interface, and without a gateway to adjacent ones."""
     wrong = False
-    peers = [
-        (version, peer, target)
-        for version in cluster.versions
-        for peer, target in ((peer, peer.public_ip(version)) for peer in cluster.nodes if peer.name != node.name)
-        if target is not None
-    ]
-    routes = routes_to(here, [target for _, _, target in peers])
-    for version, peer, target in peers:
-        route = routes.get(target)
-        if route is None:
-            wrong = True
-            yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "repair the node's own network")
-        elif route.device != node.interface:
-            wrong = True
-            yield Finding(
-                PROBLEM,
-                "ways",
-                f"the route to {peer.name} ({target}) leaves by {route.device}, not by {node.interface}",
-                f"declare node_interface: {route.device}",
-            )
-        elif route.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
-            wrong = True
-            yield Finding(
-                PROBLEM,
-                "ways",
-                f"{peer.name} ({target}) is declared adjacent, and is behind {route.gateway}",
-                "declare the right prefix length in node_address, or backend: {type: vxlan}",
-            )
+    for version in cluster.versions:
+        for peer in cluster.nodes:
+            target = peer.public_ip(version)
+            if peer.name == node.name or target is None:
+                continue
+            path = route_get(here, target)
+            if path is None:
+                wrong = True
+                yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "repair the node's own network")
+            elif path.device != node.interface:
+                wrong = True
+                yield Finding(
+                    PROBLEM,
+                    "ways",
+                    f"the route to {peer.name} ({target}) leaves by {path.device}, not by {node.interface}",
+                    f"declare node_interface: {path.device}",
+                )
+            elif path.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
+                wrong = True
+                yield Finding(
+                    PROBLEM,
+                    "ways",
+                    f"{peer.name} ({target}) is declared adjacent, and is behind {path.gateway}",
+                    "declare the right prefix length in node_address, or backend: {type: vxlan}",
+                )
     if not wrong:
         yield Finding(OK, "ways", f"all peers are reached by {node.interface}")
 

@@ -101,7 +101,7 @@ def infer(cluster: Cluster, found: Mapping[str, _Found]) -> Inferred:
     )
     mute = sorted(name for node in found.values() for name, each in node["pods"].items() if not each["port"])
     if mute:
-        notes.append(f"no port for a server in {', '.join(mute)}")
+        notes.append(f"no free port for a server in {', '.join(mute)}")
     return Inferred(inferred, addresses, netns, tuple(notes))
 
 
