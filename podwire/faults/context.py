@@ -10,8 +10,7 @@ from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 from ..errors import FaultError
 from ..intent.cluster import Cluster, Node, Pod
 from ..ipam.store import DATA_DIR
-from ..kernel import devices
-from ..model.link import peer_of
+from ..kernel.queries import other_end
 from ..model.objects import IPAddress, IPNetwork, Link, Sysctl
 from ..model.state import State
 from .attach import PLUGIN_DIR
@@ -19,6 +18,7 @@ from .fault import MACHINE, NODE
 from .namespaces import Places, look
 
 #: IFLA_LINK: of a veth, the ifindex of its other end in that end's namespace.
+_IFLA_LINK = 5
 
 
 class Ground:
@@ -200,10 +200,7 @@ class Ground:
 
     def port(self, pod: Pod) -> str:
         """The node's end of a pod's veth pair."""
-        inner = devices.find(self.places[self.place(pod)], "eth0")
-        if inner is None:
-            raise FaultError(f"failed to find eth0 of pod {pod.name}: there is none")
-        name = devices.name_of(self.places[NODE], peer_of(inner))
-        if name is None:
+        end = other_end(self.places[self.place(pod)], "eth0", self.places[NODE])
+        if end is None:
             raise FaultError(f"failed to find the node's end of pod {pod.name}'s eth0")
-        return name
+        return end

@@ -74,19 +74,12 @@ def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
     return frozenset(filter(None, (Address.decode(payload, {index: name}) for _, payload in dump)))
 
 
-def addresses(namespace: Namespace) -> list[Address]:
-    """Every address that the kernel did not give by itself."""
-    names = devices.names(namespace)
-    dump = namespace.socket.dump(RTM_GETADDR, bytes(8))
-    return [address for address in (Address.decode(payload, names) for _, payload in dump) if address is not None]
-
-
-def routes(namespace: Namespace, *, every_table: bool = False) -> list[Route]:
-    """Every route of the main table, or of all tables, whoever made it."""
+def routes(namespace: Namespace) -> list[Route]:
+    """Every route of the main table, whoever made it."""
     names = devices.names(namespace)
     dump = namespace.socket.dump(route.RTM_GETROUTE, bytes(12))
     decoded = (route.Route.decode(payload, names) for _, payload in dump)
-    return [held for held in decoded if every_table or held.table == MAIN_TABLE]
+    return [held for held in decoded if held.table == MAIN_TABLE]
 
 
 class Reader:

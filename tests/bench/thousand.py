@@ -19,8 +19,8 @@ from typing import Any, Dict, List, Mapping
 
 from podwire.intent.cluster import Cluster, CniSettings, Pod
 from podwire.intent.cluster_json import cluster_to_json
-from podwire.kernel import Namespace
-from podwire.lab import enter, netns, registry
+from podwire.kernel import Namespace, enter
+from podwire.lab import netns, registry
 from podwire.model.kind import ADD
 from podwire.model.objects import MacAddress, Neighbour
 from podwire.observe.snapshot import links
