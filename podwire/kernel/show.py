@@ -65,13 +65,17 @@ def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
     if payload is None:
         return frozenset()
     index = index_and_name(payload)[0]
+    return _addresses_on(namespace, index, {index: name})
+
+
+def _addresses_on(namespace: Namespace, index: int, names: Names) -> frozenset[Address]:
     try:
         dump = namespace.socket.dump(RTM_GETADDR, address_request(index))
     except KernelError as error:
-        if error.errno in ABSENT:  # it went meanwhile
+        if error.errno in ABSENT:  # the device is gone
             return frozenset()
         raise
-    return frozenset(filter(None, (Address.decode(payload, {index: name}) for _, payload in dump)))
+    return frozenset(filter(None, (Address.decode(payload, names) for _, payload in dump)))
 
 
 def routes(namespace: Namespace) -> list[Route]:
@@ -170,8 +174,7 @@ class Reader:
             if address.device not in indices:
                 return False
             if address.device not in shown:
-                dump = self.namespace.socket.dump(RTM_GETADDR, address_request(indices[address.device]))
-                shown[address.device] = frozenset(Address.decode(payload, names) for _, payload in dump)
+                shown[address.device] = _addresses_on(self.namespace, indices[address.device], names)
             if (address in shown[address.device]) == (action == REMOVE):
                 return False
         return True

@@ -40,13 +40,10 @@ class Sysctl(NamedTuple):
     def compared(self, old: Sysctl) -> str:
         return f" (was: {old})"
 
-    def device(self) -> str:
-        """The device of a key such as net/ipv4/conf/eth0/rp_filter, else ""; a new device starts from defaults."""
-        parts = self.key.split("/")
-        return parts[3] if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""
-
     def goes_with(self, devices: Container[str], next_hops: Container[int]) -> bool:
-        return self.device() in devices
+        """A key such as net/ipv4/conf/eth0/rp_filter does: a new device starts from defaults."""
+        parts = self.key.split("/")
+        return len(parts) == 5 and parts[2] in ("conf", "neigh") and parts[3] in devices
 
     def commands(self, action: str, old: Any) -> List[Command]:
         """sysctl(8) takes dots for slashes, so it gets the path."""

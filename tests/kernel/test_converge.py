@@ -237,6 +237,31 @@ def test_two_namespaces_come_up_together_or_not_at_all(
     assert not converge(targets).changed
 
 
+def test_a_bridge_that_was_removed_comes_back(node: Namespace) -> None:
+    """Also where the kernel has no VLAN filtering: it says that this is off, and refuses to have it set."""
+    bridge = State(links=frozenset([Link("br0", "bridge", 1400)]))
+    converge([Target(node, bridge, scope_of(bridge))])
+
+    def fails(steps: Sequence[Step], namespaces: Mapping[str, Namespace]) -> None:
+        execute(steps, namespaces)
+        raise KernelError("refused", 22)
+
+    with pytest.raises(KernelError, match="^refused$"):
+        converge([Target(node, EMPTY, scope_of(bridge))], execute=fails)
+    assert "mtu 1400" in ip("link", "show", "br0")
+
+
+def test_an_address_that_went_with_its_device_is_gone(node: Namespace) -> None:
+    """Asked for the addresses of a device that is not there, the kernel answers with an error."""
+    old = State(
+        links=frozenset([Link("br0", "bridge")]),
+        addresses=frozenset([Address("br0", IPv4Interface("10.9.0.1/24"))]),
+    )
+    converge([Target(node, old, scope_of(old))])
+    route = Route(IPv4Network("10.9.0.0/24"), IPv4Address("172.30.0.9"), "eth0")
+    assert converge([Target(node, State(routes=frozenset([route])), scope_of(old))]).changed
+
+
 def test_files_are_part_of_the_state(node: Namespace, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("run") / "flannel" / "subnet.env"
     desired = State(files=frozenset([File(str(path), "FLANNEL_MTU=1450\n", 0o600)]))

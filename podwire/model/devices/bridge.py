@@ -22,7 +22,8 @@ class Bridge(Device):
     mtu_by_change = True
 
     def info(self, link: Particulars, index: Index, namespaces: Mapping[str, int]) -> bytes:
-        return b"" if link.vlan_filtering is None else attribute(_VLAN_FILTERING, bytes([link.vlan_filtering]))
+        """Not without need: a kernel without filtering says that it is off, and refuses to have that set."""
+        return attribute(_VLAN_FILTERING, b"\1") if link.vlan_filtering else b""
 
     def changed_info(self, link: Particulars, old: Optional[Particulars]) -> bytes:
         if link.vlan_filtering is None or old is None or old.vlan_filtering == link.vlan_filtering:
