@@ -50,14 +50,14 @@ def _of_fields(fields: Mapping[str, Field], backend: BackendSettings) -> CniSett
 
 
 def _directories(variable: Field) -> Tuple[str, ...]:
-    found: List[str] = []
+    paths: List[str] = []
     for item in variable.items("[/usr/lib/cni]"):
         path = item.text("/usr/lib/cni")
         if path is not None and not path.startswith("/"):
             item.fail("not an absolute path", "write where it is on the nodes, e.g. /usr/lib/cni")
         elif path is not None:
-            found.append(path)
-    return tuple(found)
+            paths.append(path)
+    return tuple(paths)
 
 
 def _of_list(variable: Field, source: str, directories: Tuple[str, ...]) -> CniSettings:
