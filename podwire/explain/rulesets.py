@@ -5,50 +5,50 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import suppress
-from typing import Any, Dict, List, Mapping, Sequence, Set
+from typing import Dict, List, Mapping, Set
 
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
 from ..kernel.nftables.masquerade import GETTABLE, NFTA_TABLE_NAME
-from ..kernel.nftables.transaction import NfTablesSocket
 from . import iptables
-from .nftables import OURS
+from .nftables import OURS, rule_id
+from .records import RuleId, Ruleset
 
 
-def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
+def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Ruleset]:
     """Name -> ``[{"chain": …}, {"rule": …}]``, of the node ("") and of the namespaces at ``paths`` that have any.
     ``cannot`` gets what is there and was not read."""
-    found = {"": _ruleset(here, cannot)}
+    rulesets = {"": _ruleset(here, cannot)}
     for name, path in paths.items():
         with suppress(KernelError), Namespace.open(path, name) as inside:
-            found[name] = _ruleset(inside, cannot)
-    return {name: ruleset for name, ruleset in found.items() if ruleset}
+            rulesets[name] = _ruleset(inside, cannot)
+    return {name: ruleset for name, ruleset in rulesets.items() if ruleset}
 
 
-def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
+def _ruleset(namespace: Namespace, cannot: List[str]) -> Ruleset:
     """nft's JSON, and the same of iptables-legacy. Most pods have no table, and most nodes only podwire's
-    own: then nobody need ask."""
-    found: List[Any] = []
+    own: then nft is not run."""
+    ruleset: Ruleset = []
     with namespace.entered():
         for read in (_by_nft, lambda _: iptables.rulesets("legacy")):
             try:
-                found += read(namespace)
+                ruleset += read(namespace)
             except PodwireError as error:
                 cannot += [error.message] if error.message not in cannot else []
-    return found
+    return ruleset
 
 
 def tables(namespace: Namespace) -> Set[str]:
     """Names of nf_tables' tables of all families; none where the kernel has no nf_tables."""
     try:
-        with NfTablesSocket(namespace, 0) as socket:
-            found = socket.read(GETTABLE)
+        with namespace.open_nftables(0) as socket:
+            answers = socket.read(GETTABLE)
     except KernelError:
         return set()
-    return {each.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for each in found}
+    return {answer.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for answer in answers}
 
 
-def _by_nft(namespace: Namespace) -> List[Any]:
+def _by_nft(namespace: Namespace) -> Ruleset:
     if tables(namespace) <= set(OURS):
         return []
     try:
@@ -61,17 +61,16 @@ def _by_nft(namespace: Namespace) -> List[Any]:
             raise UnsupportedError(f"failed to read nftables' rules: {cause}") from error
     if done.returncode:
         raise KernelError(f"failed to read nftables' rules: {done.stderr.strip()}")
-    rules: List[Any] = json.loads(done.stdout)["nftables"]
+    rules: Ruleset = json.loads(done.stdout)["nftables"]
     return rules
 
 
-def counted(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:
-    """``place/family table chain handle`` -> packets."""
-    found = {}
+def counted(rulesets: Mapping[str, Ruleset]) -> Dict[RuleId, int]:
+    """Packets of each rule that has a counter."""
+    packets = {}
     for place, ruleset in rulesets.items():
-        for rule in (each["rule"] for each in ruleset if "rule" in each):
+        for rule in (item["rule"] for item in ruleset if "rule" in item):
             for part in rule["expr"]:
                 if isinstance(part.get("counter"), dict):
-                    name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
-                    found[name] = int(part["counter"]["packets"])
-    return found
+                    packets[rule_id(place, rule)] = int(part["counter"]["packets"])
+    return packets

@@ -16,7 +16,7 @@ from ..model.objects import IPAddress, Link
 from ..model.state import State
 from ..plan import plan
 from . import attach, journal, probes, resources, revert
-from .codec import state_to_json
+from ..model.codec import state_to_json
 from .context import Ground
 from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
 from .namespaces import look

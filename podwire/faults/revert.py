@@ -13,7 +13,7 @@ from ..errors import FaultError, KernelError, PodwireError
 from ..kernel.announce import announce
 from ..plan import plan
 from . import attach, journal, probes, resources
-from .codec import state_from_json
+from ..model.codec import state_from_json
 from .fault import MACHINE, NODE, Expected
 from .namespaces import Places, look
 from .probes import Aim

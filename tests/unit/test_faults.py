@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from podwire.errors import FaultError, IntentError
 from podwire.faults import resources
 from podwire.faults.catalogue import CATALOGUE, named
-from podwire.faults.codec import state_from_json, state_to_json
+from podwire.model.codec import state_from_json, state_to_json
 from podwire.faults.document import markdown
 from podwire.faults.fault import LAYERS, Patch, Put, expected
 from podwire.faults.files import Plugin
