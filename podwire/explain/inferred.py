@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, Mapping, Sequence
 
-from ..backend.common import SUBNET_ENV
 from ..intent.cluster import Cluster, Node
+from ..intent.projection import SUBNET_ENV
 from ..model.objects import File
 from ..observe.records import SandboxRow, Snapshot
 from ..observe.view import View

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from ..intent.cluster import VXLAN_OVERHEAD, Cluster
+from ..intent.cluster import Cluster
 from .cause import Cause, Pair
 from .evidence import Reason, World
 from .records import Ask
@@ -104,11 +104,10 @@ def _port(cluster: Cluster, target: str) -> int:
 
 def _tunnel(cluster: Cluster, home: str, peer: str, version: int) -> Tuple[int, List[str]]:
     """Bytes that a tunnel between two nodes adds, and the addresses of its other end."""
-    if cluster.backend.type != "vxlan" or peer == home:
-        return 0, []
-    outer, other = VXLAN_OVERHEAD[version], cluster.by_name.get(peer)
-    ends = (*other.public_ips, *(address.ip for address in other.addresses)) if other is not None and outer else ()
-    return outer, sorted({str(ip) for ip in ends})
+    outer, other = cluster.backend_driver.overhead[version], cluster.by_name.get(peer)
+    if not outer or other is None or peer == home:
+        return 0 if peer == home else outer, []
+    return outer, sorted({str(ip) for ip in (*other.public_ips, *(address.ip for address in other.addresses))})
 
 
 def _protocol(reason: Reason) -> str:

@@ -13,7 +13,7 @@ from .records import Look, PacketPath
 _SHOWN = 12
 #: Counters that are written out.
 _COUNTED = 6
-_LABELS = {"probe": "path", "answer": "answer's path", "neighbour": "request for a MAC address"}
+_LABELS = {"probe": "path", "answer": "reply path", "neighbour": "neighbour lookup path"}
 
 
 class Drop(NamedTuple):
@@ -88,7 +88,7 @@ def _counters(node: str, look: Look) -> Iterator[str]:
     for place, increases in look["counters"].items():
         texts = [f"{key} +{value}" for key, value in increases.items()]
         more = f" and {len(texts) - _COUNTED} more" if len(texts) > _COUNTED else ""
-        yield f"counters of {place or node} meanwhile: {', '.join(texts[:_COUNTED])}{more}"
+        yield f"counters of {place or node} during the probe: {', '.join(texts[:_COUNTED])}{more}"
 
 
 def _path(devices: Sequence[str]) -> str:

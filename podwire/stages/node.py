@@ -207,7 +207,7 @@ def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool =
 def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
     """What a stage would do on a node that is not there yet, for check mode."""
     from ..agent import intent_store
-    from ..backend import desired
+    from ..intent.projection import desired
     from ..model.state import EMPTY, State
     from ..plan import plan
 
