@@ -113,4 +113,6 @@ def _lease(node: Node, current: Mapping[str, str], others: Sequence[Mapping[str,
     subnet = f"{block[1]}/{block.prefixlen}"
     if current.get("FLANNEL_SUBNET") != subnet:
         content = "".join(f"{key}={value}\n" for key, value in {**models[0], "FLANNEL_SUBNET": subnet}.items())
-        yield Operation(CHANGE if current else ADD, File(SUBNET_ENV, content), File(SUBNET_ENV, "") if current else None)
+        yield Operation(
+            CHANGE if current else ADD, File(SUBNET_ENV, content), File(SUBNET_ENV, "") if current else None
+        )

@@ -51,12 +51,17 @@ def from_row(row: OperationRow) -> Operation:
 
 def changes(plan: Iterable[Operation], kind: Type[_T]) -> List[Change[_T]]:
     """The operations on objects of one kind."""
-    found = []
+    found: List[Change[_T]] = []
     for operation in plan:
         target, previous = operation.object, operation.previous
         if isinstance(target, kind):
             found.append(Change(operation, target, previous if isinstance(previous, kind) else None))
     return found
+
+
+def all_changes(plan: Iterable[Operation]) -> List[Change[Object]]:
+    """The operations, whatever their objects are."""
+    return [Change(operation, operation.object, operation.previous) for operation in plan]
 
 
 def fix(steps: Iterable[Change[Object]]) -> List[Command]:

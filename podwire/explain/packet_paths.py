@@ -26,7 +26,8 @@ def flights(
 ) -> List[PacketPath]:
     """The paths of a probe, its answer and requests for MAC addresses, in the order in which they began.
 
-    ``lengths``: of the probes, from the IP header on; ``alone``: whether no other packets have them; ``version``: of IP.
+    ``lengths``: of the probes, from the IP header on; ``alone``: whether no other packets have them; ``version``: of
+    IP.
     """
     tracker = _Tracker(lengths, alone, answered, version)
     for passage in passages:

@@ -105,9 +105,9 @@ class Evidence(_EvidenceOptions):
 
 
 class Ask(TypedDict):
-    """A probe to trace: ``length`` of the IP packet; ``alone``: few others send packets of that length; ``outer``: bytes
-    that a tunnel adds; ``tunnel``: addresses of the tunnel's other end; ``places``: pod -> path of its namespace, of this
-    node's pods on the path, "" for those on the node's own network."""
+    """A probe to trace. ``length``: of the IP packet; ``alone``: few others send packets of that length; ``outer``:
+    bytes that a tunnel adds; ``tunnel``: addresses of the tunnel's other end; ``places``: pod -> path of its namespace,
+    of this node's pods on the path, "" for those on the node's own network."""
 
     source: str
     target: str
@@ -122,8 +122,8 @@ class Ask(TypedDict):
 
 
 class PacketPath(TypedDict):
-    """``what``: probe, answer, or neighbour for the request for a MAC address. ``way``: the devices that had it. ``end``:
-    ``reason`` and ``function`` of its drop in one text, "" where it was not dropped."""
+    """``what``: probe, answer, or neighbour for the request for a MAC address. ``way``: the devices that had it.
+    ``end``: ``reason`` and ``function`` of its drop in one text, "" where it was not dropped."""
 
     what: str
     way: List[str]

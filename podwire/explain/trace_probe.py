@@ -1,7 +1,7 @@
 """Traced probes: one at a time, while the kernel traces the packet's path and where it is dropped.
 
-The controller asks for few pairs (probe_selection.py) that are known to fail. Every probe of a node has a length that no
-other node's has, which identifies its packets wherever they are::
+The controller asks for few pairs (probe_selection.py) that are known to fail. Every probe of a node has a length that
+no other node's has, which identifies its packets wherever they are::
 
     {"source": "pod-a", "target": "pod-c", "address": "10.244.2.2", "protocol": "icmp", "length": 226,
      "answered": false,

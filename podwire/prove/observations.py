@@ -63,7 +63,8 @@ class _ProbedOptions(TypedDict, total=False):
 
 
 class Probed(_ProbedOptions):
-    """What probes gave. ``controls``: check -> address -> whether the service answers its own node; ``fragments``: how many the node made meanwhile; ``took``: seconds by kind."""
+    """What probes gave. ``controls``: check -> address -> whether the service answers its own node; ``fragments``: how
+    many the node made meanwhile; ``took``: seconds by kind."""
 
     pairs: Summary
     agents: Summary

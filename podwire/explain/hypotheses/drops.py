@@ -28,7 +28,9 @@ def hypotheses(world: World) -> Iterator[Cause]:
 
 def _filters(world: World, node: NodeView, device: str, hook: str) -> Iterator[Cause]:
     """By tc (eBPF programs mostly). At egress the trace of a dropped packet lacks the device: any may be meant."""
-    rows = [row for row in node.evidence["filters"] if row["hook"] == hook and (hook == "egress" or row["device"] == device)]
+    rows = [
+        row for row in node.evidence["filters"] if row["hook"] == hook and (hook == "egress" or row["device"] == device)
+    ]
     for name in dict.fromkeys(row["device"] for row in rows) if rows else [device]:
         listed = [row for row in rows if row["device"] == name]
         texts = [f"{row['kind']} {row['name']}".strip() + f", preference {row['preference']}" for row in listed]

@@ -50,8 +50,8 @@ def _lists(world: World, node: NodeView) -> Iterator[Cause]:
         id, wanted, found = wrong
         evidence = [f"expected: {wanted}", f"found: {found}"]
         yield quiet(id, f"file {path}", node.name, "list", evidence, write_file(path, content), _SITE)
-    for conflist in lists if current is not None else ():
-        if conflist["file"] < current["file"]:
+    for conflist in lists:
+        if current is not None and conflist["file"] < current["file"]:
             first = f"{_CONF_DIR}/{conflist['file']}"
             evidence = [
                 f"expected: {current['file']} is the first list",
