@@ -14,7 +14,7 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath
 
 from podwire.intent.ids import inventory_option, inventory_source
 from podwire.lab.registry import node_pid
-from podwire.stages import answer, controller, faults
+from podwire.stages import answer, controller, faults, lab_faults
 from podwire.stages.node import load
 
 
@@ -62,7 +62,7 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
 
     def _call(self, function: Any, cluster: Any, host: str, options: Dict[str, Any]) -> Dict[str, Any]:
         if cluster.node(host).kind == "netns":
-            return answer(faults.visit, function, cluster, host, options, bool(self._task.check_mode))
+            return answer(lab_faults.visit, function, cluster, host, options, bool(self._task.check_mode))
         if cluster.node(host).kind == "docker" and node_pid(cluster.id, host) is None:
             return answer(faults.not_running, function, host, options, bool(self._task.check_mode))
         arguments = {

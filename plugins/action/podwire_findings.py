@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.stages import answer, preflight
+from podwire.stages import answer, findings
 from podwire.stages.node import load
 
 
@@ -22,7 +22,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = self._task.args
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         cluster, run = load(str(arguments["intent"])), str(arguments["run"])
-        result = answer(preflight.verdict, cluster, hosts, str(arguments["results"]), run)
+        result = answer(findings.verdict, cluster, hosts, str(arguments["results"]), run)
         if "text" in result:
             Display().display(result.pop("text"))
         return result

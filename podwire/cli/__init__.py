@@ -81,6 +81,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except PodwireError as error:
         print("podwire: " + "; ".join(str(error).splitlines()), file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("podwire."):
+            raise
+        print(
+            f"podwire: failed to run {options.verb}: this node has not all of podwire; run it elsewhere",
+            file=sys.stderr,
+        )
+        return 1
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()
         return 1

@@ -37,6 +37,7 @@ from ..agent.unit import LIBRARY
 from ..intent.cluster import Cluster
 from ..intent.projection import desired, scope
 from ..kernel import Namespace, lookup, show
+from ..kernel.listeners import holders
 from ..kernel.show import read_sysctl
 from ..observe.records import Snapshot
 from ..observe.snapshot import find
@@ -187,30 +188,4 @@ def _policies() -> Dict[str, object]:
 
 def _listeners(ports: Set[int]) -> Dict[str, Tuple[int, str]]:
     """Port -> process id and command line of who listens on it, of this network namespace."""
-    inodes = _listening(ports)
-    listeners: Dict[str, Tuple[int, str]] = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
-        with suppress(OSError):
-            for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    port = inodes.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
-                    if port is not None:
-                        listeners[str(port)] = int(pid), _command_line(pid)
-    return listeners
-
-
-def _listening(ports: Set[int]) -> Dict[str, int]:
-    """Inode of a listening TCP socket, as links in /proc have it -> its port."""
-    inodes = {}
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError), open(f"/proc/self/net/{table}", encoding="ascii") as file:
-            for words in (line.split() for line in list(file)[1:]):
-                port = int(words[1].rpartition(":")[2], 16)
-                if words[3] == "0A" and port in ports:
-                    inodes[f"socket:[{words[9]}]"] = port
-    return inodes
-
-
-def _command_line(pid: str) -> str:
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    return {str(port): (holder.pid, holder.command) for port, holder in holders("tcp", ports).items()}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from contextlib import suppress
-from typing import Dict, List, Mapping, Set
+from typing import Dict, List, Mapping
 
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
-from ..kernel.nftables.masquerade import GETTABLE, NFTA_TABLE_NAME
+from ..kernel.rulesets import nft_ruleset, nft_tables
 from . import iptables
 from .nftables import OURS, rule_id
 from .records import RuleId, Ruleset
@@ -29,40 +27,25 @@ def _ruleset(namespace: Namespace, cannot: List[str]) -> Ruleset:
     """nft's JSON, and the same of iptables-legacy. Most pods have no table, and most nodes only podwire's
     own: then nft is not run."""
     ruleset: Ruleset = []
-    with namespace.entered():
-        for read in (_by_nft, lambda _: iptables.rulesets("legacy")):
-            try:
-                ruleset += read(namespace)
-            except PodwireError as error:
-                cannot += [error.message] if error.message not in cannot else []
+    for read in (_by_nft, lambda inside: inside.call(iptables.rulesets, "legacy")):
+        try:
+            ruleset += read(namespace)
+        except PodwireError as error:
+            cannot += [error.message] if error.message not in cannot else []
     return ruleset
 
 
-def tables(namespace: Namespace) -> Set[str]:
-    """Names of nf_tables' tables of all families; none where the kernel has no nf_tables."""
-    try:
-        with namespace.open_nftables(0) as socket:
-            answers = socket.read(GETTABLE)
-    except KernelError:
-        return set()
-    return {answer.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for answer in answers}
-
-
 def _by_nft(namespace: Namespace) -> Ruleset:
-    if tables(namespace) <= set(OURS):
+    if nft_tables(namespace) <= set(OURS):
         return []
     try:
-        done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+        return nft_ruleset(namespace)
+    except UnsupportedError:
         try:
-            return iptables.rulesets("nft")
+            return namespace.call(iptables.rulesets, "nft")
         except PodwireError as error:
             cause = "neither nft nor iptables-nft is installed on the node"
             raise UnsupportedError(f"failed to read nftables' rules: {cause}") from error
-    if done.returncode:
-        raise KernelError(f"failed to read nftables' rules: {done.stderr.strip()}")
-    rules: Ruleset = json.loads(done.stdout)["nftables"]
-    return rules
 
 
 def counted(rulesets: Mapping[str, Ruleset]) -> Dict[RuleId, int]:

@@ -30,6 +30,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import PodwireError
 from ..kernel import Namespace
+from ..kernel.rulesets import nft_tables
 from ..kernel.trace.packets import PacketTrace
 from ..kernel.trace.rules import RuleTrace
 from ..observe.snapshot import counters, links
@@ -37,7 +38,6 @@ from ..prove import packets
 from ..prove.reach import FAMILY
 from .packet_paths import certain, flights, framed
 from .records import Ask, Look, Looks, PacketPath, VerdictRow
-from .rulesets import tables
 
 #: Seconds that an answer may take. One that was dropped is not waited for where the kernel traces that.
 _PATIENCE = 0.3
@@ -111,7 +111,7 @@ class _Tracer:
         inodes: Set[int] = set()
         for place, space in spaces.items():
             inode = os.fstat(space.fd).st_ino
-            if inode in inodes or not tables(space):
+            if inode in inodes or not nft_tables(space):
                 continue
             inodes.add(inode)
             try:
@@ -125,8 +125,7 @@ class _Tracer:
         before = {place: _counters(space) for place, space in self.spaces.items()}
         if self.packets is not None:
             self.packets.begin()
-        with source.entered():
-            answered, error = self._send(number, ask)
+        answered, error = source.call(self._send, number, ask)
         return {
             "source": ask["source"],
             "target": ask["target"],
@@ -226,8 +225,7 @@ class _Tracer:
 
 def _counters(space: Namespace) -> Dict[str, int]:
     """Counters of losses, and of packets of VXLAN devices."""
-    with space.entered():
-        numbers = {key: value for key, value in counters().items() if any(word in key for word in _LOSSES)}
+    numbers = {key: value for key, value in space.call(counters).items() if any(word in key for word in _LOSSES)}
     for link in links(space):
         for direction, traffic in (("rx", link.get("rx")), ("tx", link.get("tx"))):
             if traffic is not None:

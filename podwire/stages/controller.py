@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import replace
@@ -14,9 +13,11 @@ from ..intent.cluster_json import cluster_to_json
 from ..intent.ids import cluster_id
 from ..intent.inventory import read
 from ..intent.leases import Record, record_of
-from ..lab import docker, enter, netns, registry
+from ..json_files import read_json, write_json
+from ..kernel import enter
+from ..lab import docker, netns, registry
 from ..lab.image import Image
-from ..lab.registry import node_pid, plugin_dir, state_dir, write_json
+from ..lab.registry import node_pid, plugin_dir, state_dir
 from ..preflight.finding import NOT_RUN, Finding
 from ..report import source_locations as report_origins
 from . import Answer, Options, answer, differs
@@ -45,7 +46,7 @@ def declare(
     """
     began = time.time()
     directory = state_dir(cluster_id(source))
-    stored = _load(os.path.join(directory, "record.json"))
+    stored = read_json(os.path.join(directory, "record.json"))
     earlier = None if stored is None else Record.from_json(stored)
     known = _known_faults(hosts)
     cluster = read(hosts, source=source, record=earlier, origins=places, facts=facts, faults=known, lost=lost)
@@ -79,7 +80,7 @@ def _origins_path(intent: str) -> str:
 
 def origins(intent: str, source: str, cluster: Cluster) -> report_origins.Origins:
     """The lines that the cluster of ``declare`` comes from, for the report. Empty where nobody kept them."""
-    packed = _load(_origins_path(intent)) or {}
+    packed = read_json(_origins_path(intent)) or {}
     return report_origins.unpack(packed, source, [node.name for node in cluster.nodes])
 
 
@@ -211,7 +212,7 @@ def keep(answered: Answer, results: str, node: str) -> Answer:
 
 def kept(kind: str, results: str, cluster: Cluster) -> Dict[str, Any]:
     """What ``keep`` stored, by node; nodes that told nothing are missing."""
-    found = {node.name: _load(os.path.join(results, kind, f"{node.name}.json")) for node in cluster.nodes}
+    found = {node.name: read_json(os.path.join(results, kind, f"{node.name}.json")) for node in cluster.nodes}
     return {node: told for node, told in found.items() if told is not None}
 
 
@@ -230,11 +231,3 @@ def _given(record: Optional[Record]) -> List[str]:
         return []
     lines = [f"lease {node} {' '.join(map(str, cidrs))}" for node, cidrs in sorted(record.pod_cidrs.items())]
     return lines + [f"external interface of {node}: {each}" for node, each in sorted(record.external.items())]
-
-
-def _load(path: str) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return None

@@ -1,23 +1,20 @@
-"""Break and mend: one function for inside a node, and the way there from the controller."""
+"""Break and mend inside a node. ``lab_faults`` enters the nodes of a lab."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..errors import FaultError, LabError
 from ..faults import engine, revert
 from ..faults.catalogue import CATALOGUE, named
 from ..faults.context import Ground
 from ..faults.document import TITLES
-from ..faults.fault import LAYERS, MACHINE, UNDERLAY
+from ..faults.fault import LAYERS, MACHINE
 from ..faults.namespaces import Places
 from ..intent.cluster import Cluster, DeclaredFault
 from ..kernel import Namespace
-from ..lab import enter, registry
-from ..lab.underlay import SWITCH
 from . import Answer, Options, differs
 
 LIST = "list"
@@ -167,31 +164,12 @@ def table(lacks: Optional[Mapping[str, str]], node: str) -> str:
     return "\n".join([*lines, "read    docs/FAULTS.md: how each is done by hand, and how it shows", ""])
 
 
-def visit(function: Any, cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
-    """One of the functions above inside a netns node, which gets the switch and the machine to hold on to."""
-    lab = registry.read(cluster.id)
-    running = lab.running() if lab else {}
-    if node not in running:
-        return not_running(function, node, options, check)
-    with ExitStack() as stack:
-        places = {
-            place: stack.enter_context(Namespace.open(path, place))
-            for place, path in _paths({name: process.pid for name, process in running.items()})
-        }
-        return enter.call(running[node].pid, function, cluster, node, {**options, "places": places}, check)
-
-
 def not_running(function: Any, node: str, options: Options, check: bool) -> Answer:
     """What there is to say of a lab's node that does not run. LabError where it has to be broken."""
     if check or function is not inject:
         return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
     build = f"build the lab first: sudo ./run site{options.get('which', '')}"
     raise LabError(f"failed to enter node {node}: it is not running", build)
-
-
-def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:
-    found = [(MACHINE, "/proc/self/ns/net")]
-    return found + [(UNDERLAY, f"/proc/{pids[SWITCH]}/ns/net")] if SWITCH in pids else found
 
 
 def on_node(cluster: Cluster, node: str, options: Options, check: bool) -> Answer:

@@ -26,6 +26,8 @@ __all__ = ["HOME", "LIBRARY", "digest", "install", "pack"]
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _DIGEST_LENGTH = 16
+#: Packages that no node imports (pyproject.toml has the contract): what makes labs, and products of their own.
+_NOT_SHIPPED = ("conform", "lab", "report")
 
 
 def digest() -> str:
@@ -49,9 +51,12 @@ def pack(directory: str) -> str:
 
 
 def _modules() -> Dict[str, bytes]:
-    """Path below the root, and content, of every module."""
+    """Path below the root, and content, of every module that a node needs."""
     found = {}
-    for folder, _, names in os.walk(os.path.join(_ROOT, "podwire")):
+    top = os.path.join(_ROOT, "podwire")
+    for folder, below, names in os.walk(top):
+        if folder == top:
+            below[:] = [name for name in below if name not in _NOT_SHIPPED]
         for name in names:
             if name.endswith(".py"):
                 path = os.path.join(folder, name)

@@ -43,6 +43,22 @@ def test_the_archive_holds_what_the_digest_names(tmp_path: Path) -> None:
         names = packed.namelist()
     assert {"podwire/__init__.py", "podwire/stages/node.py", "podwire/kernel/netlink/rtnetlink.py"} <= set(names)
     assert all(name.startswith("podwire/") and name.endswith(".py") for name in names)
+    assert not {"conform", "lab", "report"} & {name.split("/")[1] for name in names}
+
+
+def test_the_archive_is_all_that_a_node_needs(tmp_path: Path) -> None:
+    with zipfile.ZipFile(library.pack(str(tmp_path))) as packed:
+        packed.extractall(tmp_path / "lib")
+    run = [sys.executable, "-ISc", "import sys; sys.path.insert(0, sys.argv.pop(1)); exec(sys.argv.pop(1))"]
+    stages = [f"stages.{name}" for name in ("facts", "faults", "library", "node", "preflight", "removal")]
+    imports = "; ".join(f"import podwire.{module}" for module in ("agent.watch", "cli.apply", *stages))
+    subprocess.run([*run, str(tmp_path / "lib"), imports], check=True)
+    main = "from podwire.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [*run, str(tmp_path / "lib"), main, "report", "x.json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "podwire: failed to run report: this node has not all of podwire; run it elsewhere\n"
 
 
 def test_another_library_replaces_it_whole(tmp_path: Path) -> None:

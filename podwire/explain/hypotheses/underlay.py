@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import FrozenSet, Iterator
 
-from ...lab import underlay
+from ...intent import underlay
 from ...model.command import command
 from ...model.objects import Link
 from ...observe.records import AddressRow
