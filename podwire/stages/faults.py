@@ -129,7 +129,7 @@ def mend(_cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     with Places(options["places"]) as places:
         mended = revert.mend(places, names, check=check)
     for name, done in mended:
-        told += [f"{name}: {'would be mended' if check else 'mended'}", *(f"  {line}" for line in done.lines)]
+        told += [f"{name}: {'would be repaired' if check else 'repaired'}", *(f"  {line}" for line in done.lines)]
         told += [f"  {done.probe}"] if done.probe else []
     return {**differs(told, f"faults of {node}"), "mended": [name for name, _ in mended]}
 
