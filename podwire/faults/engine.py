@@ -12,9 +12,9 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 from ..errors import FaultError
 from ..intent.cluster import Pod
+from ..model.codec import state_to_json
 from ..model.objects import IPAddress, Link
 from ..model.state import State
-from ..model.state_json import state_to_json
 from ..plan import plan
 from . import attach, journal, probes, resources, revert
 from .context import Ground

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FaultError, KernelError, PodwireError
 from ..kernel.announce import announce
-from ..model.state_json import state_from_json
+from ..model.codec import state_from_json
 from ..plan import plan
 from . import attach, journal, probes, resources
 from .fault import MACHINE, NODE, Expected

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Optional, cast
 
 from ..errors import KernelError
 from ..kernel import Namespace
 from ..kernel.show import read_sysctl
 from ..model import address, fdb, link, neighbour, next_hop, route
 from ..model.wire import AF_INET, RTM_GETLINK, after, attribute, ip, number, string
+from .records import LinkRow, NamespaceRows
 
 if TYPE_CHECKING:
     from ..model.wire import Names, Row
@@ -39,14 +40,14 @@ _DEVICE_SYSCTLS = ("ipv4/conf/{}/forwarding", "ipv4/conf/{}/rp_filter", "ipv4/co
 _SWITCHED_OFF = (95, 93, 97, 22)  # EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT, EINVAL of old kernels
 
 
-def read(namespace: Namespace) -> Dict[str, Any]:
+def read(namespace: Namespace) -> NamespaceRows:
     """Links, addresses, routes, rules, neighbours, FDB, next hops, sysctls and counters."""
     devices = links(namespace)
     names = {device["ifindex"]: device["name"] for device in devices}
     with namespace.entered():
         sysctls = _sysctls([device["name"] for device in devices])
         numbers = counters()
-    return {
+    rows: Row = {
         "links": devices,
         "addresses": _dump(namespace, address.RTM_GETADDR, bytes(8), names, address.row),
         "routes": _dump(namespace, route.RTM_GETROUTE, bytes(12), names, route.row),
@@ -57,13 +58,14 @@ def read(namespace: Namespace) -> Dict[str, Any]:
         "sysctls": sysctls,
         "counters": numbers,
     }
+    return cast(NamespaceRows, rows)
 
 
-def links(namespace: Namespace) -> List[Row]:
+def links(namespace: Namespace) -> List[LinkRow]:
     """The devices. A veth's ``link`` is its peer's ifindex in the namespace of number ``link_netnsid``."""
     payloads = [payload for _, payload in namespace.socket.dump(RTM_GETLINK, bytes(16))]
     names = dict(map(link.index_and_name, payloads))
-    return [link.row(payload, names) for payload in payloads]
+    return cast(List[LinkRow], [link.row(payload, names) for payload in payloads])
 
 
 def nsid(namespace: Namespace, descriptor: int) -> Optional[int]:

@@ -14,13 +14,13 @@ from podwire.converge import Target, converge
 from podwire.errors import UnsupportedError
 from podwire.explain.commands import commands
 from podwire.kernel import Namespace, link_of, show
+from podwire.model.codec import state_from_json, state_to_json
 from podwire.model.command import script
 from podwire.model.devices.device import Device, Particulars
 from podwire.model.devices.table import DEVICES
 from podwire.model.link import row
 from podwire.model.objects import Address, Link, Route
 from podwire.model.state import State, scope_of
-from podwire.model.state_json import state_from_json, state_to_json
 from podwire.model.wire import EXCLUSIVE, RTM_NEWLINK, attribute, ip, number, u32
 from podwire.observe import snapshot
 from podwire.plan import ADD, plan

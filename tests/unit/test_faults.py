@@ -23,9 +23,9 @@ from podwire.faults.restore import mended
 from podwire.intent.cluster import DeclaredFault
 from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
 from podwire.intent.inventory import read
+from podwire.model.codec import state_from_json, state_to_json
 from podwire.model.objects import Address, FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer, Vxlan
 from podwire.model.state import EMPTY, State
-from podwire.model.state_json import state_from_json, state_to_json
 from podwire.plan import plan
 from podwire.stages.faults import asked, asked_of, lists, mends, table
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from podwire.model.codec import state_from_json, state_to_json
 from podwire.model.kind import ADD, CHANGE, REMOVE
 from podwire.model.objects import (
     KINDS,
@@ -29,7 +30,6 @@ from podwire.model.objects import (
     Vxlan,
 )
 from podwire.model.state import State
-from podwire.model.state_json import state_from_json, state_to_json
 
 MAC = MacAddress.parse("66:00:00:00:00:01")
 #: A journal's text as the version before kinds had modules of their own wrote it.

@@ -1,4 +1,4 @@
-"""States as JSON: ``{"routes": [{"Route": [...]}]}``, fields in the order of the class.
+"""Objects and States as JSON: ``{"routes": [{"Route": [...]}]}``, fields in the order of the class.
 
 Fault journals of earlier versions are read by it, so neither names of classes nor the order of their fields may change;
 new fields come last, with a default.
@@ -7,10 +7,10 @@ new fields come last, with a default.
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Mapping
 
 from .devices.table import DEVICES
-from .objects import KINDS, Chain, MacAddress, VethPeer
+from .objects import KINDS, Chain, MacAddress, Object, VethPeer
 from .state import EMPTY, State
 
 _TEXTS: Dict[str, Callable[[str], Any]] = {
@@ -20,12 +20,17 @@ _TEXTS: Dict[str, Callable[[str], Any]] = {
 _TEXTS["MacAddress"] = MacAddress.parse
 _TEXTS["bytes"] = bytes.fromhex
 
+#: An object's: one key, the name of its class.
+ObjectJson = Dict[str, List[Any]]
+
 
 def state_to_json(state: State) -> Dict[str, List[Any]]:
     """The fields that are not empty."""
+    classes = _classes()
     return {
-        name: [_encode(held) for held in sorted(field, key=str)] for name, field in zip(State._fields, state) if field
-    }
+        name: [_encode(value, classes) for value in sorted(field, key=str)]
+        for name, field in zip(State._fields, state) if field
+    }  # fmt: skip
 
 
 def state_from_json(data: Dict[str, List[Any]]) -> State:
@@ -36,30 +41,39 @@ def state_from_json(data: Dict[str, List[Any]]) -> State:
     )
 
 
-def _classes() -> Dict[str, Any]:
+def object_to_json(value: Object) -> ObjectJson:
+    """One object of a State."""
+    data: ObjectJson = _encode(value, _classes())
+    return data
+
+
+def object_from_json(data: ObjectJson) -> Object:
+    """Read what ``object_to_json`` gave."""
+    value: Object = _decode(data, _classes())
+    return value
+
+
+def _classes() -> Mapping[str, Any]:
     """The named tuples that objects are made of, by name."""
     settings = [module.KIND.settings for module in DEVICES.values()]
     return {made.__name__: made for made in (*KINDS, Chain, VethPeer, *settings) if made is not None}
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, classes: Mapping[str, Any]) -> Any:
     if isinstance(value, tuple):
-        values = [_encode(part) for part in value]
-        return {_class_name(value): values} if hasattr(value, "_fields") else values
-    if type(value) is bytes:
-        return {"bytes": value.hex()}
+        values = [_encode(item, classes) for item in value]
+        # What the kernel shows may be of a subclass that knows more (a rule's handle).
+        names = [made.__name__ for made in type(value).__mro__ if made.__name__ in classes]
+        return {names[0]: values} if names else values
     name = type(value).__name__
+    if name == "bytes":
+        return {name: value.hex()}
     return {name: str(value)} if name in _TEXTS else value
 
 
-def _class_name(value: Any) -> str:
-    """That of the model: what the kernel shows may be of a subclass that knows more (a rule's handle)."""
-    return next(made.__name__ for made in type(value).__mro__ if made.__name__ in _classes())
-
-
-def _decode(value: Any, classes: Dict[str, Any]) -> Any:
+def _decode(value: Any, classes: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
-        return tuple(_decode(part, classes) for part in value)
+        return tuple(_decode(item, classes) for item in value)
     if not isinstance(value, dict):
         return value
     ((name, inner),) = value.items()
