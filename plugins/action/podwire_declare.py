@@ -15,6 +15,7 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath
 from podwire.intent.ids import inventory_source
 from podwire.intent.inventory.names import COMMAND_VARIABLES
 from podwire.stages import answer, controller
+from podwire.stages.arguments import ARGUMENTS
 
 #: Variables that Ansible itself puts on each host.
 MAGIC = {
@@ -27,6 +28,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         super().run(tmp, task_vars)
         variables = task_vars or {}
+        _, options = self.validate_argument_spec(ARGUMENTS["podwire_declare"])
         names = list(variables["groups"]["all"])
         hosts = {str(name): variables["hostvars"][name] for name in names}
         source = inventory_source(variables["ansible_inventory_sources"])
@@ -48,7 +50,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             {(host, key): place for host, values in wanted.items() for key, place in places(values, lists)},
             C.DEFAULT_LOCAL_TMP,
             bool(self._task.check_mode),
-            [str(name) for name in self._task.args.get("leaving") or ()],
+            [str(name) for name in options["leaving"] or ()],
             lost,
         )
 

@@ -24,11 +24,11 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         ActionBase.run(self, tmp, task_vars)
         self._variables = task_vars or {}
-        return answer(self._act, dict(self._task.args), str(self._variables["inventory_hostname"]))
+        return answer(self._act, self._options(), str(self._variables["inventory_hostname"]))
 
     def _act(self, options: Dict[str, Any], host: str) -> Dict[str, Any]:
         cluster = load(str(options["intent"]))
-        state = options.get("state", "present")
+        state = options["state"]
         hosts = [str(each) for each in self._variables["ansible_play_hosts_all"]]
         told = controller.kept("pods", str(options["results"]), cluster)
         options["addresses"] = {pod: ips for pods in told.values() for pod, ips in pods.items()}
@@ -44,7 +44,7 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
         if not mine:
             return {"changed": False, "skipped": True}
         # Of a whole drill the faults of one node may hide how those of the next would show.
-        blind = options.get("blind", False) or len(every) > 1
+        blind = options["blind"] or len(every) > 1
         result = self._tell(host, self._call(faults.inject, cluster, host, {**options, "faults": mine, "blind": blind}))
         last = max(hosts.index(each.node) for each in every) == hosts.index(host)
         if last and not self._task.check_mode and not result.get("failed"):
@@ -67,11 +67,12 @@ class ActionModule(action_loader.get("podwire_node", class_only=True)):  # type:
             return answer(faults.not_running, function, host, options, bool(self._task.check_mode))
         arguments = {
             "intent": options["intent"],
+            "results": options["results"],
             "node": host,
             "state": {faults.inject: "present", faults.mend: "absent", faults.lacking: "listed"}[function],
             "fault": options.get("fault"),
-            "host_wide": options.get("host_wide", False),
-            "blind": options.get("blind", False),
+            "host_wide": options["host_wide"],
+            "blind": options["blind"],
             "addresses": options["addresses"],
             "faults": [vars(fault) for fault in options.get("faults", ())],
         }

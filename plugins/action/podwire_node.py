@@ -17,25 +17,39 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.errors import IntentError
 from podwire.intent.cluster import Cluster
 from podwire.intent.ids import inventory_option, inventory_source
 from podwire.lab.registry import node_pid
 from podwire.stages import answer, controller, facts, library
+from podwire.stages.arguments import ARGUMENTS
 from podwire.stages.node import OWN, load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         super().run(tmp, task_vars)
-        variables = task_vars or {}
-        stage = self._task.action.rpartition("podwire_")[2]
-        options = dict(self._task.args)
+        return answer(self._run, self._options(), task_vars or {})
+
+    def _options(self) -> Dict[str, Any]:
+        """The task's arguments as the module's own specification has them, without those that are not given."""
+        _, options = self.validate_argument_spec(ARGUMENTS[self._name()])
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _name(self) -> str:
+        """The module's name: that of the symbolic link."""
+        return "podwire_" + str(self._task.action).rpartition("podwire_")[2]
+
+    def _run(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+        stage = self._name()[len("podwire_") :]
         if stage == "reset":
             there = variables.get("node_kind") == "ssh"  # without an intent: it may not be readable any more
             return self._by_module(options, variables) if there else {"changed": False}
         if stage == "node_info":
             return self._facts(options, variables)
         name = str(options.get("node") or variables["inventory_hostname"])
+        if name not in variables["hostvars"]:
+            raise IntentError([f"failed to find node {name}: it is not in the inventory; check the option node"])
         # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
         kind = str(variables["hostvars"][name].get("node_kind") or "netns")
         is_netns = kind == "netns"

@@ -9,16 +9,21 @@ import os
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, Mapping, Tuple
 
-from ..errors import ProofError
+from ..errors import PodwireError, ProofError
 from ..intent.cluster import Cluster
 from ..intent.cluster_json import cluster_from_json
 from . import Answer, Options, answer, differs
 
 
 def load(intent: str) -> Cluster:
-    """The cluster that ``declare`` wrote to the path ``intent``."""
-    with open(intent, encoding="utf-8") as file:
-        return cluster_from_json(json.load(file))
+    """The cluster that ``declare`` wrote to the path ``intent``. PodwireError."""
+    try:
+        with open(intent, encoding="utf-8") as file:
+            return cluster_from_json(json.load(file))
+    except OSError as error:
+        raise PodwireError(
+            f"failed to read the intent {intent}: {error.strerror}", "use the path that podwire_declare returns"
+        ) from error
 
 
 def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
@@ -189,7 +194,7 @@ OWN: Dict[str, Callable[[Options, bool], Answer]] = {
 }
 
 
-def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:
+def run_in_module(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:
     """Run a stage in a module's own process, on the node.
 
     Without the cycle collector: a process of a second makes 100,000 values without a cycle among them,
