@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import ConflictError, PodwireError, VerificationError
+from .errors import ConflictError, RollbackError, VerificationError
 from .kernel import Namespace, Observed, Reader, Step
 from .kernel import execute as kernel_execute
 from .model.objects import Link, Sysctl
@@ -139,11 +139,25 @@ def _rollback(
     namespaces: Mapping[str, Namespace],
     error: BaseException,
 ) -> NoReturn:
-    """Plan from what is there now to what was shown, and raise the error that made it necessary."""
+    """Plan from what is there now to what was shown, and raise the error that made it necessary; or one that names both
+    that and what kept the rollback from ending there, whichever sort either is of."""
     try:
         plans = [plan(shown.state, reader.show().state) for shown, reader in zip(before, readers)]
         kernel_execute(_interleave(targets, plans), namespaces)
-    except PodwireError as second:
-        if isinstance(error, PodwireError):
-            error.hint = f"{error.hint}; going back failed too: {second}".lstrip("; ")
+        for target, reader, shown in zip(targets, readers, before):
+            rest = plan(shown.state, reader.show().state)
+            if rest:
+                raise VerificationError(f"{target.namespace.name} still lacks: " + "; ".join(map(str, rest[:5])))
+    except BaseException as second:
+        raise RollbackError(
+            f"{_name(error)}; and rolling back failed: {_name(second)}",
+            getattr(error, "errno", None) or 0,
+            "the node is between its earlier and its desired state: run the same again",
+        ) from error
     raise error
+
+
+def _name(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) or type(error).__name__

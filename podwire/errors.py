@@ -6,7 +6,8 @@
     ├── IntentError              what was declared cannot be built (the user's words are in it)
     ├── ConflictError            something foreign holds what the intent needs
     ├── KernelError              the kernel refused an operation (errno, extended ack)
-    │   └── UnsupportedError     the kernel lacks the feature
+    │   ├── UnsupportedError     the kernel lacks the feature
+    │   └── RollbackError        something failed, and going back from it as well
     ├── VerificationError        the kernel accepted, and yet shows something else
     ├── LabError                 a node, a sandbox or the underlay could not be made or entered
     ├── IpamError                an address could not be reserved or released
@@ -87,6 +88,10 @@ class KernelError(PodwireError):
 
 class UnsupportedError(KernelError):
     """This kernel lacks the feature that an object needs."""
+
+
+class RollbackError(KernelError):
+    """A change failed, and so did its rollback: names both. ``errno`` is the first failure's, 0 if it has none."""
 
 
 class VerificationError(PodwireError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
 
-from podwire.backend import desired
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
+from podwire.intent.projection import desired
 from podwire.model.state import State
 from podwire.observe.node_state import compare
 from podwire.prove import expect

@@ -6,9 +6,9 @@ import os
 from contextlib import nullcontext
 from typing import List, Tuple
 
-from ..backend import desired, scope
 from ..converge import Target, converge
 from ..intent.cluster import Cluster
+from ..intent.projection import desired, scope
 from ..kernel import Namespace, link_of
 from ..lab import underlay
 from ..model.state import State

@@ -14,13 +14,13 @@ _EXAMPLES = """examples:
   podwire inspect --json -i inventories/racks
   podwire exec node-1 -- ip route            a command on a node
   podwire exec pod-a -- curl -s http://10.244.1.3:8080/
-  podwire watch -- ./run site                what is lost between pods while a command runs
-  podwire cni add mynet /run/netns/a         what cnitool does, with the same environment
+  podwire watch -- ./run site                packets lost between pods while a command runs
+  podwire cni add mynet /run/netns/a         like cnitool, with the same environment variables
   podwire cni-install /opt/cni/bin           podwire's CNI plugins, for any runtime
-  podwire apply --check                      on a node: what differs from what it keeps in /etc/podwire?
-  podwire conform /opt/cni/bin               do CNI plugins keep to the specification?
-  podwire report -o public                   the last run's report, for a CI to keep
-  podwire report --compare old.json new.json what broke, what was mended?
+  podwire apply --check                      on a node: show what differs from its stored intent
+  podwire conform /opt/cni/bin               test CNI plugins against the specification
+  podwire report -o public                   write the last run's report, e.g. for a CI
+  podwire report --compare old.json new.json what broke, what was repaired
 """
 
 
@@ -98,13 +98,13 @@ def _split(arguments: Sequence[str]) -> Tuple[List[str], Optional[List[str]]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="podwire",
-        description="Look at a lab built by site.yml, and run commands in its nodes and pods.",
+        description="Inspect a lab built by site.yml, and run commands in its nodes and pods.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     inspect = verbs.add_parser("inspect", help="list nodes and pods", description="List nodes and pods.")
-    inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
     _add_inventory(inspect, "default: $ANSIBLE_INVENTORY, or inventories/lab")
     execute = verbs.add_parser(
         "exec",
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "watch",
         help="ping between pods while a command runs",
         usage="podwire watch [-i INVENTORY] [--longest SECONDS] -- COMMAND [ARGUMENT ...]",
-        description="Ping from node to node, pod to pod, while a command runs; say what was lost and the longest gap.",
+        description="Ping from node to node, pod to pod, while a command runs; print lost packets and the longest gap.",
     )
     watch.add_argument("command", metavar="COMMAND", nargs="*", help="what to run, after --")
     watch.add_argument("--longest", metavar="SECONDS", type=float, help="exit status 1 if a gap was longer")
@@ -136,13 +136,15 @@ def _add_cni(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     cni = verbs.add_parser(
         "cni",
         help="attach a network namespace by CNI",
-        description="Run a network's CNI plugins for a network namespace; takes cnitool's place.",
+        description="Run a network's CNI plugins for a network namespace; a drop-in for cnitool.",
         epilog="environment: NETCONFPATH (default /etc/cni/net.d), CNI_PATH (default: podwire's own plugins), "
         "CNI_ARGS, CAP_ARGS (JSON), CNI_IFNAME (default eth0)",
     )
     cni.add_argument("command", choices=("add", "check", "del", "gc", "status"))
     cni.add_argument("network", metavar="NETWORK", help="the name in its configuration")
-    cni.add_argument("netns", metavar="NETNS", nargs="?", default="", help="its path; gc and status need none")
+    cni.add_argument(
+        "netns", metavar="NETNS", nargs="?", default="", help="path of the network namespace; gc and status need none"
+    )
     cni.add_argument("--timeout", metavar="SECONDS", type=float, help="kill a plugin that takes longer")
 
 
@@ -151,15 +153,15 @@ def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "cni-install",
         help="install CNI plugins",
         description="Install podwire's CNI plugins as executables, with their library beside them in DIR/.podwire. "
-        "A plugin of the same name that is not podwire's stays, and then nothing is installed.",
+        "If a plugin of the same name is not podwire's, nothing is installed, unless --force is given.",
     )
     install.add_argument(
         "directory", metavar="DIR", nargs="?", default="/opt/cni/bin", help="where (default: %(default)s)"
     )
-    install.add_argument("--list", action="store_true", help="say what would be put there, and change nothing")
-    install.add_argument("--force", action="store_true", help="replace plugins that are not podwire's, too")
+    install.add_argument("--list", action="store_true", help="show what would be installed; change nothing")
+    install.add_argument("--force", action="store_true", help="also replace plugins that are not podwire's")
     install.add_argument(
-        "--python", metavar="PATH", help="the interpreter that they get, 3.9 or newer (default: the one that runs this)"
+        "--python", metavar="PATH", help="their Python interpreter, 3.9 or newer (default: the one that runs this)"
     )
 
 
@@ -167,16 +169,18 @@ def _add_apply(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     apply = verbs.add_parser(
         "apply",
         help="converge this node without a controller",
-        description="Converge the node that this runs on to what site.yml left in /etc/podwire: backend, pods' "
-        "attachments, and podwire's own pods. Prints what was changed; nothing if all is as it should be.",
+        description="Converge this node to the intent that site.yml stored in /etc/podwire: backend, pods' "
+        "attachments, and podwire's own pods. Prints what changed; nothing if nothing did.",
     )
-    apply.add_argument("--intent", metavar="FILE", default="", help="take the whole cluster's intent from this file")
+    apply.add_argument("--intent", metavar="FILE", default="", help="read the cluster's intent from this file")
     apply.add_argument(
         "--node", metavar="NAME", default="", help="with --intent: which node this is (default: as before)"
     )
     way = apply.add_mutually_exclusive_group()
-    way.add_argument("--check", action="store_true", help="say what would be changed, and change nothing")
-    way.add_argument("--watch", action="store_true", help="then stay, and apply again whenever the kernel says so")
+    way.add_argument("--check", action="store_true", help="show what would change; change nothing")
+    way.add_argument(
+        "--watch", action="store_true", help="keep running, and apply again when the kernel reports a change"
+    )
 
 
 def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -187,27 +191,35 @@ def _add_conform(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     conform.add_argument("directory", metavar="DIR", help="where the plugins are, such as /opt/cni/bin")
     conform.add_argument(
-        "--plugin", metavar="NAME", nargs="+", action="extend", default=[], help="these only (default: all known)"
+        "--plugin", metavar="NAME", nargs="+", action="extend", default=[], help="only these (default: all known)"
     )
-    conform.add_argument("--config", metavar="FILE", help="a configuration, for a plugin that the suite does not know")
+    conform.add_argument("--config", metavar="FILE", help="a plugin configuration, for a plugin unknown to the suite")
     conform.add_argument(
-        "--case", metavar="ID", nargs="+", action="extend", default=[], help="these cases only, or all that begin so"
+        "--case",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="only these cases, or cases whose ids begin with ID",
     )
-    conform.add_argument("--json", metavar="FILE", help="write what came of it as JSON")
-    conform.add_argument("--junit", metavar="FILE", help="write what came of it as JUnit XML")
-    conform.add_argument("--list", action="store_true", help="list the cases, run none")
+    conform.add_argument("--json", metavar="FILE", help="write the results as JSON")
+    conform.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
+    conform.add_argument("--list", action="store_true", help="list the cases; run none")
 
 
 def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     report = verbs.add_parser(
         "report",
-        help="make a run's report again, or compare two",
-        description="Make all files of a report from its results.json. With --compare: status 1 if something broke.",
+        help="write a run's report again, or compare two",
+        description="Write all report files from a results.json. With --compare: exit status 1 if something broke.",
     )
     report.add_argument("document", metavar="RESULTS.json", nargs="?", help="default: of the inventory's last run")
-    report.add_argument("-o", "--output", metavar="DIR", help="where to (default: beside the document)")
+    report.add_argument("-o", "--output", metavar="DIR", help="where to write (default: next to the document)")
     report.add_argument(
-        "--compare", metavar=("OLD.json", "NEW.json"), nargs=2, help="say what broke and what was mended between two"
+        "--compare",
+        metavar=("OLD.json", "NEW.json"),
+        nargs=2,
+        help="say what broke and what was repaired between two",
     )
     _add_inventory(report, "default: $ANSIBLE_INVENTORY, or inventories/lab")
 

@@ -34,8 +34,8 @@ from contextlib import suppress
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..agent.unit import LIBRARY
-from ..backend import desired, scope
 from ..intent.cluster import Cluster
+from ..intent.projection import desired, scope
 from ..kernel import Namespace, lookup, show
 from ..kernel.show import read_sysctl
 from ..observe.snapshot import find

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping
 
-from ..backend.common import SUBNET_ENV
 from ..intent.cluster import Cluster, Node
+from ..intent.projection import SUBNET_ENV
 from ..model.objects import File
 from ..plan import ADD, CHANGE, Operation
 from ..prove.consistency import View

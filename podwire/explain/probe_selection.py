@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from ..intent.cluster import VXLAN_OVERHEAD
 from .cause import Cause, Pair
 from .evidence import World
 
@@ -92,7 +91,7 @@ def _ask(world: World, pair: Pair) -> Optional[Dict[str, Any]]:
         length = world.cluster.mtu
     version = 6 if ":" in address else 4
     peer = world.home.get(target, target)
-    outer = VXLAN_OVERHEAD[version] if world.cluster.backend.type == "vxlan" and peer != home else 0
+    outer = world.cluster.backend_driver.overhead[version] if peer != home else 0
     other = world.cluster.by_name.get(peer)
     ends = (*other.public_ips, *(each.ip for each in other.addresses)) if other is not None and outer else ()
     protocol = _protocol(world.failing[pair])

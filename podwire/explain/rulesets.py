@@ -10,7 +10,6 @@ from typing import Any, Dict, List, Mapping, Sequence, Set
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
 from ..kernel.nftables.masquerade import GETTABLE, NFTA_TABLE_NAME
-from ..kernel.nftables.transaction import NfTablesSocket
 from . import iptables
 from .nftables import OURS
 
@@ -41,7 +40,7 @@ def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
 def tables(namespace: Namespace) -> Set[str]:
     """Names of nf_tables' tables of all families; none where the kernel has no nf_tables."""
     try:
-        with NfTablesSocket(namespace, 0) as socket:
+        with namespace.open_nftables(0) as socket:
             found = socket.read(GETTABLE)
     except KernelError:
         return set()

@@ -29,17 +29,15 @@ def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str 
         for node, look in found.looks:
             if (look["source"], look["target"]) in found.unexplained:
                 lines += [f"  {line}" for line in trace_evidence.words(node, look)]
-        lines += [
-            "  ruled out: every object of the plan, veth pairs, bridges, nftables' rules and reservations were compared"
-        ]
+        lines += ["  ruled out: every object of the plan, veth pairs, bridges, nftables rules and leases were compared"]
         lines += [f"    {each}" for each in found.ruled_out]
     if not found.causes and not found.unexplained:
         words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
-        words += ", as far as was asked" if found.missing else ""
+        words += " on the nodes that reported" if found.missing else ""
         lines += ["", words]
     lines += ["", *(f"without: {each}" for each in found.cannot)] if found.cannot else []
     if found.missing:
-        lines += ["", f"not asked: {', '.join(found.missing)}"]
+        lines += ["", f"did not report: {', '.join(found.missing)}"]
     return "\n".join([*lines, ""])
 
 
@@ -47,7 +45,7 @@ def _cause(number: int, cause: Cause, found: Explanation, inventory: str) -> Lis
     hurt = sorted(cause.pairs & found.failing.keys())
     lines = [f"{number}. {cause.id}: {cause.title}", f"   object      {cause.object} ({_where(cause)})"]
     lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(cause.evidence)]
-    lines.append(f"   suffering   {_pairs(hurt) if hurt else 'no pair yet'}")
+    lines.append(f"   affected    {_pairs(hurt) if hurt else 'no pair yet'}")
     verb = f"{cause.verb}{inventory}" if cause.verb.startswith("./run") else cause.verb
     lines.append(f"   fix         {script(cause.fix) or verb}")
     if cause.fix and verb:

@@ -74,19 +74,19 @@ def words(node: str, look: Mapping[str, Any]) -> List[str]:
     lines = [f"{head}: {outcome}"]
     asking = [each for each in look["flights"] if each["what"] == "neighbour"]
     for flight in (*certain(look["flights"]), *asking):
-        who = {"probe": "its way", "answer": "its answer", "neighbour": "asking for a MAC address"}[flight["what"]]
+        who = {"probe": "path", "answer": "reply path", "neighbour": "neighbour lookup path"}[flight["what"]]
         end = f"; dropped: {flight['end']}" if flight["end"] else ""
         if not look["answered"] or flight["end"]:
             lines.append(f"{who}: {_way(flight['way'])}{end}")
     for place, where, handle, ends in look["verdicts"]:
         if ends:
             rule = f"rule {handle}" if handle else "the policy"
-            lines.append(f"nftables' own word: {rule} of {where} drops it{f' in {place}' if place else ''}")
+            lines.append(f"nftables trace: {rule} of {where} drops it{f' in {place}' if place else ''}")
     if not look["answered"]:
         for place, grown in look["counters"].items():
             told = [f"{key} +{value}" for key, value in grown.items()]
             more = f" and {len(told) - _COUNTED} more" if len(told) > _COUNTED else ""
-            lines.append(f"counters of {place or node} meanwhile: {', '.join(told[:_COUNTED])}{more}")
+            lines.append(f"counters of {place or node} during the probe: {', '.join(told[:_COUNTED])}{more}")
     return lines
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from ..errors import FaultError
-from ..intent.cluster import Cluster, Node, Pod, vxlan_device
+from ..intent.cluster import Cluster, Node, Pod
 from ..ipam.store import DATA_DIR
 from ..kernel.netlink.rtnetlink import RTM_GETLINK, index_request, link_request, read_link_name
 from ..kernel.netlink.socket import attributes
@@ -136,8 +136,8 @@ class Ground:
 
     @property
     def vtep(self) -> str:
-        """The VXLAN device's name."""
-        return vxlan_device(self.cluster.backend.vni, self.version)
+        """Name of the backend's device; "" without one."""
+        return self.cluster.backend_driver.device(self.version)
 
     def place(self, pod: Pod) -> str:
         """The name of a pod's place."""

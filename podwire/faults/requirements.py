@@ -78,12 +78,12 @@ BRIDGE = _declared(
 )
 VXLAN = _declared(
     "vxlan",
-    lambda g: g.cluster.backend.type == "vxlan" and _tunnelled(g),
+    lambda g: _tunnelled(g),
     "the peer is not reached by VXLAN (backend.type)",
 )
 HOST_GW = _declared(
     "host-gw",
-    lambda g: g.cluster.backend.type == "host-gw",
+    lambda g: g.cluster.backend_driver.needs_adjacency,
     "nodes are not routed to directly (backend.type is not host-gw)",
 )
 IPV4 = _declared("ipv4", _ipv4, "pods have no IPv4")
@@ -120,7 +120,7 @@ NIC = Need(
 TBF = Need("tbf", lambda _: _qdisc("tbf", "tbf rate 1mbit burst 10kb latency 10ms"))
 WAY_IN = _declared(
     "way in",
-    lambda g: g.node.kind != "ssh" or g.cluster.backend.type == "vxlan",
+    lambda g: g.node.kind != "ssh" or bool(g.vtep),
     "without VXLAN it would be the node's own interface, which is also the way to it",
 )
 NETEM = Need("netem", lambda _: _qdisc("netem", "netem delay 1ms"))
@@ -145,8 +145,10 @@ def impossible(why: str) -> Need:
 
 
 def _tunnelled(ground: Ground) -> bool:
-    """Whether the peer's block is reached through the VXLAN device."""
+    """Whether the peer's pod CIDR is reached through the VXLAN device."""
     state, block = ground.state(), ground.block(ground.peer)
+    if all(link.name != ground.vtep or link.vxlan is None for link in state.links):
+        return False
     hops = {hop.id for hop in state.next_hops if hop.device == ground.vtep}
     return any(
         route.destination == block and (route.device == ground.vtep or route.next_hop in hops) for route in state.routes

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..model.objects import IPAddress, IPInterface, IPNetwork, MacAddress
-
-#: Bytes that VXLAN adds below the inner IP packet: outer IP (20 or 40), UDP 8, VXLAN 8, inner Ethernet 14.
-VXLAN_OVERHEAD = {4: 50, 6: 70}
-
-
-@dataclass(frozen=True)
-class BackendSettings:
-    """``type`` is ``vxlan`` or ``host-gw``. ``mtu`` is the pods' MTU in bytes; None is worked out."""
-
-    type: str = "vxlan"
-    vni: int = 1
-    port: int = 8472
-    direct_routing: bool = False
-    mtu: int | None = None
+from ..backend import Backend, BackendSettings, Endpoint, backend_of
+from ..model.objects import IPAddress, IPInterface, IPNetwork
 
 
 @dataclass(frozen=True)
@@ -107,6 +93,13 @@ class Node:
         """The leased block of a family, or None."""
         return next((cidr for cidr in self.pod_cidrs if cidr.version == version), None)
 
+    def endpoint(self, version: int) -> Endpoint | None:
+        """The node as a backend of an IP version sees it; None without an address or pod CIDR of that version."""
+        address, public_ip, pod_cidr = self.address(version), self.public_ip(version), self.pod_cidr(version)
+        if address is None or public_ip is None or pod_cidr is None:
+            return None
+        return Endpoint(self.name, self.interface, address, public_ip, pod_cidr)
+
 
 @dataclass(frozen=True)
 class Pod:
@@ -191,13 +184,22 @@ class Cluster:
         return tuple(cidr.version for cidr in self.cluster_cidrs)
 
     @cached_property
+    def backend_driver(self) -> Backend:
+        """What the backend needs and makes, with this cluster's settings."""
+        return backend_of(self.backend)
+
+    @cached_property
     def underlay_mtu(self) -> int:
         """The smallest MTU on any way between nodes: external interfaces, and segments between routers."""
         return min([node.mtu for node in self.nodes] + [segment.mtu for segment in self.underlay.segments])
 
     def overlay_mtu(self, version: int) -> int:
-        """MTU of the family's VXLAN device: the smallest MTU of the underlay less the encapsulation."""
-        return self.underlay_mtu - (VXLAN_OVERHEAD[version] if self.backend.type == "vxlan" else 0)
+        """The largest packet that pods can send to peers: the smallest MTU of the underlay less the encapsulation."""
+        return self.underlay_mtu - self.backend_driver.overhead[version]
+
+    def device_mtu(self, version: int) -> int:
+        """MTU of the backend's device: by IP version, because IPv6 takes 20 bytes more."""
+        return min(self.overlay_mtu(version), self.backend.mtu or 65535)
 
     @property
     def mtu(self) -> int:
@@ -205,32 +207,7 @@ class Cluster:
         return self.backend.mtu or min(self.overlay_mtu(version) for version in self.versions)
 
 
-def vtep_mac(node: str, vni: int, version: int) -> MacAddress:
-    """The VTEP's MAC address, a function of intent alone: peers need not ask each other for it.
-
-    Locally administered and unicast (0x66 as Calico's Felix has it), so that udev leaves it alone
-    and a node that was rebuilt keeps the address its peers hold in their neighbour tables.
-    """
-    digest = hashlib.sha256(f"{node}/{vni}/{version}".encode()).digest()
-    return MacAddress(b"\x66" + digest[:5])
-
-
-def vxlan_device(vni: int, version: int) -> str:
-    """Name of a family's VXLAN device, as flannel has it: two devices in a dual-stack cluster."""
-    return f"flannel.{vni}" if version == 4 else f"flannel-v6.{vni}"
-
-
 def adjacent(one: Node, other: Node, version: int) -> bool:
-    """True when both nodes can send to the other's own address without a router or NAT.
-
-    It holds both ways or not at all: a peer that took the other way back would fail strict rp_filter.
-    """
-    here, there = one.address(version), other.address(version)
-    return (
-        here is not None
-        and there is not None
-        and here.ip in there.network
-        and there.ip in here.network
-        and one.public_ip(version) == here.ip
-        and other.public_ip(version) == there.ip
-    )
+    """True when both nodes can send to the other's own address without a router or NAT."""
+    here, there = one.endpoint(version), other.endpoint(version)
+    return here is not None and there is not None and here.is_adjacent(there)

@@ -10,10 +10,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from socket import AF_INET, inet_pton
 from typing import Any, Dict, Iterable, List, Tuple
 
+from ..backend import BackendSettings
 from ..errors import IntentError
 from ..model.objects import IPAddress, IPInterface, IPNetwork
 from .cluster import (
-    BackendSettings,
     Check,
     Cluster,
     CniSettings,

@@ -50,7 +50,12 @@ def _on(namespace: Namespace, addresses: Iterable[bytes], devices: Sequence[str]
             continue
         for packed in addresses:
             request = rtnetlink.neighbour_lookup(packed, rtnetlink.read_link_name(link)[0])
-            answer = namespace.socket.get(rtnetlink.RTM_GETNEIGH, request)
+            try:
+                answer = namespace.socket.get(rtnetlink.RTM_GETNEIGH, request)
+            except KernelError as error:
+                if error.errno == 95:  # EOPNOTSUPP: before Linux 5.0 only dumps tell, and announcing is no duty
+                    return
+                raise
             if answer is not None:
                 yield answer
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError
-from ..files import remove_file, replace_file
+from ..files import remove_file, replace_file, write_all
 from ..model.objects import Address, FdbEntry, File, Link, NatRule, Neighbour, NextHop, PortVlans, Route, Sysctl
 from ..plan import ADD, CHANGE, REMOVE, Operation, kind_of, link_stage
 from ..startup_typing import TYPE_CHECKING
 from .namespaces import Namespace
 from .netlink import rtnetlink
-from .netlink.link_removal import ABSENT, removal
-from .netlink.socket import Message, NetlinkError
+from .netlink.link_removal import removal
+from .netlink.socket import ABSENT, Message, NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,7 +178,7 @@ def _write_sysctls(namespace: Namespace, operations: Sequence[Operation]) -> Non
 def _write_sysctl(sysctl: Sysctl) -> None:
     file = os.open(f"/proc/sys/{sysctl.key}", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(file, sysctl.value.encode())
+        write_all(file, sysctl.value.encode())
     finally:
         os.close(file)
 

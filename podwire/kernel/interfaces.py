@@ -1,18 +1,13 @@
-"""What a machine has before podwire: its interfaces with their addresses, and by which of them it sends."""
+"""What a machine has before podwire: its interfaces with their addresses."""
 
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_address
 
 from ..model.objects import BACKEND_ALIAS
-from ..startup_typing import TYPE_CHECKING, NamedTuple
+from ..startup_typing import NamedTuple
 from .namespaces import Namespace
 from .netlink import rtnetlink
-from .netlink.socket import attribute, attributes
-
-if TYPE_CHECKING:
-    from ..model.objects import IPAddress
 
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
 _SECONDARY, _DEPRECATED = 0x01, 0x20  # linux/if_addr.h; for IPv6 the first one says "temporary"
@@ -49,18 +44,3 @@ def interfaces(namespace: Namespace) -> list[Interface]:
     for device, text in later:
         found[device].addresses.append(text)
     return [each for each in found.values() if each.addresses]
-
-
-def way(namespace: Namespace, destination: IPAddress) -> tuple[str, str] | None:
-    """(device, source address) of a packet to ``destination``; None if there is no route."""
-    family = rtnetlink.AF_INET if destination.version == 4 else rtnetlink.AF_INET6
-    header = struct.pack("=8BI", family, destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
-    answer = namespace.socket.get(rtnetlink.RTM_GETROUTE, header + attribute(1, destination.packed))
-    if answer is None:
-        return None
-    found = dict(attributes(answer, 12, len(answer)))
-    if 4 not in found or 7 not in found:  # RTA_OIF, RTA_PREFSRC
-        return None
-    index = struct.unpack("=I", found[4])[0]
-    link = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.index_request(index))
-    return None if link is None else (rtnetlink.read_link_name(link)[1], str(ip_address(found[7])))

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..errors import KernelError
-from ..model.objects import MacAddress
+from ..model.objects import IPAddress, MacAddress, Route
 from . import Namespace
 from .netlink import rtnetlink
 from .netlink.socket import attribute, attributes
@@ -25,7 +25,27 @@ _NTF_SELF = 2
 #: Parents of what clsact has: TC_H_CLSACT, and its TC_H_MIN_INGRESS and TC_H_MIN_EGRESS.
 _INGRESS = 0xFFFFFFF1
 _HOOKS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
+#: What answers a lookup for which there is no route, or one of kind unreachable, prohibit or blackhole.
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ESRCH)
 _KINDS = {1: "forwarded", 2: "delivered locally"}
+
+
+def route_get(namespace: Namespace, destination: IPAddress) -> Optional[Route]:
+    """``ip route get DESTINATION``: how the kernel would send there, with the source address; None if it would not."""
+    family = rtnetlink.AF_INET if destination.version == 4 else rtnetlink.AF_INET6
+    head = struct.pack("=BBBBBBBBI", family, destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    try:
+        answer = namespace.socket.ask(rtnetlink.RTM_GETROUTE, head + attribute(_RTA_DST, destination.packed))
+    except KernelError as error:
+        if error.errno in _NO_ROUTE:
+            return None
+        raise
+    names = {}
+    device = dict(attributes(answer, 12, len(answer))).get(_RTA_OIF, b"")
+    if device:
+        link = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.index_request(struct.unpack("=I", device)[0]))
+        names = dict([rtnetlink.read_link_name(link)]) if link is not None else {}
+    return rtnetlink.read_route(answer, names)
 
 
 class Hop(NamedTuple):

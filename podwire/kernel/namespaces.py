@@ -225,12 +225,17 @@ class Namespace:
     def nftables(self, family: int) -> NfTablesSocket:
         """A socket for nf_tables, kept until the namespace is closed: closing one waits for what was removed
         by it to be freed, an RCU grace period (nft_rcv_nl_event), which may as well pass beside other work."""
-        found = self._nftables.get(family)
-        if found is None:
-            from .nftables.transaction import NfTablesSocket
+        socket = self._nftables.get(family)
+        if socket is None:
+            socket = self._nftables[family] = self.open_nftables(family)
+        return socket
 
-            found = self._nftables[family] = NfTablesSocket(self, family)
-        return found
+    def open_nftables(self, family: int = 1) -> NfTablesSocket:
+        """A socket for nf_tables of the caller's own, to be closed by it. Family 1 is inet, 0 all of them."""
+        from .nftables.transaction import NfTablesSocket
+
+        with self.entered():
+            return NfTablesSocket(family)
 
     def close(self) -> None:
         """Close the descriptor and the sockets; the namespace lives as long as others hold it."""

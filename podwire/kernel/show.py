@@ -13,7 +13,7 @@ from ..startup_typing import TYPE_CHECKING, NamedTuple
 from .namespaces import Namespace
 from .netlink import rtnetlink
 from .netlink.expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
-from .netlink.socket import attribute
+from .netlink.socket import ABSENT, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,12 @@ def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
     if payload is None:
         return frozenset()
     index = rtnetlink.read_link_name(payload)[0]
-    dump = namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(index))
+    try:
+        dump = namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(index))
+    except KernelError as error:
+        if error.errno in ABSENT:  # it went meanwhile
+            return frozenset()
+        raise
     return frozenset(filter(None, (rtnetlink.read_address(each, {index: name}) for _, each in dump)))
 
 
@@ -139,7 +144,10 @@ class Reader:
             request = rtnetlink.get_request(each, indices.__getitem__)
             if request is None:
                 return False
-            answer = self.namespace.socket.get(*request)
+            try:
+                answer = self.namespace.socket.get(*request)
+            except KernelError:  # such as ENETUNREACH, or a kernel that knows only dumps
+                return False
             found = _READERS[type(each).__name__](answer, names) if answer is not None else None
             if found != (None if action == REMOVE else each):
                 return False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, FrozenSet, List, Tuple
 
-from ..backend import desired, scope
 from ..errors import IpamError
 from ..intent.cluster import Cluster
+from ..intent.projection import desired, scope
 from ..ipam.store import DATA_DIR, Store
 from ..kernel import Namespace, show
 from ..model.objects import FdbEntry, Link, Neighbour, Object, Route

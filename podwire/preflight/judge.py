@@ -109,7 +109,7 @@ def _pairs(cluster: Cluster, hosts: Sequence[str], heard: Mapping[str, Any]) -> 
 def _closed(cluster: Cluster, version: int, silent: Sequence[str]) -> Finding:
     port = cluster.backend.port
     text = f"nothing came to UDP port {port} from {_list(silent)} (IPv{version})"
-    if cluster.backend.type == "host-gw":  # its packets need no port
+    if cluster.backend_driver.udp_port is None:  # its packets need no port
         return Finding(
             NOT_RUN, "path MTU", text, "it is measured by datagrams to that port: let them pass for this once"
         )

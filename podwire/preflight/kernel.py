@@ -6,23 +6,20 @@ import glob
 import os
 import sys
 from contextlib import suppress
-from ipaddress import IPv4Address
 from typing import Callable, Iterator, List, Optional, Set, Tuple
 
 from ..errors import KernelError, PodwireError
-from ..intent.cluster import Cluster, Node, vxlan_device
+from ..intent.cluster import Cluster, Node
 from ..kernel import Namespace, execute, link_of
 from ..kernel.iptables.tables import forward_drops
 from ..kernel.namespaces import CLONE_NEWNET, unshare
 from ..kernel.nftables.masquerade import apply_nat
 from ..kernel.show import read_sysctl
 from ..model.command import command
-from ..model.objects import BACKEND_ALIAS, Link, NatRule, VethPeer, Vxlan
+from ..model.objects import BACKEND_ALIAS, Link, NatRule, VethPeer
 from ..plan import ADD, Operation
 from .finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
 
-#: UDP checksums of VXLAN were wrong with checksum offload after SNAT until this one (commit ea64d8d6c675).
-_OFFLOAD_MENDED = (5, 7)
 _OLDEST = (4, 18)
 
 
@@ -39,16 +36,13 @@ def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
 def _version(cluster: Cluster) -> Iterator[Finding]:
     release = os.uname().release
     numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in release.split("-")[0].split(".")[:2])
+    backend = cluster.backend_driver
+    warning = backend.kernel_warning(numbers, backend.device(cluster.versions[0]))
     if numbers < _OLDEST:
         yield Finding(PROBLEM, "kernel", f"Linux {release}", f"podwire needs {_OLDEST[0]}.{_OLDEST[1]} or newer")
-    elif numbers < _OFFLOAD_MENDED and cluster.backend.type == "vxlan":
-        device = vxlan_device(cluster.backend.vni, cluster.versions[0])
-        yield Finding(
-            WARNING,
-            "kernel",
-            f"Linux {release} sends wrong UDP checksums through VXLAN where packets are also masqueraded",
-            f"when the device is there: ethtool -K {device} tx-checksum-ip-generic off; or Linux 5.7 and newer",
-        )
+    elif warning is not None:
+        problem, fix = warning
+        yield Finding(WARNING, "kernel", f"Linux {release} {problem}", fix)
     else:
         yield Finding(OK, "kernel", f"Linux {release}, Python {sys.version.split()[0]}")
 
@@ -95,10 +89,8 @@ def _try_all(cluster: Cluster) -> Iterator[Tuple[str, str]]:
         links = [
             Link("pw-bridge", "bridge"),
             Link("pw-veth", "veth", peer=VethPeer(here.name, "pw-peer")),
+            *cluster.backend_driver.probe_links(),
         ]
-        if cluster.backend.type == "vxlan":
-            vxlan = Vxlan(cluster.backend.vni, cluster.backend.port, IPv4Address("127.0.0.1"), "lo")
-            links.append(Link("pw-vxlan", "vxlan", vxlan=vxlan))
         tries: List[Tuple[str, Callable[[], object]]] = [
             (link.kind, lambda link=link: execute([(here, Operation(ADD, link))], {here.name: here}))  # type: ignore[misc]
             for link in links
@@ -163,11 +155,9 @@ def _bridges(cluster: Cluster) -> Iterator[Finding]:
 
 def _devices(cluster: Cluster) -> Iterator[Finding]:
     """Devices that have the backend's names and are somebody else's."""
-    if cluster.backend.type != "vxlan":
-        return
+    names = [cluster.backend_driver.device(version) for version in cluster.versions]
     with Namespace.current() as here:
-        for version in cluster.versions:
-            name = vxlan_device(cluster.backend.vni, version)
+        for name in filter(None, names):
             found: Optional[Link] = link_of(here, name)
             if found is not None and found.alias != BACKEND_ALIAS:
                 yield Finding(
@@ -180,9 +170,10 @@ def _devices(cluster: Cluster) -> Iterator[Finding]:
 
 def _port(cluster: Cluster) -> Iterator[Finding]:
     """A UDP socket of a program on the backend's port. One that no process has is the kernel's own: VXLAN's."""
-    if cluster.backend.type != "vxlan":
+    port = cluster.backend_driver.udp_port
+    if port is None:
         return
-    wanted = f":{cluster.backend.port:04X}"
+    wanted = f":{port:04X}"
     inodes = set()
     for path in ("/proc/net/udp", "/proc/net/udp6"):
         with suppress(FileNotFoundError), open(path, encoding="ascii") as file:
@@ -193,7 +184,7 @@ def _port(cluster: Cluster) -> Iterator[Finding]:
         yield Finding(
             PROBLEM,
             "UDP port",
-            f"{owner} holds UDP port {cluster.backend.port}",
+            f"{owner} holds UDP port {port}",
             "stop it, or declare another backend.port",
         )
 

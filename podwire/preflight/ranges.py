@@ -6,15 +6,16 @@ import select
 import socket
 import struct
 import time
-from typing import Iterator, List, Optional
+from typing import Iterator, List
 
-from ..intent.cluster import Cluster, Node, adjacent, vxlan_device
+from ..backend import device_names
+from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
+from ..kernel.lookup import route_get
 from ..kernel.netlink import rtnetlink
-from ..kernel.netlink.socket import attribute
 from ..kernel.show import link_of
 from ..model.command import command
-from ..model.objects import ROUTE_PROTOCOL, Address, IPAddress, Route
+from ..model.objects import ROUTE_PROTOCOL, Address, Route
 from ..sandbox import conflist
 from .finding import NOT_RUN, OK, PROBLEM, Finding
 
@@ -23,7 +24,6 @@ _ARP_PACKET = struct.Struct("!HHBBH6s4s6s4s")
 _BROADCAST = b"\xff" * 6
 #: Seconds for whoever has our address to say so (RFC 5227 wants up to 2 for three probes; a LAN answers at once).
 _ARP_PATIENCE = 0.5
-_FAMILY = {4: 2, 6: 10}
 
 
 def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
@@ -41,7 +41,7 @@ def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
         ]
         yield from _interface(here, node, addresses)
         yield from _overlaps(cluster, node, routes)
-        yield from _ways(here, cluster, node, names)
+        yield from _ways(here, cluster, node)
         yield from _twins(here, node)
 
 
@@ -74,8 +74,7 @@ def _interface(here: Namespace, node: Node, addresses: List[Address]) -> Iterato
 
 def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Finding]:
     """Routes of others into the ranges of pods and services. A default route overlaps with everything, and is none."""
-    own = {vxlan_device(cluster.backend.vni, 4), vxlan_device(cluster.backend.vni, 6)}
-    own |= conflist.bridges(conflist.declared(cluster, node.name))
+    own = device_names(cluster.backend) | conflist.bridges(conflist.declared(cluster, node.name))
     block = set(node.pod_cidrs)
     found = False
     for route in routes:
@@ -96,7 +95,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
         yield Finding(OK, "ranges", "no route of others into pods' and services' ranges")
 
 
-def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) -> Iterator[Finding]:
+def _ways(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
     """How the kernel would send to each peer: by the external interface, and without a gateway to adjacent ones."""
     wrong = False
     for version in cluster.versions:
@@ -104,7 +103,7 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
             target = peer.public_ip(version)
             if peer.name == node.name or target is None:
                 continue
-            way = _way(here, target, names)
+            way = route_get(here, target)
             if way is None:
                 wrong = True
                 yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "mend the node's own network")
@@ -116,7 +115,7 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
                     f"the way to {peer.name} ({target}) leaves by {way.device}, not by {node.interface}",
                     f"declare node_interface: {way.device}",
                 )
-            elif way.gateway is not None and adjacent(node, peer, version) and _direct(cluster):
+            elif way.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
                 wrong = True
                 yield Finding(
                     PROBLEM,
@@ -126,18 +125,6 @@ def _ways(here: Namespace, cluster: Cluster, node: Node, names: dict[int, str]) 
                 )
     if not wrong:
         yield Finding(OK, "ways", f"all peers are reached by {node.interface}")
-
-
-def _direct(cluster: Cluster) -> bool:
-    return cluster.backend.type == "host-gw" or cluster.backend.direct_routing
-
-
-def _way(here: Namespace, target: IPAddress, names: dict[int, str]) -> Optional[Route]:
-    """What a packet would get (``ip route get``)."""
-    packed = target.packed
-    head = struct.pack("=BBBBBBBBI", _FAMILY[target.version], len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
-    answer = here.socket.get(rtnetlink.RTM_GETROUTE, head + attribute(1, packed))
-    return None if answer is None else rtnetlink.read_route(answer, names)
 
 
 def _twins(here: Namespace, node: Node) -> Iterator[Finding]:

@@ -105,7 +105,5 @@ def _stuck(each: _Transfer) -> Problem:
     if not each.segment:
         return Problem("timeout", "no connection")
     if info[1] == TCP_CA_STATE_LOSS or info[2]:
-        return Problem(
-            "mtu black hole", f"segments of {each.segment} bytes are sent again and again, and do not arrive"
-        )
-    return Problem("timeout", "the server does not take the data")
+        return Problem("mtu black hole", f"segments of {each.segment} bytes are retransmitted and never arrive")
+    return Problem("timeout", "the server does not accept the data")

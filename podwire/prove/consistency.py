@@ -89,7 +89,7 @@ def consistency(cluster: Cluster, seen: Mapping[str, Observations], nodes: Seque
             ran += 1
             if different is not None:
                 failures.append(Failure(node, pod, "", *different))
-    notes = (f"{unknown} ways lead through routers that are no nodes: not compared",) if unknown else ()
+    notes = (f"{unknown} routes lead through routers that are not nodes: not compared",) if unknown else ()
     return guarantee("consistency", TITLE, "comparisons", ran, failures, not_run, notes)
 
 
@@ -97,7 +97,7 @@ def between(here: View, there: View, block: IPNetwork, cluster: Cluster, peer: s
     """What is wrong with a node's way to a peer's block; None if nothing is."""
     inside = [each for network, each in here.routes if network.version == block.version and _within(network, block)]
     for route in inside:
-        return "overlapping route", f"a route to {route['destination']}, a part of {block}: {_way(route)}"
+        return "overlapping route", f"a route to {route['destination']}, inside {block}: {_way(route)}"
     covering = [
         (network, each)
         for network, each in here.routes
@@ -154,11 +154,11 @@ def _by_vxlan(here: View, there: View, link: Mapping[str, Any], gateway: str) ->
         if one != other:
             return cause, f"{what} {one}, its {vtep['name']} {other}"
     if gateway not in there.devices:
-        return "no owner", f"the route's gateway {gateway} is no address of it"
+        return "no owner", f"the route's gateway {gateway} is not one of its addresses"
     if not entries and not mine["learning"]:
         return "no FDB entry", f"no FDB entry for {mac} on {device}"
     if local and local not in there.devices:
-        return "no owner", f"its {vtep['name']} sends from {local}, which is no address of it"
+        return "no owner", f"its {vtep['name']} sends from {local}, which is not one of its addresses"
     if entries and local and local not in entries:
         return "wrong VTEP", f"the FDB sends {mac} to {', '.join(entries)}, and its {vtep['name']} is at {local}"
     return None
@@ -199,7 +199,7 @@ def _direct(
     if device is None:
         if cluster.discovered:
             raise _Unknown
-        return None if gateway in public else ("no owner", f"the route's gateway {gateway} is no address of it")
+        return None if gateway in public else ("no owner", f"the route's gateway {gateway} is not one of its addresses")
     if not device["up"]:
         return "device down", f"its {device['name']} is down"
     if device["mtu"] != link["mtu"]:
@@ -241,10 +241,10 @@ def _veth(here: View, inside: View, link: Mapping[str, Any], outside: Mapping[st
             return "port not forwarding", f"{end} is {state} on {bridge}"
         apart = here.isolated.get(bridge, ())
         if end in apart and len(apart) > 1:
-            return "port isolated", f"{end} is isolated on {bridge}, and so are others that it cannot reach"
+            return "port isolated", f"{end} is isolated on {bridge}, as are other ports, which it cannot reach"
         for (port, mac), entries in here.fdb.items():
             if mac == link["mac"] and port != end and any(entry.get("master") == bridge for entry in entries):
-                return "wrong port", f"{bridge} has its MAC {mac} on {port}, it hangs on {end}"
+                return "wrong port", f"{bridge} has its MAC {mac} on {port}, but it is attached to {end}"
     owner = here.links.get(bridge or end, outside)
     for (device, address), neighbour in inside.neighbours.items():
         ours = device == name and here.devices.get(address) == owner["name"]

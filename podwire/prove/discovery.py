@@ -11,7 +11,10 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from ..backend import BackendSettings
+from ..backend.host_gw import HostGwBackend
+from ..backend.vxlan import VxlanBackend
+from ..intent.cluster import Cluster, CniSettings, Node, Pod
 from ..model.objects import IPAddress, IPNetwork
 from ..observe import snapshot
 from ..sandbox import sandboxes
@@ -98,7 +101,7 @@ def infer(cluster: Cluster, found: Mapping[str, _Found]) -> Inferred:
     )
     mute = sorted(name for node in found.values() for name, each in node["pods"].items() if not each["port"])
     if mute:
-        notes.append(f"no port for a server in {', '.join(mute)}")
+        notes.append(f"no free port for a server in {', '.join(mute)}")
     return Inferred(inferred, addresses, netns, tuple(notes))
 
 
@@ -196,5 +199,5 @@ def _backend(found: Mapping[str, _Found]) -> BackendSettings:
     for told in found.values():
         for link in told["snapshot"]["namespace"]["links"]:
             if "vxlan" in link and link["up"]:
-                return BackendSettings("vxlan", vni=link["vxlan"]["vni"], port=link["vxlan"]["port"])
-    return BackendSettings("host-gw")
+                return BackendSettings(VxlanBackend.type, vni=link["vxlan"]["vni"], port=link["vxlan"]["port"])
+    return BackendSettings(HostGwBackend.type)

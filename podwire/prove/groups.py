@@ -26,7 +26,7 @@ def describe(expected: Cells, failing: Cells, failures: Sequence[Sequence[str]],
     """
     full = {cell for cell, total in expected.items() if total and failing.get(cell, 0) >= total}
     if full == {cell for cell, total in expected.items() if total}:
-        return [f"every one of {sum(failing.values())}"]
+        return [f"all {sum(failing.values())}"]
     if len(failures) == sum(failing.values()) > 1 and _one_pod(failures, ends):
         return _pods(failures, set(), ends)
     covered: Set[Cell] = set()

@@ -36,22 +36,24 @@ def leases(
             ran += 1
             container = claim[0]
             if not container:
-                failures.append(Failure(node, ip, "", "empty reservation", "is reserved for nobody (an empty file)"))
+                failures.append(Failure(node, ip, "", "empty lease", "has an empty lease file"))
             elif ip not in alive:
                 whose = containers.get(container, "")
-                who = f"{whose}, which does not hold it" if whose else f"container {container[:12]}, which is gone"
-                failures.append(Failure(node, ip, "", "leaked", f"is reserved for {who}"))
+                who = f"{whose}, which does not have it" if whose else f"container {container[:12]}, which is gone"
+                failures.append(Failure(node, ip, "", "leaked", f"is allocated to {who}"))
             elif container in containers and alive[ip] != containers[container]:
-                reason = f"is reserved for {containers[container]}, and {alive[ip]} holds it"
+                reason = f"is allocated to {containers[container]}, but {alive[ip]} has it"
                 failures.append(Failure(node, ip, "", "another owner", reason))
         for pod in pods:
             for text in addresses.get(pod, ()):
                 ran += 1
                 ip = _plain(text.partition("/")[0])
                 if ip not in held:
-                    failures.append(Failure(node, pod, ip, "no reservation", "nothing keeps others off its address"))
-    notes = () if reserving or not_run else ("no network with host-local's reservations on these nodes",)
-    title = "reservations and living pods match"
+                    failures.append(
+                        Failure(node, pod, ip, "no lease", "its address is not allocated, so another pod can get it")
+                    )
+    notes = () if reserving or not_run else ("no network on these nodes uses host-local's lease files",)
+    title = "IP allocations match running pods"
     return guarantee("leases", title, "checks", ran, failures, not_run, notes)
 
 
@@ -95,8 +97,8 @@ def ranges(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[s
     failures: List[Failure] = []
     told = {name: each["snapshot"] for name, each in seen.items() if "snapshot" in each}
     blocks = {name: dict(blocks_of(snapshot)) for name, snapshot in told.items()}
-    declared = [("the pods' range", cidr) for cidr in cluster.cluster_cidrs]
-    declared += [("the Services' range", cidr) for cidr in cluster.service_cidrs]
+    declared = [("the pod range", cidr) for cidr in cluster.cluster_cidrs]
+    declared += [("the Service range", cidr) for cidr in cluster.service_cidrs]
     for node in nodes:
         if node not in told:
             continue
@@ -121,10 +123,12 @@ def ranges(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[s
             )
             own = cluster.node(node).pod_cidr(network.version)
             if clash is not None:
-                reason = f"the pods' block of {place} overlaps {clash[1]} of {clash[0]}"
+                reason = f"the pod CIDR in {place} overlaps {clash[1]} of {clash[0]}"
                 failures.append(Failure(node, str(network), "", "two owners", reason))
             elif own is not None and not network.subnet_of(own):  # type: ignore[arg-type]
-                failures.append(Failure(node, str(network), "", "foreign range", f"{place} is outside its block {own}"))
+                failures.append(
+                    Failure(node, str(network), "", "foreign range", f"{place} is outside its pod CIDR {own}")
+                )
     missing = sum(node not in told for node in nodes)
     return guarantee("ranges", "pod, service and node ranges are disjoint", "ranges", ran, failures, missing)
 

@@ -210,18 +210,18 @@ def parse_response(data: bytes) -> Optional[Dict[str, Any]]:
     """The JSON object a pod answered; None while it is incomplete. ValueError if it is none of our servers'."""
     head, separator, body = data.partition(b"\r\n\r\n")
     if not data.startswith(b"HTTP/1."[: len(data)]) or len(data) > 65536:
-        raise ValueError("the answer is not HTTP")
+        raise ValueError("the response is not HTTP")
     if not separator:
         return None
     status, _, fields = head.partition(b"\r\n")
     if status[9:12] != b"200":
-        raise ValueError(f"the answer is {status.decode('latin-1')!r}")
+        raise ValueError(f"the response is {status.decode('latin-1')!r}")
     lengths = [line[15:] for line in fields.split(b"\r\n") if line[:15].lower() == b"content-length:"]
     if not lengths:
-        raise ValueError("the answer does not tell its length")
+        raise ValueError("the response has no Content-Length")
     if len(body) < int(lengths[0]):
         return None
     answer = json.loads(body)
     if not isinstance(answer, dict):
-        raise ValueError("the answer is not a JSON object")
+        raise ValueError("the response is not a JSON object")
     return answer

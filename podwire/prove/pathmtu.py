@@ -128,7 +128,7 @@ class PathMtu:
         wrong = {number: problem for number, problem in problems.items() if problem.cause != BLACK_HOLE}
         for number, size in search(self._sockets, self._checks, list(wrong)[:SEARCHED], self._size).items():
             problem = problems[number]
-            told = f"the path takes {size}" if size else "no size passes"
+            told = f"the path MTU is {size}" if size else "packets of no size pass"
             problems[number] = problem._replace(reason=f"{problem.reason}; {told}")
         return problems
 
@@ -175,7 +175,7 @@ class PathMtu:
             if answer.meaning == "reply":
                 self._passed.add(answer.number)
             elif answer.meaning == "too-big":
-                self._too_big[answer.number] = f"by {sender}, which takes {answer.mtu}"
+                self._too_big[answer.number] = f"by {sender}, which reports an MTU of {answer.mtu}"
         elif answer.purpose == packets.EXCEEDS and answer.meaning in ("reply", "too-big"):
             self._exceeded[answer.number] = answer.meaning == "reply"
 
@@ -187,9 +187,9 @@ class PathMtu:
         if number not in self._passed:
             if number in self._too_big:
                 return Problem("mtu smaller", f"{size} bytes refused {self._too_big[number]}")
-            return Problem("mtu smaller", f"{size} bytes vanish without an ICMP error")
+            return Problem("mtu smaller", f"{size} bytes are dropped without an ICMP error")
         if number not in self._exceeded:
-            return Problem(BLACK_HOLE, f"{size} bytes pass, {size + 1} vanish without an ICMP error")
+            return Problem(BLACK_HOLE, f"{size} bytes pass, {size + 1} are dropped without an ICMP error")
         if self._exceeded[number]:
             return Problem("mtu larger", f"{size + 1} bytes pass too; expected {size} at most")
         return None

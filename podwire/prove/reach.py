@@ -204,7 +204,7 @@ class Reach:
         elif answer.meaning == "refused":
             self._fail(number, protocol, Problem("refused", "refused"))
         else:
-            self._fail(number, protocol, Problem("unreachable", f"unreachable, says {sender}"))
+            self._fail(number, protocol, Problem("unreachable", f"unreachable, reported by {sender}"))
 
     def _advance(self, fd: int, connection: _Connection, what: int) -> None:
         number = connection.number
@@ -243,7 +243,7 @@ class Reach:
         """Whatever is under way has failed."""
         for fd, connection in list(self._open.items()):
             if connection.sent:
-                self._fail(connection.number, TCP, Problem("timeout", "connects, but no HTTP answer comes"))
+                self._fail(connection.number, TCP, Problem("timeout", "connects, but no HTTP response arrives"))
             self._close(fd, connection)
         for number, flying in list(self._flying.items()):
             for protocol in _NAMES:

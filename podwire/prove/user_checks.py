@@ -240,24 +240,24 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         row = seen.get(node, {}).get("checks", {}).get(str(number))
         if row is None or not row["outcomes"]:
             not_run += 1
-            notes.append(f"not run: {check.name}: {check.source} or {check.target} is not there")
+            notes.append(f"not run: {check.name}: {check.source} or {check.target} does not run")
             continue
         wrong = {to: outcome for to, outcome in row["outcomes"].items() if not fits(check.expect, outcome)}
         mute = [address for address in row["outcomes"] if (str(number), address) not in controls]
         if check.expect == "denied" and not wrong and (mute or not row["source_alive"]):
             not_run += 1
             there = check.target if len(mute) == len(row["outcomes"]) else mute[0] if mute else ""
-            why = f"nobody reaches {there} there" if row["source_alive"] else f"{check.source} reaches nothing"
-            notes.append(f"not run: {check.name}: {why}, so that silence proves nothing")
+            why = f"no control reached {there}" if row["source_alive"] else f"{check.source} reaches nothing"
+            notes.append(f"not run: {check.name}: {why}, so a missing answer proves nothing")
             continue
         ran += 1
-        tried = f"after {row['tries']} tries in {row['seconds']:.1f} s"
+        tried = f"after {row['tries']} {'try' if row['tries'] == 1 else 'tries'} in {row['seconds']:.1f} s"
         if wrong:
             to, outcome = next(iter(wrong.items()))
-            reason = f"{check.name}: expected {check.expect}, is {outcome} {tried}"
+            reason = f"{check.name}: expected {check.expect}, found {outcome} {tried}"
             failures.append(Failure(check.source, check.target, to, outcome, reason))
         elif row["mtu"]:
             failures.append(Failure(check.source, check.target, "", "mtu", f"{check.name}: {row['mtu']}"))
-    title = "the inventory's own checks hold"
+    title = "the inventory's checks pass"
     took = max((float(each.get("took", {}).get("checks", 0)) for each in seen.values()), default=0.0)
     return guarantee("checks", title, "checks", ran, failures, not_run, notes)._replace(seconds=took)

@@ -139,10 +139,12 @@ def _strangers(cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str,
     for name, ip, node in _held(seen):
         parsed = ip_address(ip)
         if name not in declared and any(parsed.version == c.version and parsed in c for c in cluster.cluster_cidrs):
-            yield Failure(node, name, ip, "orphan", "is held by a sandbox that nobody declared")
+            yield Failure(node, name, ip, "orphan", "belongs to a sandbox that is not declared")
     for node, observed in seen.items():
         for ip, macs in observed.get("strangers", {}).items():
-            yield Failure(node, ip, "", "orphan", f"is answered by {' and '.join(macs)}, which no known sandbox has")
+            yield Failure(
+                node, ip, "", "orphan", f"is answered by {' and '.join(macs)}, which belongs to no known sandbox"
+            )
 
 
 def _wrong_address(
@@ -154,11 +156,14 @@ def _wrong_address(
     if address not in has:
         return "not held", f"is not on its device, which has {', '.join(has) or 'no address'}"
     if len(holders[address]) > 1:
-        return "duplicate", f"is also held by {', '.join(other for other in holders[address] if other != pod)}"
+        return (
+            "duplicate",
+            f"is a duplicate IP: also on {', '.join(other for other in holders[address] if other != pod)}",
+        )
     if address in observed["second_owners"]:
-        return "duplicate", f"is answered by {' and '.join(observed['second_owners'][address])}"
+        return "duplicate", f"is a duplicate IP: answered by {' and '.join(observed['second_owners'][address])}"
     if block is None or ip not in block:
-        return "foreign range", f"is outside {node}'s block {block}"
+        return "foreign range", f"is outside {node}'s pod CIDR {block}"
     return None
 
 
@@ -178,16 +183,14 @@ def _pairs(
     notes = []
     if mode == "classes":
         total = expect.count_pairs(ends)
-        notes.append(
-            f"probed: {sum(expected.values())} classes that stand for {total} pairs (-e pairs=all probes each)"
-        )
+        notes.append(f"probed: a sample of {sum(expected.values())} of {total} pairs (-e pairs=all probes every pair)")
     elif not all(each.get("all_protocols", True) for each in told):
-        notes.append("probed: every pair by ICMP, those that stand for all by UDP and TCP too")
+        notes.append("probed: every pair by ICMP, a sample also by UDP and TCP")
     if any(pod.host_network for pod in cluster.pods):
         notes.append("for hostNetwork pods an address of the node counts as the pod's own")
     without = sorted({end.pod for end in ends if not end.address})
     if without:
-        notes.append(f"not run for want of an address: {', '.join(without)}")
+        notes.append(f"not run, no address: {', '.join(without)}")
     title = "pods reach each other without NAT"
     return _from_cells("pods", title, "pairs", "pairs", expected, seen, ends, tuple(notes))
 
@@ -229,7 +232,7 @@ def _path_mtu(
 ) -> Guarantee:
     expected = _counted(expect.mtu_pairs_from, ends, nodes)
     user_checks = [end for end in ends if not end.host_network]
-    mode = "every pair" if expect.measures_all(ends) else "one pair of each two nodes, one each way of each pod"
+    mode = "every pair" if expect.measures_all(ends) else "a sample, in each direction of every node pair and every pod"
     size = cluster.mtu
     title = f"{size} bytes pass unfragmented, {size + 1} are refused"
     return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, user_checks, (f"measured: {mode}",))

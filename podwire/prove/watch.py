@@ -168,7 +168,7 @@ def text(seen: Sequence[Seen]) -> str:
     for pair, sent, lost, gap, away in seen:
         if lost or away > 1:
             where = f"{pair.source.pod} -> {pair.target.pod} ({pair.source.node} -> {pair.target.node})"
-            absent = f", away for {away:.2f} s" if away > 1 else ""
+            absent = f", not running for {away:.2f} s" if away > 1 else ""
             lines.append(f"{where}: {lost} of {sent} lost, longest gap {gap:.2f} s{absent}")
     sent, lost = sum(each.sent for each in seen), sum(each.lost for each in seen)
     longest = max((each.gap for each in seen), default=0.0)

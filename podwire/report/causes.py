@@ -27,7 +27,7 @@ def section(document: Mapping[str, Any]) -> Iterator[str]:
     if causes[SHOWN:]:
         yield f"<details><summary>{len(causes) - SHOWN} more</summary><ol>{''.join(causes[SHOWN:])}</ol></details>"
     if unexplained:
-        yield f"<article><h3>{_count(unexplained)} that no cause accounts for</h3>"
+        yield f"<article><h3>Unexplained: {_count(unexplained)}</h3>"
         yield f'<div class="pairs">{_pairs(unexplained, known)}</div>'
         yield from _ruled_out(document.get("ruled_out", ()))
         yield "</article>"
@@ -37,13 +37,13 @@ def section(document: Mapping[str, Any]) -> Iterator[str]:
 def _ruled_out(told: Sequence[str]) -> Iterator[str]:
     if told:
         items = "".join(f"<li>{text(each)}</li>" for each in told)
-        yield f"<details><summary>Looked at, and not it</summary><ul>{items}</ul></details>"
+        yield f"<details><summary>Ruled out</summary><ul>{items}</ul></details>"
 
 
 def _cause(cause: Mapping[str, Any], number: int, known: Collection[str], document: Mapping[str, Any]) -> str:
     pairs = cause["pairs"]
-    hurt = f"{_count(pairs)}: {_pairs(pairs, known)}" if pairs else "No pair suffers from it yet."
-    sure = f", {cause['confidence']:.0%} sure" if "confidence" in cause else ""
+    hurt = f"{_count(pairs)}: {_pairs(pairs, known)}" if pairs else "No affected pairs yet."
+    sure = f", confidence {cause['confidence']:.0%}" if "confidence" in cause else ""
     evidence = "".join(f"<li>{_evidence(line)}</li>" for line in cause["evidence"])
     return (
         f'<li id="cause-{number}"><h3>{text(capital(cause.get("title") or cause["id"]))}</h3>'
@@ -67,11 +67,11 @@ def _fixes(cause: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     kinds = {node["name"]: node["kind"] for node in document["cluster"]["nodes"]}
     if told and kinds.get(cause["node"], "ssh") != "ssh":  # podwire exec knows no way to machines
         place = "underlay" if cause.get("place") == "underlay" else shlex.quote(cause["node"])
-        told.append(f"<p><small>To get there: <code>.venv/bin/podwire exec -i {text(inventory)} {text(place)} -- bash")
+        told.append(f"<p><small>Open a shell: <code>.venv/bin/podwire exec -i {text(inventory)} {text(place)} -- bash")
         told.append("</code></small></p>")
     if verb:
         command = f"{verb} -i {inventory}" if verb.startswith("./run ") else verb
-        told.append(_fix("Or from where podwire is" if told else "Fix, from where podwire is", command))
+        told.append(_fix("Or on the controller" if told else "Fix, on the controller", command))
     return "".join(told)
 
 

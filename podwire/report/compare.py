@@ -18,7 +18,7 @@ _Check = Tuple[str, str, str, str]
 
 
 class Change(NamedTuple):
-    """``kind`` is ``broke`` or ``mended``; or ``came`` or ``left``, of what is declared, which is neither."""
+    """``kind`` is ``broke`` or ``repaired``; or ``added`` or ``removed``, of nodes and pods that are declared."""
 
     kind: str
     what: str
@@ -38,8 +38,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
     changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
     for kind in ("nodes", "pods"):
         was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))
-        changes += [Change("left", f"{kind[:-1]} {name}") for name in sorted(was - now)]
-        changes += [Change("came", f"{kind[:-1]} {name}") for name in sorted(now - was)]
+        changes += [Change("removed", f"{kind[:-1]} {name}") for name in sorted(was - now)]
+        changes += [Change("added", f"{kind[:-1]} {name}") for name in sorted(now - was)]
     return changes
 
 
@@ -52,11 +52,11 @@ def text(old: Mapping[str, Any], new: Mapping[str, Any], changes: List[Change]) 
     """For people: what broke first."""
     title = f"{old['cluster']['id']} {_when(old)} -> {new['cluster']['id']} {_when(new)}"
     limit = new["run"]["limit"]
-    lines = [title, *([f"the second ran on {', '.join(limit)} alone"] if limit else []), ""]
-    for kind in ("broke", "mended", "left", "came"):
-        lines += [f"{kind:8}{change.what}" for change in changes if change.kind == kind]
+    lines = [title, *([f"the second run was limited to {', '.join(limit)}"] if limit else []), ""]
+    for kind in ("broke", "repaired", "removed", "added"):
+        lines += [f"{kind:10}{change.what}" for change in changes if change.kind == kind]
     if not changes:
-        lines.append("nothing broke, nothing was mended")
+        lines.append("nothing broke, nothing was repaired")
     return "\n".join([*lines, ""])
 
 
@@ -96,7 +96,7 @@ def _guarantee(old: Any, new: Mapping[str, Any], ran: _Ran) -> List[Change]:
     both = _complete(old) and _complete(new)
     changes = _checks(title, old, new, ran) if both else _classes(title, old, new)
     if new["not_run"] > old["not_run"] or (new["not_run"] < old["not_run"] and not ran.limited):
-        kind = "broke" if new["not_run"] > old["not_run"] else "mended"
+        kind = "broke" if new["not_run"] > old["not_run"] else "repaired"
         changes.append(Change(kind, f"{title}: {new['not_run']} of {total} {unit} not run, before {old['not_run']}"))
     return changes
 
@@ -110,7 +110,7 @@ def _checks(title: str, old: Mapping[str, Any], new: Mapping[str, Any], ran: _Ra
     """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
     was, now = _listed(old), _listed(new)
     return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
-        "mended", title, [was[wa] for wa in was if wa not in now and ran(wa)]
+        "repaired", title, [was[wa] for wa in was if wa not in now and ran(wa)]
     )
 
 
@@ -137,7 +137,7 @@ def _classes(title: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> List
             worse.append(line)
         elif after < before and not not_run:
             better.append(line)
-    return _some("broke", title, worse) + _some("mended", title, better)
+    return _some("broke", title, worse) + _some("repaired", title, better)
 
 
 def _some(kind: str, title: str, lines: List[str]) -> List[Change]:

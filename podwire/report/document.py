@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..intent.cluster import Cluster, Node, Pod, vtep_mac, vxlan_device
+from ..intent.cluster import Cluster, Node, Pod
 from ..model.objects import IPNetwork
 from ..prove.expect import Addresses
 from ..prove.verdict import Failure, Guarantee, Verdict
@@ -80,7 +80,6 @@ def build(
 def _cluster(
     cluster: Cluster, addresses: Addresses, seen: Mapping[str, Observations], origins: Origins
 ) -> Dict[str, Any]:
-    vxlan = cluster.backend.type == "vxlan"
     has = {pod: told for observed in seen.values() for pod, told in observed["pods"].items()}
     return {
         "id": cluster.id,
@@ -89,8 +88,8 @@ def _cluster(
         "masquerade": cluster.masquerade,
         "backend": {
             "type": cluster.backend.type,
-            "vni": cluster.backend.vni if vxlan else None,
-            "port": cluster.backend.port if vxlan else None,
+            "vni": cluster.backend_driver.network_id,
+            "port": cluster.backend_driver.udp_port,
             "direct_routing": cluster.backend.direct_routing,
         },
         "cni": {"type": cluster.cni.type, "name": cluster.cni.name, "bridge": _bridge(cluster)},
@@ -117,18 +116,6 @@ def _port(port: Any) -> Dict[str, Any]:
 
 
 def _node(cluster: Cluster, node: Node, origins: Origins) -> Dict[str, Any]:
-    vteps = []
-    if cluster.backend.type == "vxlan":
-        for cidr in node.pod_cidrs:
-            vteps.append(
-                {
-                    "device": vxlan_device(cluster.backend.vni, cidr.version),
-                    "version": cidr.version,
-                    "address": str(cidr.network_address),
-                    "mac": str(vtep_mac(node.name, cluster.backend.vni, cidr.version)),
-                    "mtu": min(cluster.overlay_mtu(cidr.version), cluster.backend.mtu or 65535),
-                }
-            )
     return {
         "name": node.name,
         "kind": node.kind,
@@ -139,9 +126,26 @@ def _node(cluster: Cluster, node: Node, origins: Origins) -> Dict[str, Any]:
         "public_ips": _texts(node.public_ips),
         "pod_cidrs": _texts(node.pod_cidrs),
         "ports": [_port(port) for port in node.ports],
-        "vteps": vteps,
+        "vteps": [end for cidr in node.pod_cidrs for end in _tunnel_ends(cluster, node, cidr.version)],
         "origin": origins.node(node.name),
     }
+
+
+def _tunnel_ends(cluster: Cluster, node: Node, version: int) -> Iterator[Dict[str, Any]]:
+    """The backend's devices on a node, as they should be."""
+    endpoint = node.endpoint(version)
+    if endpoint is None:
+        return
+    state = cluster.backend_driver.desired(endpoint, (), cluster.device_mtu(version))
+    addresses = {address.device: str(address.interface.ip) for address in state.addresses}
+    for link in sorted(state.links):
+        yield {
+            "device": link.name,
+            "version": version,
+            "address": addresses.get(link.name, ""),
+            "mac": str(link.mac or ""),
+            "mtu": link.mtu,
+        }
 
 
 def _pod(

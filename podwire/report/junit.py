@@ -42,7 +42,7 @@ def _causes(document: Mapping[str, Any], stamp: str) -> List[str]:
     if unexplained:
         pairs = [ends({"source": source, "target": target}) for source, target in unexplained]
         more = [f"and {len(pairs) - SHOWN} more"] if len(pairs) > SHOWN else []
-        told.append(("unexplained", "unexplained", ["no cause accounts for", *pairs[:SHOWN], *more]))
+        told.append(("unexplained", "unexplained", ["unexplained failing pairs:", *pairs[:SHOWN], *more]))
     if not told:
         return []
     counts = f'tests="{len(told)}" failures="{len(told)}" errors="0" skipped="0"'
@@ -84,5 +84,5 @@ def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failur
         told = f"{not_run} of {sum(counts)} {guarantee['unit']} not run"
         return f"{head}><skipped message={quoted(told)}/></testcase>"
     if not passed:
-        return f'{head}><skipped message="there was nothing to check"/></testcase>'
+        return f'{head}><skipped message="nothing to check"/></testcase>'
     return head + "/>"

@@ -17,9 +17,9 @@ def where(cause: Mapping[str, str]) -> str:
 
 def explained(cause: Mapping[str, Any]) -> List[str]:
     """A root cause in lines: what, the evidence, whom it hurts, what mends it."""
-    hurt = f"{len(cause['pairs'])} failing pairs" if cause["pairs"] else "no pair yet"
+    hurt = str(len(cause["pairs"])) if cause["pairs"] else "none yet"
     lines = [cause.get("title") or cause["id"], f"object: {cause['object']} on {where(cause)}", *cause["evidence"]]
-    return [*lines, f"suffering: {hurt}", *(f"fix: {each}" for each in cause["fix"])]
+    return [*lines, f"affected pairs: {hurt}", *(f"fix: {each}" for each in cause["fix"])]
 
 
 def capital(sentence: str) -> str:

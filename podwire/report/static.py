@@ -92,7 +92,7 @@ def _lead(document: Mapping[str, Any]) -> str:
 
 def _named(document: Mapping[str, Any]) -> str:
     count = len(document["causes"])
-    return f' <a href="#h-causes">{count} root cause{"" if count == 1 else "s"} named</a>.' if count else ""
+    return f' <a href="#h-causes">{count} root cause{"" if count == 1 else "s"} found</a>.' if count else ""
 
 
 def _total(guarantee: Mapping[str, Any]) -> int:
@@ -173,12 +173,12 @@ def _differing(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<section aria-labelledby="h-differs"><h2 id="h-differs">Where nodes differ from intent</h2>'
     yield '<ul class="differs">'
     for node, _, _, peer, what, desired, _ in rows[:OBJECTS]:
-        word = "Missing or different" if desired else "Not wanted"
-        towards = f" <small>towards {text(peer)}</small>" if peer else ""
+        word = "Missing or different" if desired else "Unexpected"
+        towards = f" <small>to {text(peer)}</small>" if peer else ""
         yield f'<li><b>{text(node)}</b> <span class="tag">{word}</span> <code>{text(what)}</code>{towards}</li>'
     yield "</ul>"
     if len(rows) > OBJECTS:
-        yield f'<p class="note">{len(rows) - OBJECTS} more stand under Routes.</p>'
+        yield f'<p class="note">{len(rows) - OBJECTS} more are listed under Routes.</p>'
     yield "</section>"
 
 
@@ -192,7 +192,7 @@ def _places() -> Iterator[str]:
     ):
         yield f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>'
         yield '<div class="place"></div></section>'
-    yield "<noscript><p>The drawings and tables need a browser that runs the scripts inside this file.</p></noscript>"
+    yield "<noscript><p>The topology, the heatmap and the tables need JavaScript.</p></noscript>"
 
 
 def _icon(state: str) -> str:

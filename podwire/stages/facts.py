@@ -9,7 +9,8 @@ from ipaddress import ip_address
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ..kernel import Namespace
-from ..kernel.interfaces import interfaces, way
+from ..kernel.interfaces import interfaces
+from ..kernel.lookup import route_get
 from ..model.objects import IPAddress
 from . import Answer
 
@@ -25,12 +26,12 @@ def facts(peers: Sequence[str]) -> Answer:
     with Namespace.current("the node") as here:
         routes: Dict[tuple[str, str], str] = {}
         for peer, address in _addresses(peers):
-            found = way(here, address)
-            if found is not None:
-                routes.setdefault(found, peer)
+            route = route_get(here, address)
+            if route is not None and route.device and route.source:
+                routes.setdefault((route.device, str(route.source)), peer)
         told: Dict[str, Any] = {
             "interfaces": [list(interface) for interface in interfaces(here)],
-            "routes": [[peer, *found] for found, peer in routes.items()],
+            "routes": [[peer, *device_and_source] for device_and_source, peer in routes.items()],
         }
     return {"changed": False, "facts": told}
 

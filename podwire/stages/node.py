@@ -212,7 +212,7 @@ def run_in_module(stage: str, parameters: Mapping[str, Any], check: bool, diff: 
 def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
     """What a stage would do on a node that is not there yet, for check mode."""
     from ..agent import intent_store
-    from ..backend import desired
+    from ..intent.projection import desired
     from ..model.state import EMPTY, State
     from ..plan import plan
 

@@ -13,8 +13,6 @@ from contextlib import suppress
 from typing import Iterator, List, Optional
 
 from ..agent import intent_store, unit
-from ..backend import scope
-from ..backend.common import NAT_TABLE, NODE_FILE, SUBNET_ENV
 from ..cni.install.executables import NAMES
 from ..cni.runtime.cache import CACHE_DIR
 from ..cni.spec.invoke import is_ours
@@ -24,6 +22,7 @@ from ..faults import journal, revert
 from ..faults.fault import MACHINE
 from ..faults.namespaces import Places
 from ..intent.cluster import Cluster
+from ..intent.projection import NAT_TABLE, NODE_FILE, SUBNET_ENV, scope
 from ..ipam.store import DATA_DIR
 from ..kernel import Namespace
 from ..model.objects import BACKEND_ALIAS, ROUTE_PROTOCOL

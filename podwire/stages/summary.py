@@ -116,8 +116,8 @@ def _lost(cluster: Cluster, hosts: Sequence[str], lost: Sequence[str]) -> List[s
     who = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     for name in (host for host in lost if host in cluster.by_name):
         blocks = " ".join(map(str, cluster.node(name).pod_cidrs))
-        lines.append(f"LOST    {name} failed or was not reached; still sending to {blocks} by way of it: {who}")
-        lines.append(f"        mend it and run: ./run site --limit {name}; or take it out: ./run leave {name}")
+        lines.append(f"LOST    {name} failed or was not reached; these nodes still route {blocks} to it: {who}")
+        lines.append(f"        repair it and run: ./run site --limit {name}; or take it out: ./run leave {name}")
     return lines
 
 

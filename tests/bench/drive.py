@@ -6,7 +6,8 @@ import json
 import sys
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod, Port, Segment, Underlay
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Node, Pod, Port, Segment, Underlay
 from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
 
 from .fleet import PODS, UNDERLAY

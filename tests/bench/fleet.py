@@ -7,9 +7,10 @@ import os
 import sys
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podwire.backend import desired
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Node
 from podwire.intent.cluster_json import cluster_to_json
+from podwire.intent.projection import desired
 from podwire.model.objects import Link, Route
 from podwire.model.state import State
 

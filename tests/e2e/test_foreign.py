@@ -92,7 +92,7 @@ def test_pods_wired_by_hand(lab: Playbooks) -> None:
         inside(lab, "node-2", "ip link set v3 mtu 1400; ip -n hand-3 link set eth0 mtu 1400")
         broken = lab.run("playbooks/verify.yml", "-e", "pods=discover", status=2)
         assert "to and from node-2/hand-3: 10" in broken.output
-        assert "the path takes 1400" in broken.output
+        assert "the path MTU is 1400" in broken.output
         inside(lab, "node-1", "bridge fdb | sed -n 's/ dst 172.30.0.13 self permanent//p' | xargs -L 1 bridge fdb del")
         assert explained(lab) == {"vxlan_fdb_missing": "node-1", "pod_mtu_wrong": "node-2"}
         assert explained(lab) == {}, "the fixes were executed as printed"
@@ -121,7 +121,7 @@ def test_pods_wired_by_gos_plugins(lab: Playbooks) -> None:
     assert explained(lab) == {}, "the fixes were executed as printed"
     inside(lab, "node-3", "ip netns delete cni-a")
     broken = lab.run("playbooks/verify.yml", "-e", "pods=discover", status=2)
-    assert "is reserved for container id-cni-a, which is gone" in broken.output
+    assert "is allocated to container id-cni-a, which is gone" in broken.output
     assert left_behind(lab) == []
 
 

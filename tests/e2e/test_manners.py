@@ -113,7 +113,7 @@ def test_a_node_that_fails_drops_out_and_the_others_go_on(built: Playbooks) -> N
         assert {name for name, each in run.recap.items() if each.failed} == {"node-2"}
         assert run.recap["node-1"].changed == 1, "the others converge"
         assert "LOST    node-2 failed or was not reached" in run.output
-        assert "still sending to 10.244.1.0/24 by way of it: node-1, node-3" in run.output
+        assert "these nodes still route 10.244.1.0/24 to it: node-1, node-3" in run.output
         results = Path(registry.state_dir(built.id), "results")
         assert not (results / "junit.xml").exists(), "an earlier run's tests"
         told = json.loads((results / "report" / "results.json").read_text())

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from podwire.intent.cluster import vtep_mac
+from podwire.backend.vxlan import vtep_mac
 from podwire.lab import registry
 from podwire.report.files import DOCUMENT, OUTPUTS, SCHEMA
 
@@ -96,7 +96,7 @@ def test_a_broken_network_is_reported_with_its_pairs_and_the_missing_entry(built
     assert place["artifactLocation"]["uri"].endswith("hosts.yml") and place["region"]["startLine"] == 6
     new = str(report_of(built) / DOCUMENT)
     said = podwire(built, "report", "--compare", str(tmp_path / "old.json"), new, status=1)
-    assert "broke   pods reach each other without NAT: pod-a -> pod-b: no answer" in said
+    assert "broke     pods reach each other without NAT: pod-a -> pod-b: no answer" in said
     built.run("site.yml")
     assert "nothing broke" in podwire(built, "report", "--compare", str(tmp_path / "old.json"), new)
 

@@ -132,7 +132,7 @@ def test_a_machine_that_is_not_reached_drops_out(site: Playbooks) -> None:
     assert {name for name, each in run.recap.items() if each.unreachable} == {"metal-3"}
     assert not any(each.failed or each.changed for each in run.recap.values())
     assert "LOST    metal-3 failed or was not reached" in run.output
-    assert "by way of it: metal-1, metal-2" in run.output
+    assert "to it: metal-1, metal-2" in run.output
 
 
 def test_preflight_finds_nothing_but_what_is_theirs(there: Machines, site: Playbooks) -> None:

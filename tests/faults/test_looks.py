@@ -75,7 +75,7 @@ def test_of_rules_that_do_not_count_the_one_that_drops_is_named(lab_of: Callable
         found = explained(lab)
         assert ids(found) == ["packets_dropped"]
         assert "handle" in found.causes[0].fix[0].words and "house users" in script(found.causes[0].fix)
-        assert "nftables' own word: rule" in evidence(found)
+        assert "nftables trace: rule" in evidence(found)
         assert "NETFILTER_DROP" in evidence(found)
     finally:
         run(lab, "nft delete table ip house")
@@ -187,4 +187,4 @@ def test_what_no_cause_accounts_for_is_told_with_where_it_ends(lab_of: Callable[
         run(lab, f"ip -n {pod} link set eth0 arp on")
     text = render(found)
     assert found.unexplained, text
-    assert f"-> {pod} (10.244.0." in text and "its way: eth0 > " in text
+    assert f"-> {pod} (10.244.0." in text and "path: eth0 > " in text

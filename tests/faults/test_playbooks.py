@@ -120,7 +120,7 @@ def test_a_node_that_is_down_is_a_cause_and_no_answer_is_lost(drill: Tuple[Playb
     words = " ".join(ended.output.split())
     assert "build the lab first: sudo ./run site -i " in words
     assert "1. node_silent: the node is down, or podwire does not reach it" in ended.output
-    assert "unexplained" not in ended.output and "not asked: node-1" in ended.output
+    assert "unexplained" not in ended.output and "did not report: node-1" in ended.output
     results = Path(state_dir(lab.cluster.id), "results", "evidence")
     shutil.rmtree(results)
     results.write_text("")

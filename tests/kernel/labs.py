@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_interface, ip_network
 
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Port, Router, Segment, Underlay
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Node, Port, Router, Segment, Underlay
 from podwire.lab import enter, registry
 
 LAN = Segment("lan", (ip_network("172.30.0.0/24"), ip_network("fd00:30::/64")))

@@ -7,11 +7,11 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from podwire.backend import desired, scope
-from podwire.backend.common import MANY_GATEWAYS
+from podwire.backend.routes import MANY_GATEWAYS
 from podwire.converge import Outcome, Target, converge
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
+from podwire.intent.projection import desired, scope
 from podwire.kernel.namespaces import Namespace
 
 DUAL_STACK = {"cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"]}

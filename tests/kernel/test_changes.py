@@ -11,7 +11,8 @@ from typing import Dict, List, NamedTuple
 
 import pytest
 
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Pod
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Pod
 from podwire.kernel.namespaces import CLONE_NEWNET, Namespace, setns
 from podwire.lab import enter, netns
 from podwire.prove import packets

@@ -9,7 +9,7 @@ from typing import Callable, Mapping, Sequence
 import pytest
 
 from podwire.converge import Outcome, Target, converge
-from podwire.errors import ConflictError, KernelError, PodwireError, VerificationError
+from podwire.errors import ConflictError, KernelError, PodwireError, RollbackError, VerificationError
 from podwire.kernel import Namespace, Step, execute, show
 from podwire.model.objects import (
     BACKEND_ALIAS,
@@ -262,3 +262,34 @@ def test_a_vxlan_device_by_itself_that_forbids_fragments(node: Namespace) -> Non
     assert "df True instead of False" in link_recreation(link, alone)
     assert bring(node, overlay(12)).changed
     assert "df" not in subprocess.check_output(["ip", "-d", "link", "show", "flannel.1"], text=True)
+
+
+@pytest.mark.parametrize("first", [KeyboardInterrupt(), OSError(28, "No space left on device"), KernelError("no", 5)])
+def test_a_rollback_that_fails_is_named_with_what_it_was_for(node: Namespace, first: BaseException) -> None:
+    """The device of the earlier state stands below another one that an administrator made meanwhile."""
+    bring(node, overlay(2))
+
+    def fails(steps: Sequence[Step], namespaces: Mapping[str, Namespace]) -> None:
+        ip("link", "del", "flannel.1")
+        ip("link", "add", "other", "type", "vxlan", "id", "1", "dstport", "8472", "local", "172.30.0.11")
+        raise first
+
+    with pytest.raises(RollbackError, match="; and rolling back failed: failed to add link flannel.1") as failed:
+        converge([target(node, overlay(2, 3))], execute=fails)
+    assert failed.value.message.startswith({28: "[Errno 28]", 5: "no;"}.get(failed.value.errno, "interrupted;"))
+    assert failed.value.__cause__ is first
+
+
+def test_a_rollback_is_verified(node: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(node, overlay(2))
+
+    def fails(steps: Sequence[Step], namespaces: Mapping[str, Namespace]) -> None:
+        ip("route", "del", "10.244.2.0/24")
+        raise KernelError("refused", 22)
+
+    def idle(steps: Sequence[Step], namespaces: Mapping[str, Namespace]) -> None:
+        """A kernel that accepts everything and does nothing."""
+
+    monkeypatch.setattr("podwire.converge.kernel_execute", idle)
+    with pytest.raises(RollbackError, match=r"^refused; .* failed: node still lacks: \+ route 10\.244\.2"):
+        converge([target(node, overlay(2, 3))], execute=fails)

@@ -10,7 +10,8 @@ from typing import Any, List
 import pytest
 
 from podwire.kernel import Namespace
-from podwire.kernel.interfaces import interfaces, way
+from podwire.kernel.interfaces import interfaces
+from podwire.kernel.lookup import route_get
 from podwire.stages.facts import facts
 
 SET_UP = """
@@ -59,13 +60,18 @@ def test_interfaces_with_addresses_those_first_that_are_sent_from(machine: Names
 
 
 @pytest.mark.parametrize("destination", DESTINATIONS)
-def test_the_way_is_the_kernels(machine: Namespace, destination: str) -> None:
-    (route,) = ip("route", "get", destination)
-    assert way(machine, ip_address(destination)) == (route["dev"], route["prefsrc"])
+def test_a_looked_up_route_is_the_kernels(machine: Namespace, destination: str) -> None:
+    (expected,) = ip("route", "get", destination)
+    route = route_get(machine, ip_address(destination))
+    assert route is not None
+    assert (route.device, str(route.source)) == (expected["dev"], expected["prefsrc"])
 
 
-def test_no_way(namespace: Namespace) -> None:
-    assert way(namespace, ip_address("192.0.2.2")) is None
+@pytest.mark.parametrize("kind", ["", "unreachable", "blackhole", "prohibit"])
+def test_no_route(namespace: Namespace, kind: str) -> None:
+    if kind:
+        subprocess.run(["ip", "route", "add", kind, "192.0.2.0/24"], check=True)
+    assert route_get(namespace, ip_address("192.0.2.2")) is None
 
 
 def test_facts_tell_one_route_for_each_way(machine: Namespace) -> None:

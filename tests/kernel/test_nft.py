@@ -17,7 +17,6 @@ from podwire.kernel.netlink.socket import NLM_F_APPEND, NLM_F_CREATE, attribute,
 from podwire.kernel.nftables import masquerade
 from podwire.kernel.nftables.masquerade import Stray, apply_nat, show_nat
 from podwire.kernel.nftables.masquerade_wire import NFTA_LIST_ELEM, NLA_F_NESTED, comment, decode, encode, text
-from podwire.kernel.nftables.transaction import NfTablesSocket
 from podwire.model.objects import NatRule
 
 TABLE = "podwire"
@@ -126,7 +125,7 @@ def _add(namespace: Namespace, rule: NatRule) -> None:
     message = text(masquerade.NFTA_RULE_TABLE, TABLE) + text(masquerade.NFTA_RULE_CHAIN, masquerade.CHAIN)
     message += attribute(masquerade.NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, encode(rule))
     message += attribute(masquerade.NFTA_RULE_USERDATA, comment(rule))
-    with NfTablesSocket(namespace) as transport:
+    with namespace.open_nftables() as transport:
         assert transport.transaction([(masquerade.NEWRULE, NLM_F_CREATE | NLM_F_APPEND, message)]) is None
 
 
@@ -162,6 +161,18 @@ def test_a_refused_transaction_changes_nothing(namespace: Namespace) -> None:
     with pytest.raises(KernelError, match=r"failed to write nftables table inet podwire in node: .+"):
         apply_nat(namespace, TABLE, frozenset({V6, too_long}))
     assert ruleset() == before
+
+
+def test_a_refused_transaction_leaves_nothing_for_the_next_one(namespace: Namespace) -> None:
+    """The kernel answers to every message that it refuses, and to the last one: all that is read."""
+    good = [(masquerade.NEWTABLE, NLM_F_CREATE, text(masquerade.NFTA_TABLE_NAME, "podwire-test"))]
+    absent = (masquerade.DELTABLE, 0, text(masquerade.NFTA_TABLE_NAME, "absent"))
+    with namespace.open_nftables() as nftables:
+        for bad in ([absent], [absent, absent, *good], [*good, absent, absent], [absent, *good, absent]):
+            refusal = nftables.transaction(bad)
+            assert refusal is not None and refusal.number == bad.index(absent) and refusal.errno == 2
+            assert nftables.transaction(good) is None
+        assert [each[masquerade.NFTA_TABLE_NAME] for each in nftables.read(masquerade.GETTABLE)] == [b"podwire-test\0"]
 
 
 @pytest.mark.parametrize("unless", [(), (ip_network("fd00::/48"),)], ids=["nothing", "the other family"])

@@ -15,8 +15,9 @@ from typing import Any, Dict, NamedTuple, Optional
 
 import pytest
 
+from podwire.backend import BackendSettings
 from podwire.errors import LabError
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Pod
+from podwire.intent.cluster import Cluster, CniSettings, Pod
 from podwire.lab import enter, netns
 from podwire.sandbox import pods, sandboxes
 from podwire.sandbox.pods import PodsOutcome

@@ -17,8 +17,9 @@ from typing import Any, Callable, Dict, Iterator, List, Set
 
 import pytest
 
+from podwire.backend import BackendSettings
 from podwire.converge import Target, converge
-from podwire.intent.cluster import BackendSettings, Check, Cluster, CniSettings, Node, Pod
+from podwire.intent.cluster import Check, Cluster, CniSettings, Node, Pod
 from podwire.kernel.namespaces import Namespace
 from podwire.model.objects import Address, Link, MacAddress, Route, Sysctl, VethPeer
 from podwire.model.state import State, scope_of
@@ -229,7 +230,7 @@ def test_an_address_on_two_pods_is_a_duplicate(lab: Lab) -> None:
     lab.run("pod-a", "ip", "address", "add", "10.244.1.3/24", "dev", "eth0")
     verdict = lab.judge()
     assert [each for each in failures(verdict, "unique") if "pod-b" in each[:5]] == [
-        "pod-b (10.244.1.3): is also held by pod-a"
+        "pod-b (10.244.1.3): is a duplicate IP: also on pod-a"
     ]
     assert counts(verdict, "unique") == (5, 1, 0)
 
@@ -252,7 +253,7 @@ def test_an_owner_that_nobody_knows_is_found_on_the_bridge(
     verdict = lab.judge()
     found = failures(verdict, "unique")
     assert len(found) == 2
-    assert all("pod-b" in each and "is answered by" in each and "02:00:00:00:00:99" in each for each in found)
+    assert all("pod-b" in each and "answered by" in each and "02:00:00:00:00:99" in each for each in found)
 
 
 def test_dropped_tcp_is_told_apart_from_dropped_icmp(lab: Lab) -> None:
@@ -308,7 +309,7 @@ def test_a_lost_route_is_unreachable_and_says_who_said_so(lab: Lab) -> None:
     verdict = lab.judge()
     assert "pod-c -> pod-a (10.244.1.2): no answer (ICMP, TCP, UDP)" in failures(verdict, "pods")
     # How many errors a router sends is limited (net.ipv4.icmp_ratelimit), and whose comes first is chance.
-    told = [each for each in failures(verdict, "pods") if "unreachable, says 10.244.1.1" in each]
+    told = [each for each in failures(verdict, "pods") if "unreachable, reported by 10.244.1.1" in each]
     assert all("-> pod-c (10.244.2.2)" in each for each in told)
     assert failures(verdict, "consistency") == ["node-1 -> node-2 (10.244.2.0/24): no route to 10.244.2.0/24"]
     assert counts(verdict, "pods") == (20, 4, 0)
@@ -321,11 +322,11 @@ def test_a_smaller_underlay_shows_in_both_directions(lab: Lab) -> None:
     assert counts(verdict, "pods") == (24, 0, 0), "small packets pass: only the path MTU shows it"
     assert counts(verdict, "mtu") == (4, 8, 0)
     found = failures(verdict, "mtu")
-    told = "which takes 1300; the path takes 1300"
+    told = "which reports an MTU of 1300; the path MTU is 1300"
     assert f"pod-a -> pod-c (10.244.2.2): 1400 bytes refused by 10.244.1.1, {told}" in found
     assert f"pod-a -> pod-c (fd00:244:0:2::2): 1400 bytes refused by fd00:244:0:1::1, {told}" in found
     # What a veth receives may be a VLAN tag larger than its MTU (__is_skb_forwardable).
-    assert "pod-c -> pod-a (10.244.1.2): 1400 bytes vanish without an ICMP error; the path takes 1304" in found
+    assert "pod-c -> pod-a (10.244.1.2): 1400 bytes are dropped without an ICMP error; the path MTU is 1304" in found
     assert guarantee(verdict, "mtu").shared == ("all between node-1 and node-2: 8",)
 
 
@@ -340,7 +341,7 @@ def test_a_larger_mtu_than_declared_is_found_only_where_it_passes(lab: Lab) -> N
     bigger_pods(lab)
     verdict = lab.judge()
     assert {each.reason for each in guarantee(verdict, "mtu").failures} == {
-        "1401 bytes pass too; expected 1400 at most; the path takes 1500"
+        "1401 bytes pass too; expected 1400 at most; the path MTU is 1500"
     }
     # Towards node-2 its smaller bridge refuses by ICMP, which is as good as the pod's own device.
     assert counts(verdict, "mtu") == (8, 4, 0)
@@ -352,7 +353,9 @@ def test_silence_is_no_refusal(lab: Lab) -> None:
     rules = "icmp type destination-unreachable drop; icmpv6 type packet-too-big drop;"
     lab.run("node-2", "nft", f"table inet t {{ chain c {{ type filter hook output priority 0; {rules} }}; }}")
     verdict = lab.judge()
-    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes pass, 1401 vanish without an ICMP error" in failures(verdict, "mtu")
+    assert "pod-a -> pod-c (10.244.2.2): 1400 bytes pass, 1401 are dropped without an ICMP error" in failures(
+        verdict, "mtu"
+    )
     assert counts(verdict, "mtu") == (4, 8, 0)
 
 
@@ -396,8 +399,8 @@ def test_checks_of_the_inventorys_own(lab: Lab) -> None:
     assert found.seconds > 0
     reasons = [each.reason for each in found.failures]
     assert reasons[0].startswith("too large: 1500 bytes refused by the sender's own device")
-    assert reasons[1].startswith("not denied: expected denied, is reachable after 1 tries")
-    assert reasons[2].startswith("dropped: expected reachable, is silent after 1 tries")
+    assert reasons[1].startswith("not denied: expected denied, found reachable after 1 try")
+    assert reasons[2].startswith("dropped: expected reachable, found silent after 1 try")
 
 
 def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
@@ -413,7 +416,7 @@ def test_silence_counts_as_denied_only_with_its_controls(lab: Lab) -> None:
         Check("a pod that is not there", "pod-z", "pod-c", "tcp", 82, "denied"),
     )
     assert (found.passed, found.failed, found.not_run) == (1, 0, 2), found
-    assert found.notes[0] == "not run: nothing there: nobody reaches pod-c there, so that silence proves nothing"
+    assert found.notes[0] == "not run: nothing there: no control reached pod-c, so a missing answer proves nothing"
 
 
 def test_each_address_that_is_silent_needs_its_own_control(lab: Lab) -> None:
@@ -422,7 +425,7 @@ def test_each_address_that_is_silent_needs_its_own_control(lab: Lab) -> None:
     lab.run("pod-c", "nft", f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}")
     found = own_checks(lab, Check("half", "pod-a", "pod-c", "tcp", 8080, "denied"))
     assert (found.passed, found.failed, found.not_run) == (0, 0, 1), found
-    assert found.notes[0].startswith("not run: half: nobody reaches fd00:")
+    assert found.notes[0].startswith("not run: half: no control reached fd00:")
 
 
 def test_a_check_is_tried_until_it_holds(lab: Lab) -> None:
@@ -442,7 +445,7 @@ def test_classes_find_what_fails_and_probe_all_that_it_stands_for(lab: Lab) -> N
     assert {(each.source, each.target) for each in guarantee(verdict, "pods").failures} == {
         ("pod-a", "pod-c"), ("pod-b", "pod-c"), ("pod-c", "pod-a"), ("pod-c", "pod-b"),
     }  # fmt: skip
-    assert "a route to 10.244.2.2/32, a part of 10.244.2.0/24" in failures(verdict, "consistency")[0]
+    assert "a route to 10.244.2.2/32, inside 10.244.2.0/24" in failures(verdict, "consistency")[0]
 
 
 def test_bulk_tcp_shows_what_superframes_hide(lab: Lab) -> None:

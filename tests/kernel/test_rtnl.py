@@ -299,3 +299,20 @@ def test_an_addition_never_overwrites(namespace: Namespace) -> None:
     with pytest.raises(KernelError, match="File exists"):
         add(namespace, Route(IPv4Network("10.9.0.0/24"), IPv4Address("10.0.0.2"), "eth0"))
     assert [each["protocol"] for each in run("ip", "-j", "route", "show", "10.9.0.0/24")] == ["static"]
+
+
+def test_an_error_at_the_end_of_a_dump_is_an_error(namespace: Namespace) -> None:
+    """NLMSG_DONE carries it: a device that is not there has no empty list of addresses."""
+    with pytest.raises(KernelError, match="failed to read the kernel's tables: No such device") as refused:
+        namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(99))
+    assert refused.value.errno == 19
+    with pytest.raises(KernelError, match="Invalid argument"):
+        namespace.socket.dump(rtnetlink.RTM_GETROUTE, b"\2" + bytes(2) + b"\1" + bytes(8))
+    assert len(namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))) == 1
+
+
+def test_what_is_not_there_is_none_and_any_other_refusal_an_error(namespace: Namespace) -> None:
+    assert namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request("absent")) is None
+    with pytest.raises(KernelError, match="failed to ask the kernel: Invalid argument"):
+        namespace.socket.get(rtnetlink.RTM_GETLINK, bytes(16))
+    assert namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request("lo")) is not None

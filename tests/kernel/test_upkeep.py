@@ -17,11 +17,12 @@ import pytest
 
 from podwire.agent import intent_store
 from podwire.agent.apply import apply
+from podwire.backend import BackendSettings
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.runtime.runtime import Runtime
 from podwire.cni.spec.netconf import Attachment
 from podwire.errors import PodwireError
-from podwire.intent.cluster import BackendSettings, Cluster, Pod
+from podwire.intent.cluster import Cluster, Pod
 from podwire.intent.cluster_json import cluster_to_json
 from podwire.kernel.namespaces import MNT_DETACH, umount
 from podwire.lab import enter, netns

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, List, Tuple
 
 import pytest
 
-from podwire.backend import desired, scope
 from podwire.intent.cluster import Cluster
+from podwire.intent.projection import desired, scope
 from podwire.kernel import Namespace, show
 from podwire.plan import plan
 from podwire.sandbox import sandboxes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence
 
-from podwire.intent.cluster import Cluster, vtep_mac
+from podwire.backend.vxlan import vtep_mac
+from podwire.intent.cluster import Cluster
 
 EMPTY: Dict[str, Any] = {
     "links": [], "addresses": [], "routes": [], "rules": [], "neighbours": [], "fdb": [], "next_hops": [],

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.backend import desired, scope
-from podwire.backend.common import MANY_GATEWAYS, routes
+from podwire.backend.routes import MANY_GATEWAYS, routes
+from podwire.backend.vxlan import vtep_mac, vxlan_device
 from podwire.errors import IntentError
-from podwire.intent.cluster import Cluster, adjacent, vtep_mac, vxlan_device
+from podwire.intent.cluster import Cluster, adjacent
 from podwire.intent.inventory import read
+from podwire.intent.projection import desired, scope
 from podwire.model.objects import BACKEND_ALIAS, ROUTE_PROTOCOL, IPNetwork, Link, Vxlan
 from podwire.model.state import State
 

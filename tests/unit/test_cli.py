@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from podwire import cli
+from podwire.backend import BackendSettings
 from podwire.cli import inspect, intent
 from podwire.errors import PodwireError
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from podwire.intent.cluster import Cluster, CniSettings, Node, Pod
 from podwire.intent.ids import cluster_id
 
 CLUSTER = Cluster(

@@ -10,10 +10,11 @@ from typing import Any, Dict, List
 
 import pytest
 
+from podwire.backend.vxlan import vtep_mac
 from podwire.explain import collect
 from podwire.explain.commands import FLOOD
 from podwire.explain.inferred import plans, recorded
-from podwire.intent.cluster import Cluster, vtep_mac
+from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
 
 from .snapshots import healthy

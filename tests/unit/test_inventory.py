@@ -10,11 +10,12 @@ from typing import Any, Dict, List
 import pytest
 import yaml
 
-from podwire.backend import desired
+from podwire.backend import BackendSettings
 from podwire.errors import IntentError
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Port, Segment
+from podwire.intent.cluster import Cluster, CniSettings, Port, Segment
 from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
 from podwire.intent.inventory import read, record_of
+from podwire.intent.projection import desired
 
 INVENTORIES = sorted((Path(__file__).parents[2] / "inventories").iterdir())
 DUAL_STACK = {"cluster_cidrs": ["10.244.0.0/16", "fd00:10:244::/48"]}

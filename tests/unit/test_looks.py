@@ -194,8 +194,8 @@ def test_a_look_in_words() -> None:
     seen["counters"] = {"": {"eth0 tx dropped": 1}}
     assert trace_evidence.words("node-1", seen) == [
         "probe a -> b (10.0.0.2, ICMP, 200 bytes): no answer",
-        "its way: 0 > 1 > 2 > 3 > 4 > 5 > … > 14 > 15 > 16 > 17 > 18 > 19; dropped: NETFILTER_DROP in nft_do_chain",
-        "nftables' own word: rule 4 of ip house out drops it",
-        "nftables' own word: the policy of inet app in drops it in pod-b",
-        "counters of node-1 meanwhile: eth0 tx dropped +1",
+        "path: 0 > 1 > 2 > 3 > 4 > 5 > … > 14 > 15 > 16 > 17 > 18 > 19; dropped: NETFILTER_DROP in nft_do_chain",
+        "nftables trace: rule 4 of ip house out drops it",
+        "nftables trace: the policy of inet app in drops it in pod-b",
+        "counters of node-1 during the probe: eth0 tx dropped +1",
     ]

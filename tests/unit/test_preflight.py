@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from podwire.intent.cluster import BackendSettings, Cluster
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster
 from podwire.preflight.finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
 from podwire.preflight.judge import Report, judge, render
 from tests.bench.fleet import cluster

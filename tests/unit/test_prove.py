@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Pod
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Node, Pod
 from podwire.prove import expect
 from podwire.prove.text import render, table
 from podwire.prove.verdict import Failure, Guarantee, Verdict, _count_pairs, _family, from_json, judge, to_json
@@ -194,7 +195,7 @@ def test_healthy_observations_pass_and_are_counted() -> None:
 @pytest.mark.parametrize(
     ("broken", "shared"),
     [
-        (lambda s, t: True, ["every one of 30"]),
+        (lambda s, t: True, ["all 30"]),
         (lambda s, t: s[4] != t[4], ["all between nodes: 24"]),
         (lambda s, t: s[4] == t[4], ["all within nodes: 6"]),
         (lambda s, t: s[4] != t[4] == "3", ["all towards node-3 from other nodes: 8"]),
@@ -259,7 +260,7 @@ def test_a_pod_without_an_address_fails_and_its_pairs_are_not_run() -> None:
     [
         (["10.244.1.9"], {}, "is not on its device, which has 10.244.1.9"),
         ([], {}, "is not on its device, which has no address"),
-        (["10.244.1.2"], {"10.244.1.2": ["02:00:00:00:00:01", "02:00:00:00:00:02"]}, "is answered by "),
+        (["10.244.1.2"], {"10.244.1.2": ["02:00:00:00:00:01", "02:00:00:00:00:02"]}, "is a duplicate IP: answered by "),
     ],
 )
 def test_an_address_must_be_on_one_device_alone(has: List[str], second: Dict[str, Any], reason: str) -> None:
@@ -277,7 +278,7 @@ def test_an_address_on_two_nodes_is_found_although_each_sees_one() -> None:
     seen = observed(intent)
     seen["node-2"]["pods"]["pod-2-1"]["addresses"] = ["10.244.1.2"]
     reasons = [each.reason for each in judge(intent, addresses, seen).guarantees[0].failures]
-    assert reasons == ["is also held by pod-2-1", "is also held by pod-1-1"]
+    assert reasons == ["is a duplicate IP: also on pod-2-1", "is a duplicate IP: also on pod-1-1"]
 
 
 def test_a_verdict_survives_json() -> None:

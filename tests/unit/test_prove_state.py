@@ -71,14 +71,14 @@ BROKEN = [
     (change("routes", destination="10.244.9.0/24"), "no route to 10.244.2.0/24 but the default route"),
     (change("routes", kind="blackhole"), "blackhole route to 10.244.2.0/24"),
     (change("routes", gateway="10.244.7.0"), "no neighbour entry for 10.244.7.0 on flannel.1"),
-    (sub_route, "a route to 10.244.2.128/25, a part of 10.244.2.0/24: via 10.244.1.1 dev cni0"),
+    (sub_route, "a route to 10.244.2.128/25, inside 10.244.2.0/24: via 10.244.1.1 dev cni0"),
     (remove("neighbours"), "no neighbour entry for 10.244.2.0 on flannel.1"),
     (change("neighbours", mac="02:00:00:00:00:77"), "has MAC 02:00:00:00:00:77, its flannel.1 66:"),
     (remove("fdb"), "no FDB entry for 66:"),
     (change("fdb", destination="192.168.1.99"), "to 192.168.1.99, and its flannel.1 is at 192.168.1.12"),
     (vxlan(vni=2), "flannel.1 has VNI 1, its flannel.1 2"),
     (vxlan(port=4789), "flannel.1 has UDP port 8472, its flannel.1 4789"),
-    (vxlan(local="192.168.1.77"), "sends from 192.168.1.77, which is no address of it"),
+    (vxlan(local="192.168.1.77"), "sends from 192.168.1.77, which is not one of its addresses"),
     (vtep(mtu=1400), "flannel.1 has MTU 1450, its flannel.1 1400"),
     (vtep(up=False), "its flannel.1 is down"),
     (lambda found: link(found, "node-1", "flannel.1").update(up=False), "leaves by flannel.1, which is down"),
@@ -106,7 +106,7 @@ PODS = [
     (lambda found: link(found, "node-1", "veth0").update(mtu=1500), "its eth0 has MTU 1450, veth0 1500"),
     (lambda found: link(found, "node-1", "veth0").update(up=False), "veth0 is down"),
     (lambda found: link(found, "node-1", "veth0")["port"].update(state="disabled"), "veth0 is disabled on cni0"),
-    (strayed, "cni0 has its MAC 0a:58:00:00:00:00 on veth1, it hangs on veth0"),
+    (strayed, "cni0 has its MAC 0a:58:00:00:00:00 on veth1, but it is attached to veth0"),
     (misled, "it has MAC 02:00:00:00:00:66 for 10.244.1.1, cni0 has 02:00:00:00:00:01"),
 ]
 
@@ -124,7 +124,7 @@ def test_isolated_ports_are_told_by_their_flag() -> None:
     link(found, "node-1", "veth0")["port"]["isolated"] = True
     assert consistency(INTENT, seen(found), NODES).ok, "one port alone keeps nobody apart"
     link(found, "node-1", "veth1")["port"]["isolated"] = True
-    reason = "is isolated on cni0, and so are others that it cannot reach"
+    reason = "is isolated on cni0, as are other ports, which it cannot reach"
     assert told(consistency(INTENT, seen(found), NODES)) == [
         f"node-1 -> pod-1-1: veth0 {reason}",
         f"node-1 -> pod-1-2: veth1 {reason}",
@@ -150,10 +150,10 @@ def another(found: Snapshots) -> None:
 @pytest.mark.parametrize(
     ("broken", "failure"),
     [
-        (leaked, "node-1 -> 10.244.1.9: is reserved for container gone, which is gone"),
-        (empty, "node-1 -> 10.244.1.9: is reserved for nobody (an empty file)"),
-        (lost, "node-1 -> pod-1-1 (10.244.1.2): nothing keeps others off its address"),
-        (another, "node-1 -> 10.244.1.2: is reserved for pod-1-2, and pod-1-1 holds it"),
+        (leaked, "node-1 -> 10.244.1.9: is allocated to container gone, which is gone"),
+        (empty, "node-1 -> 10.244.1.9: has an empty lease file"),
+        (lost, "node-1 -> pod-1-1 (10.244.1.2): its address is not allocated, so another pod can get it"),
+        (another, "node-1 -> 10.244.1.2: is allocated to pod-1-2, but pod-1-1 has it"),
     ],
 )
 def test_reservations_and_pods_match(broken: Callable[[Snapshots], None], failure: str) -> None:
@@ -170,9 +170,9 @@ def test_ranges_that_overlap_are_named_with_their_places() -> None:
     found["node-2"]["conflists"][0]["plugins"] = [snapshots.bridge("10.244.1.128/25")]
     failures = told(ranges(INTENT, seen(found), NODES))
     assert failures == [
-        "node-1 -> 10.244.0.0/16: the network of docker0 overlaps the pods' range 10.244.0.0/16",
-        "node-1 -> 10.244.1.0/24: the pods' block of 10-podwire.conflist overlaps 10.244.1.128/25 of node-2",
-        "node-2 -> 10.244.1.128/25: the pods' block of 10-podwire.conflist overlaps 10.244.1.0/24 of node-1",
+        "node-1 -> 10.244.0.0/16: the network of docker0 overlaps the pod range 10.244.0.0/16",
+        "node-1 -> 10.244.1.0/24: the pod CIDR in 10-podwire.conflist overlaps 10.244.1.128/25 of node-2",
+        "node-2 -> 10.244.1.128/25: the pod CIDR in 10-podwire.conflist overlaps 10.244.1.0/24 of node-1",
     ]
 
 
@@ -182,8 +182,8 @@ def test_a_sandbox_that_nobody_declared_and_answers_from_nowhere_are_orphans() -
     observations["node-1"]["snapshot"]["sandboxes"]["stray"] = stray
     observations["node-2"]["strangers"] = {"10.244.2.66": ["02:00:00:00:00:66"]}
     assert told(judge(INTENT, ADDRESSES, observations).guarantees[0]) == [
-        "node-1 -> stray (10.244.1.77): is held by a sandbox that nobody declared",
-        "node-2 -> 10.244.2.66: is answered by 02:00:00:00:00:66, which no known sandbox has",
+        "node-1 -> stray (10.244.1.77): belongs to a sandbox that is not declared",
+        "node-2 -> 10.244.2.66: is answered by 02:00:00:00:00:66, which belongs to no known sandbox",
     ]
 
 

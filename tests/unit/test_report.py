@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict
 
 import pytest
 
-from podwire.backend import desired
 from podwire.cli import main
+from podwire.intent.projection import desired
 from podwire.model.objects import Link, MacAddress
 from podwire.observe.node_state import compare as differences
 from podwire.report import document, junit, metrics, sarif
@@ -258,10 +258,10 @@ def test_what_broke_and_what_was_mended(healthy: Document, broken: Document) -> 
     changes = compare(healthy, broken)
     assert broke(changes)
     said = text(healthy, broken, changes)
-    assert "broke   pods reach each other without NAT: node-1-pod-1 -> node-2-pod-1: no answer" in said
+    assert "broke     pods reach each other without NAT: node-1-pod-1 -> node-2-pod-1: no answer" in said
     assert "10 of 30 pairs not run, before 0" in said
     back = compare(broken, healthy)
-    assert not broke(back) and sum(change.kind == "mended" for change in back) >= 16
+    assert not broke(back) and sum(change.kind == "repaired" for change in back) >= 16
     assert compare(healthy, healthy) == []
 
 
@@ -270,9 +270,11 @@ def test_what_no_longer_ran_was_not_mended(healthy: Document) -> None:
     intent = documents.cluster(3, 2)
     before = documents.document(intent, broken={("node-1", "node-2")})
     changes = compare(before, documents.document(intent, missing=["node-1"]))
-    assert not [change for change in changes if change.kind == "mended"]
-    assert compare(before, documents.document(documents.cluster(1, 2)))[-1].kind == "left"
-    assert not [each for each in compare(before, documents.document(documents.cluster(1, 2))) if each.kind == "mended"]
+    assert not [change for change in changes if change.kind == "repaired"]
+    assert compare(before, documents.document(documents.cluster(1, 2)))[-1].kind == "removed"
+    assert not [
+        each for each in compare(before, documents.document(documents.cluster(1, 2))) if each.kind == "repaired"
+    ]
 
 
 def test_what_a_limit_left_out_was_not_mended(healthy: Document, broken: Document) -> None:
@@ -285,8 +287,8 @@ def test_what_a_limit_left_out_was_not_mended(healthy: Document, broken: Documen
         row = {"key": "leases", "title": "leases", "failures": failures, "failed": len(failures), "classes": []}
         told["guarantees"] = [*told["guarantees"], {**healthy["guarantees"][0], **row}]
     changes = compare(before, limited)
-    assert not [each for each in changes if each.kind == "mended"]
-    assert "ran on node-3 alone" in text(before, limited, changes)
+    assert not [each for each in changes if each.kind == "repaired"]
+    assert "limited to node-3" in text(before, limited, changes)
 
 
 def test_a_second_check_between_the_same_ends_that_fails_broke(healthy: Document) -> None:
@@ -443,7 +445,7 @@ def test_guarantees_of_any_shape_have_their_place_in_every_file(broken: Document
         **told,
         "guarantees": [*told["guarantees"][:-1], {**told["guarantees"][-1], "failures": [], "failed": 0, "not_run": 0}],
     }
-    assert sum(change.kind == "mended" for change in compare(told, mended)) == 5
+    assert sum(change.kind == "repaired" for change in compare(told, mended)) == 5
 
 
 @pytest.mark.parametrize(

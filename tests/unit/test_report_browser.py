@@ -269,7 +269,7 @@ def test_a_hop_that_takes_less_than_expected_is_marked(shown: Any) -> None:
     told = documents.document(documents.cluster(2, 1))
     told["cluster"]["pods"][1]["mtu"] = 1400
     (bad,) = shown(told).run(BAD)
-    assert bad.startswith("eth0 node-2-pod-1") and "takes 1400 bytes, expected are 1450" in bad
+    assert bad.startswith("eth0 node-2-pod-1") and "MTU 1400 is smaller than the expected 1450" in bad
 
 
 def test_of_two_families_the_one_that_fails_is_drawn(shown: Any) -> None:
@@ -283,7 +283,7 @@ def test_of_two_families_the_one_that_fails_is_drawn(shown: Any) -> None:
     seen = "document.querySelector('.path .results small').textContent"
     devices = "[...document.querySelectorAll('.hops li:not(.zone) b')].map(e => e.textContent)[2]"
     opened = shown(told)
-    assert (opened.run(seen), opened.run(devices)) == ("Seen: IPv4 and IPv6: no answer (ICMP, TCP)", "flannel.1")
+    assert (opened.run(seen), opened.run(devices)) == ("Found: IPv4 and IPv6: no answer (ICMP, TCP)", "flannel.1")
     for each in told["guarantees"]:
         each["failures"] = [failure for failure in each["failures"] if ":" in failure["address"]]
         each["failed"] //= 2
@@ -291,7 +291,7 @@ def test_of_two_families_the_one_that_fails_is_drawn(shown: Any) -> None:
             [*ends, passed + failed // 2, failed // 2, 0] for *ends, passed, failed, _ in each["classes"]
         ]
     opened = shown(told)
-    assert (opened.run(seen), opened.run(devices)) == ("Seen: no answer (ICMP, TCP)", "flannel-v6.1")
+    assert (opened.run(seen), opened.run(devices)) == ("Found: no answer (ICMP, TCP)", "flannel-v6.1")
 
 
 def test_checks_towards_nodes_and_what_comparisons_found(shown: Any, broken: Dict[str, Any]) -> None:
@@ -358,11 +358,11 @@ def test_a_thousand_pods(shown: Any, large: Dict[str, Any]) -> None:
 def test_what_was_measured_by_class_says_so(shown: Any, large: Dict[str, Any]) -> None:
     opened = shown(large)
     results = "[...document.querySelectorAll('.path .results small')].map(e => e.textContent)"
-    assert opened.run(results)[0] == "Seen: no answer (ICMP, TCP)"
+    assert opened.run(results)[0] == "Found: no answer (ICMP, TCP)"
     opened.run(
         "(e => { e.value = 'node-5-pod-7'; e.dispatchEvent(new Event('change')); })(document.getElementById('to'))"
     )
-    assert opened.run(results)[1].startswith("Seen: passed by class: ")
+    assert opened.run(results)[1].startswith("Found: passed (sampled): ")
 
 
 def test_names_that_want_to_break_out_are_text(shown: Any) -> None:

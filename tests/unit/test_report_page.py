@@ -74,8 +74,8 @@ def test_a_cause_says_where_its_fix_is_run() -> None:
     assert "<span>expected</span> <code>a</code></li><li><span></span> b" in shown
     assert '<button type="button" data-source="node-1-pod-1" data-target="node-2-pod-1">' in shown
     assert 'data-target="gone"' not in shown and "node-1-pod-1 → gone" in shown
-    assert "1 failing pair that no cause accounts for" in shown and "route_missing on node-1" in shown
-    assert '<a href="#h-causes">1 root cause named</a>' in shown
+    assert "Unexplained: 1 failing pair" in shown and "route_missing on node-1" in shown
+    assert '<a href="#h-causes">1 root cause found</a>' in shown
     machines = json.loads(json.dumps(told).replace('"kind": "netns"', '"kind": "ssh"'))
     assert "podwire exec" not in page.render(machines).partition('<script type="application/json"')[0]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
-from podwire.intent.cluster import BackendSettings, Cluster, CniSettings, Node, Port, Router, Segment, Underlay
+from podwire.backend import BackendSettings
+from podwire.intent.cluster import Cluster, CniSettings, Node, Port, Router, Segment, Underlay
 from podwire.lab import underlay
 from podwire.model.objects import Address, Link, Route
 

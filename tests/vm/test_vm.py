@@ -52,7 +52,7 @@ def test_explained_by_what_a_kernel_of_its_own_tells(there: Machines, site: Play
         assert f"1. {fault}: " in said, said
         assert "without: " not in said, said
         if fault == "vxlan_fdb_missing":
-            assert "its way: eth0 > veth" in said and "> flannel.1; dropped: " in said, said
+            assert "path: eth0 > veth" in said and "> flannel.1; dropped: " in said, said
         fix = next(line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("   fix "))
         there.run("vm-1", fix)
         assert "nothing fails" in site.run("playbooks/explain.yml").output

@@ -47,7 +47,7 @@ def _forwarding(world: World, node: NodeView) -> Iterator[Cause]:
     bridge = world.cluster.cni.bridge
     for version in world.cluster.versions:
         words = (word for ip, word in node.told["oracle"].items() if (":" in ip) == (version == 6))
-        said = [f"the kernel's word on a packet from a pod: {word}" for word in words][:1]
+        said = [f"kernel lookup for a packet from a pod: {word}" for word in words][:1]
         switch = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}[version]
         off = node.sysctl(switch) == "0"
         devices = (bridge, *(link["name"] for link in node.view.vteps()))

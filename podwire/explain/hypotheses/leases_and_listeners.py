@@ -40,8 +40,8 @@ def _reservations(world: World, node: NodeView) -> Iterator[Cause]:
             who = f"container {claim[0][:12]}" if claim[0] else "nobody: the file is empty"
             gone = ", which is gone" if claim[0] and claim[0] not in containers else ""
             evidence = [
-                "expected: every reservation is of a pod that lives",
-                f"found: {ip} is reserved for {who}{gone}",
+                "expected: every lease belongs to a running pod",
+                f"found: {ip} is allocated to {who}{gone}",
             ]
             id = "ipam_leak" if claim[0] else "ipam_empty_lease"
             yield quiet(
@@ -62,7 +62,7 @@ def _unreserved(node: NodeView) -> Iterator[Cause]:
             claim = ("printf", "%s\\r\\n%s", attachment["container"], attachment["ifname"])
             again = [Command(claim, output=path), command("chmod 600 {}", path)]
             evidence = [
-                f"expected: {ip} is reserved for container {attachment['container'][:12]}",
+                f"expected: {ip} is allocated to container {attachment['container'][:12]}",
                 "found: no such file",
             ]
             key = f"reservation {attachment['network']} {ip}"
@@ -92,7 +92,7 @@ def _exhausted(node: NodeView, network: str, surplus: List[Tuple[str, Any]], cou
         "ipam_exhausted", f"file {directory}/", node.name,
         keys=frozenset(f"{node.name} reservation {network} {ip}" for ip, _ in surplus),
         evidence=["expected: free addresses for new pods",
-                  f"found: {count} reservations, the whole block, {len(surplus)} of them for no attached interface"],
+                  f"found: {count} leases, the whole pod CIDR, {len(surplus)} of them for no attached interface"],
         fix=[command("rm", more=files)], quiet=True,
     )  # fmt: skip
 
@@ -133,6 +133,6 @@ def _servers(world: World, node: NodeView) -> Iterator[Cause]:
         yield cause(
             "host_port_clash" if listener else "server_down", f"server of pod {name} on port {port}", node.name,
             keys=frozenset({f"{node.name} server {name}"}), pairs=world.of(name),
-            evidence=evidence if listener else [*evidence, "found: nobody does"],
+            evidence=evidence if listener else [*evidence, "found: no process does"],
             fix=[command("kill {}", listener[0])] if listener else [], verb="./run site", quiet=True,
         )  # fmt: skip

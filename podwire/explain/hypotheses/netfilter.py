@@ -80,7 +80,7 @@ def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
         elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
             id, pairs = "outer_checksum_bad", world.far(node.name)
         elif rule.verdict in ENDS:
-            if rule.matches.get("udp dport") == port and world.cluster.backend.type == "vxlan":
+            if rule.matches.get("udp dport") == port and world.cluster.backend_driver.udp_port == port:
                 id, pairs = "vxlan_port_blocked", world.far(node.name)
             elif hook == "output" and rule.matches.get("icmp type") == "destination-unreachable":
                 yield from _icmp(world, node, rule)

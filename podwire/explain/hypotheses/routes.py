@@ -81,7 +81,7 @@ def _word(world: World, node: NodeView, peer: str, row: Row) -> List[str]:
     version = 6 if ":" in (row["key"] if row["kind"] != "FdbEntry" else row["object"].partition(" dst ")[2]) else 4
     blocks = [block for block in world.blocks(peer) if block.version == version]
     known = ((ip, word) for ip, word in words if any(ip_address(ip) in block for block in blocks))
-    return [f"the kernel's word on a packet from a pod to {ip}: {word}" for ip, word in known][:1]
+    return [f"kernel lookup for a packet from a pod to {ip}: {word}" for ip, word in known][:1]
 
 
 def _is_of(row: Row, public: Any, block: IPNetwork, node: NodeView) -> bool:

@@ -6,9 +6,9 @@ import json
 import os
 from typing import List
 
-from ...backend.common import SUBNET_ENV
 from ...cni.spec.invoke import find
 from ...errors import FaultError
+from ...intent.projection import SUBNET_ENV
 from ...sandbox.conflist import CONF_DIR
 from .. import requirements
 from ..context import Ground

@@ -6,7 +6,7 @@ import os
 from ipaddress import IPv4Interface, ip_interface
 from typing import List
 
-from ...backend.common import SUBNET_ENV
+from ...intent.projection import SUBNET_ENV
 from ...model.objects import Address, IPAddress
 from ...sandbox import sandboxes
 from .. import requirements

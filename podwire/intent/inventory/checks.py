@@ -6,8 +6,9 @@ from collections import Counter
 from ipaddress import ip_network
 from typing import Collection, Dict, List, Sequence, Set, Tuple
 
+from ...backend import BACKENDS, Endpoint, device_names
 from ...model.objects import IPNetwork
-from ..cluster import VXLAN_OVERHEAD, Cluster, Node, adjacent, vxlan_device
+from ..cluster import Cluster, Node
 from .field import ALL, Problems, root
 from .nodes import NodeIntent
 from .settings import LONGEST
@@ -38,9 +39,9 @@ def check(cluster: Cluster, intents: Sequence[NodeIntent], declared: Collection[
     _public_ips(cluster, intents, problems)
     _mtu(cluster, problems)
     _routers(cluster, problems)
-    if cluster.backend.type == "host-gw" and problems.sound("underlay", "cluster_cidrs"):
+    if cluster.backend_driver.needs_adjacency and problems.sound("underlay", "cluster_cidrs"):
         for version in cluster.versions:
-            _host_gw(cluster, version, problems)
+            _adjacency(cluster, version, problems)
 
 
 def _ranges(cluster: Cluster, declared: Collection[str], problems: Problems) -> None:
@@ -93,7 +94,7 @@ def _kinds(cluster: Cluster, declared: Collection[str], problems: Problems) -> N
 
 
 def _made_devices(cluster: Cluster) -> Set[str]:
-    return {cluster.cni.bridge, *(vxlan_device(cluster.backend.vni, version) for version in (4, 6))}
+    return {cluster.cni.bridge, *device_names(cluster.backend)}
 
 
 def _families(cluster: Cluster, problems: Problems) -> None:
@@ -175,8 +176,8 @@ def _mtu(cluster: Cluster, problems: Problems) -> None:
         return
     underlay = cluster.underlay_mtu
     room = min(cluster.overlay_mtu(version) for version in cluster.versions)
-    overhead = max(VXLAN_OVERHEAD[version] for version in cluster.versions) if underlay != room else 0
-    less = f"the smallest MTU of the underlay is {underlay}" + (f", less {overhead} for VXLAN" if overhead else "")
+    overhead, title = underlay - room, cluster.backend_driver.title
+    less = f"the smallest MTU of the underlay is {underlay}" + (f", less {overhead} for {title}" if overhead else "")
     lowest = max(_LOWEST_MTU[version] for version in cluster.versions)
     if room < lowest:
         cause = f"leaves pods an MTU of {room}, and IPv{6 if lowest == 1280 else 4} needs {lowest}: {less}"
@@ -211,29 +212,31 @@ def _routers(cluster: Cluster, problems: Problems) -> None:
             problems.add(ALL, "underlay.routers", None, cause, right)
 
 
-def _host_gw(cluster: Cluster, version: int, problems: Problems) -> None:
-    """host-gw routes to a peer's own address on a shared wire: no NAT, no router between."""
-    nodes = []
+def _adjacency(cluster: Cluster, version: int, problems: Problems) -> None:
+    """For a backend that sends to a peer's own address on a shared segment: no NAT, no router between."""
+    kind = cluster.backend.type
+    others = " or ".join(backend.type for backend in BACKENDS.values() if not backend.needs_adjacency)
+    groups: List[List[Endpoint]] = []
     for node in cluster.nodes:
-        address, public = node.address(version), node.public_ip(version)
-        if address is None:
+        endpoint = node.endpoint(version)
+        if endpoint is None:  # that is a problem of its own
             continue
-        if public != address.ip:
-            cause = f"host-gw needs the node's own address, {address.ip}, and peers see another behind NAT"
-            problems.add(node.name, "node_public_ip", str(public), cause, "leave it out, or set backend.type to vxlan")
-        else:
-            nodes.append(node)
-    groups: List[List[Node]] = []
-    for node in nodes:
-        group = next((each for each in groups if adjacent(each[0], node, version)), None)
+        own_address = endpoint.address.ip
+        if endpoint.public_ip != own_address:
+            cause = f"{kind} needs the node's own address, {own_address}, and peers see another behind NAT"
+            right = f"leave it out, or set backend.type to {others}"
+            problems.add(node.name, "node_public_ip", str(endpoint.public_ip), cause, right)
+            continue
+        group = next((group for group in groups if group[0].is_adjacent(endpoint)), None)
         if group is None:
-            groups.append([node])
+            groups.append([endpoint])
         else:
-            group.append(node)
+            group.append(endpoint)
     for group in groups[1:]:
-        cause = f"{_ends(groups[0][0], group[0], version)} are not on one segment"
-        right = "write vxlan (with direct_routing: true, peers on one segment are still routed directly)"
-        problems.add(ALL, "backend.type", "host-gw", cause, right)
+        one, other = groups[0][0], group[0]
+        cause = f"{one.name} ({one.address}) and {other.name} ({other.address}) are not on one segment"
+        right = f"write {others} (with direct_routing: true, peers on one segment are still routed directly)"
+        problems.add(ALL, "backend.type", kind, cause, right)
 
 
 def _ends(one: Node, other: Node, version: int) -> str:

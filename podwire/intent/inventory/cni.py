@@ -6,8 +6,9 @@ import json
 import os
 from typing import Any, List, Mapping, Tuple
 
+from ...backend import BackendSettings, device_names
 from ...model.device_name import is_device_name
-from ..cluster import BackendSettings, CniSettings, vxlan_device
+from ..cluster import CniSettings
 from .field import Field
 from .names import is_network
 
@@ -38,8 +39,7 @@ def _of_fields(fields: Mapping[str, Field], backend: BackendSettings) -> CniSett
         fields["bridge"].fail(
             "not a device name", "write up to 15 characters without space, '/', ':' and '%', e.g. cni0"
         )
-    vxlans = [vxlan_device(backend.vni, version) for version in (4, 6)]
-    if bridge in vxlans or bridge == "lo" or (bridge.startswith("eth") and bridge[3:].isdigit()):
+    if bridge in device_names(backend) or bridge == "lo" or (bridge.startswith("eth") and bridge[3:].isdigit()):
         fields["bridge"].fail("the name of another device of the node", "write a name of its own, e.g. cni0")
     return CniSettings(
         type=fields["type"].choice(("bridge", "ptp"), default.type) if "type" in fields else default.type,

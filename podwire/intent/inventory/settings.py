@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ...backend import BACKENDS, BackendSettings, backend_of
 from ...model.device_name import is_device_name
 from ...model.objects import IPNetwork
-from ..cluster import BackendSettings, CniSettings, Segment, vxlan_device
+from ..cluster import CniSettings, Segment
 from .cni import read_cni
 from .field import ALL, Field, Problems
 from .names import CLUSTER_VARIABLES
@@ -121,21 +122,22 @@ def _prefix_lengths(variable: Optional[Field], settings: Settings, problems: Pro
 def _backend(variable: Field, versions: Tuple[int, ...]) -> BackendSettings:
     default = BackendSettings()
     fields = variable.mapping(("type", "vni", "port", "direct_routing", "mtu"))
-    kind = fields["type"].choice(("vxlan", "host-gw"), default.type) if "type" in fields else default.type
-    vni = (fields["vni"].integer(1, 2**24 - 1, default.vni) if "vni" in fields else None) or default.vni
-    for version in versions:
-        device = vxlan_device(vni, version)
-        if kind == "vxlan" and not is_device_name(device):
-            cause = f"the {_FAMILY[version]} device {device} would have {len(device)} characters, and Linux has 15"
-            fields["vni"].fail(cause, f"write a number up to {10 ** (16 - len(vxlan_device(1, version))) - 1}")
+    kind = fields["type"].choice(tuple(BACKENDS), default.type) if "type" in fields else default.type
     direct = fields["direct_routing"].boolean(False) if "direct_routing" in fields else False
-    return BackendSettings(
+    settings = BackendSettings(
         type=kind,
-        vni=vni,
+        vni=(fields["vni"].integer(1, 2**24 - 1, default.vni) if "vni" in fields else None) or default.vni,
         port=(fields["port"].integer(1, 65535, default.port) if "port" in fields else None) or default.port,
-        direct_routing=direct and kind == "vxlan",
+        direct_routing=direct and BACKENDS[kind].offers_direct_routing,
         mtu=_mtu(fields["mtu"], 1280 if 6 in versions else 576) if "mtu" in fields else None,
     )
+    for version in versions:
+        device = backend_of(settings).device(version)
+        if device and not is_device_name(device):
+            cause = f"the {_FAMILY[version]} device {device} would have {len(device)} characters, and Linux has 15"
+            digits = 16 - len(backend_of(replace(settings, vni=1)).device(version))
+            fields["vni"].fail(cause, f"write a number up to {10**digits - 1}")
+    return settings
 
 
 def _mtu(variable: Field, low: int) -> Optional[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from ...errors import KernelError, UnsupportedError
+from ...files import write_all
 from ...startup_typing import TYPE_CHECKING, NamedTuple
 from ..namespaces import Namespace
 from ..netlink.socket import attribute, attributes
@@ -22,6 +23,8 @@ _INET = 1
 _COMMANDS = {4: "iptables", 6: "ip6tables"}
 _PLACES = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _DROP = bytes(4)
+#: What a kernel without nf_tables answers, to a request or to the socket: ENOENT, EINVAL, EPROTONOSUPPORT, EOPNOTSUPP.
+_NO_NF_TABLES = (2, 22, 93, 95)
 
 
 class Table(NamedTuple):
@@ -89,8 +92,10 @@ def has_nft_chain(namespace: Namespace, version: int, table: str, name: str) -> 
     request = attribute(NFTA_CHAIN_TABLE, table.encode() + b"\0") + attribute(NFTA_CHAIN_NAME, name.encode() + b"\0")
     try:
         return namespace.nftables(_INET).get(GETCHAIN, _FAMILY[version] + request) is not None
-    except KernelError:  # no nf_tables
-        return False
+    except KernelError as error:
+        if error.errno in _NO_NF_TABLES:
+            return False
+        raise
 
 
 def has_legacy(version: int, table: str) -> bool:
@@ -125,8 +130,10 @@ def _chains(namespace: Namespace, version: int, table: str) -> Dict[str, bytes]:
     found: Dict[str, bytes] = {}
     try:
         answers = namespace.nftables(_INET).dump(GETCHAIN, _FAMILY[version])
-    except KernelError:  # no nf_tables
-        return found
+    except KernelError as error:
+        if error.errno in _NO_NF_TABLES:
+            return found
+        raise
     for _, payload in answers:
         values = dict(attributes(payload, 4, len(payload)))
         if values.get(NFTA_CHAIN_TABLE) == table.encode() + b"\0":
@@ -152,7 +159,7 @@ def _find(name: str) -> Optional[str]:
 def _output(name: str, command: List[str], stdin: bytes) -> str:
     files = [os.memfd_create(each, os.MFD_CLOEXEC) for each in ("stdin", "stdout", "stderr")]
     try:
-        os.write(files[0], stdin)
+        write_all(files[0], stdin)
         os.lseek(files[0], 0, os.SEEK_SET)
         actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)]
         environ = {**os.environ, "PATH": _PLACES}

@@ -10,7 +10,7 @@ import sys
 
 from ...errors import KernelError
 from ...startup_typing import TYPE_CHECKING
-from .socket import attribute
+from .socket import ABSENT, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .socket import Message
 
 RTM_NEWLINK, RTM_DELLINK = 16, 17
-#: What a removal answers when the object is gone already: ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
-ABSENT = (2, 3, 19, 99)
 #: A device group of our own (IFLA_GROUP) for deleting many devices in one go.
 _DOOMED = 0x70770000
 #: struct ifinfomsg of a device that is known by its name.

@@ -540,7 +540,7 @@ def read_route(payload: bytes, names: Mapping[int, str]) -> Route:
     if next_hop is None:  # with one, the kernel repeats its parts for old readers (nexthop_compat_mode)
         gateway = _ip(found[5]) if 5 in found else None
         device = names.get(_U32.unpack(found[4])[0], "") if 4 in found else None
-    blackhole = kind != 1
+    blackhole = kind in (6, 7, 8, 9)
     return Route(
         destination,
         gateway,

@@ -40,7 +40,11 @@ NLM_F_CAPPED = 0x100
 NLM_F_ACK_TLVS = 0x200
 NLMSGERR_ATTR_MSG = 1
 
+#: What the kernel answers where an object is not there: ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
+ABSENT = (2, 3, 19, 99)
+
 HEADER = struct.Struct("=IHHII")
+_ERRNO = struct.Struct("=i").unpack_from
 #: Bytes sent by one system call. The kernel copies it into one skb; larger buys nothing.
 BATCH_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 20
@@ -131,24 +135,23 @@ class NetlinkSocket:
                 length, answer, flags, number, _ = unpack(data, offset)
                 if number == sequence:
                     interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
-                    if answer == NLMSG_DONE:
+                    if answer in (NLMSG_DONE, NLMSG_ERROR):  # both hold an errno (netlink_dump_done)
+                        errno = -_ERRNO(data, offset + 16)[0]
+                        if errno > 0:
+                            text = extended(data[offset : offset + length], flags, answer)
+                            raise KernelError(f"failed to read the kernel's tables: {os.strerror(errno)}{text}", errno)
                         return None if interrupted else found
-                    if answer == NLMSG_ERROR:
-                        errno = -struct.unpack_from("=i", data, offset + 16)[0]
-                        text = extended(data[offset : offset + length], flags)
-                        raise KernelError(f"failed to read the kernel's tables: {os.strerror(errno)}{text}", errno)
                     append((answer, data[offset + 16 : offset + length]))
                 offset += (length + 3) & ~3
 
     def get(self, kind: int, payload: bytes) -> bytes | None:
-        """The one object that a request names; None if the kernel has no such thing or cannot tell."""
-        self._sequence += 1
-        self._socket.send(HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST, self._sequence, 0) + payload)
-        while True:
-            data = self._socket.recv(_RECEIVE_BYTES)
-            length, answer, _, number, _ = HEADER.unpack_from(data)
-            if number == self._sequence:
-                return None if answer == NLMSG_ERROR else data[16:length]
+        """The one object that a request names; None if there is no such object. KernelError for other refusals."""
+        try:
+            return self.ask(kind, payload)
+        except KernelError as error:
+            if error.errno in ABSENT:
+                return None
+            raise
 
     def ask(self, kind: int, payload: bytes) -> bytes:
         """The answer to a request whose refusal says something as well: KernelError with its errno."""
@@ -156,10 +159,11 @@ class NetlinkSocket:
         self._socket.send(HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST, self._sequence, 0) + payload)
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
-            length, answer, _, number, _ = HEADER.unpack_from(data)
+            length, answer, flags, number, _ = HEADER.unpack_from(data)
             if number == self._sequence and answer == NLMSG_ERROR:
-                errno = -struct.unpack_from("=i", data, 16)[0]
-                raise KernelError(f"the kernel refuses: {os.strerror(errno)}", errno)
+                errno = -_ERRNO(data, 16)[0]
+                text = extended(data[:length], flags)
+                raise KernelError(f"failed to ask the kernel: {os.strerror(errno)}{text}", errno)
             if number == self._sequence:
                 return data[16:length]
 
@@ -200,7 +204,7 @@ class NetlinkSocket:
             while offset < end:
                 length, kind, flags, number, _ = HEADER.unpack_from(data, offset)
                 if kind == NLMSG_ERROR and first <= number <= last:
-                    errno = -struct.unpack_from("=i", data, offset + 16)[0]
+                    errno = -_ERRNO(data, offset + 16)[0]
                     if errno:
                         text = extended(data[offset : offset + length], flags)
                         found.append(NetlinkError(start + number - first, errno, text))
@@ -209,12 +213,14 @@ class NetlinkSocket:
                 offset += (length + 3) & ~3
 
 
-def extended(message: bytes, flags: int) -> str:
+def extended(message: bytes, flags: int, kind: int = NLMSG_ERROR) -> str:
     """The extended acknowledgement's text (NLMSGERR_ATTR_MSG), as ``": text"``, or nothing."""
     if not flags & NLM_F_ACK_TLVS:
         return ""
-    start = 16 + 4 + 16
-    if not flags & NLM_F_CAPPED:
+    start = 16 + 4
+    if kind == NLMSG_ERROR:  # has the header of the request, and without NLM_F_CAPPED the whole of it
+        start += 16
+    if kind == NLMSG_ERROR and not flags & NLM_F_CAPPED:
         start += struct.unpack_from("=I", message, 20)[0] - 16
     for kind, value in attributes(message, start, len(message)):
         if kind == NLMSGERR_ATTR_MSG:

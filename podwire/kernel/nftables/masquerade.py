@@ -26,7 +26,7 @@ from ...startup_typing import TYPE_CHECKING
 from ..namespaces import Namespace
 from ..netlink.socket import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
 from .masquerade_wire import NLA_F_NESTED, comment, decode, encode, nested, number, text
-from .transaction import NFNL_SUBSYS_NFTABLES, Attributes, NfTablesSocket
+from .transaction import NFNL_SUBSYS_NFTABLES, Attributes
 
 if TYPE_CHECKING:
     from typing import FrozenSet, List, Set
@@ -63,7 +63,7 @@ def show_nat(namespace: Namespace, table: str) -> FrozenSet[NatRule]:
     """The masquerade rules of ``table inet <table>``, and one ``Stray`` if anything there is not as
     podwire writes it. Empty if there is no table, or no nf_tables. KernelError otherwise."""
     try:
-        socket = NfTablesSocket(namespace)
+        socket = namespace.open_nftables()
     except KernelError as error:
         if error.errno in _NO_NF_TABLES:
             return frozenset()
@@ -145,7 +145,7 @@ def apply_nat(namespace: Namespace, table: str, rules: FrozenSet[NatRule]) -> No
         messages.append((NEWRULE, NLM_F_CREATE | NLM_F_APPEND, payload))
     what = f"nftables table inet {table} in {namespace.name}"
     try:
-        with NfTablesSocket(namespace) as socket:
+        with namespace.open_nftables() as socket:
             refusal = socket.transaction(messages)
     except KernelError as error:
         raise _refused(what, 0, error.errno, "") from error

@@ -125,7 +125,7 @@ def apply_rules(namespace: Namespace, operations: Sequence[Operation]) -> None:
 def _commit(namespace: Namespace, socket: NfTablesSocket, operations: Sequence[Operation]) -> None:
     """Chains that exist are not made again: that would be a change of them, which waits for an RCU grace period."""
     chains = {op.object.chain: None for op in operations if isinstance(op.object, Rule) and op.action != REMOVE}
-    missing = [chain for chain in chains if socket.get(GETCHAIN, socket.generic + _name(chain)) is None]
+    missing = [chain for chain in chains if not _exists(socket, chain)]
     messages, owners = _messages(operations, missing)
     refusal = socket.transaction(messages)
     if refusal is None:
@@ -136,6 +136,15 @@ def _commit(namespace: Namespace, socket: NfTablesSocket, operations: Sequence[O
         hint = "this kernel lacks what the rule needs: nf_tables with NAT, or a match of it"
         raise UnsupportedError(cause, refusal.errno, hint)
     raise KernelError(cause, refusal.errno)
+
+
+def _exists(socket: NfTablesSocket, chain: Chain) -> bool:
+    try:
+        return socket.get(GETCHAIN, socket.generic + _name(chain)) is not None
+    except KernelError as error:
+        if error.errno in _NOTHING:
+            return False
+        raise
 
 
 def _messages(operations: Sequence[Operation], chains: Sequence[Chain]) -> Tuple[List[Message], List[str]]:

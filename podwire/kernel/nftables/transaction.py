@@ -5,10 +5,10 @@ Source: net/netfilter/nfnetlink.c (nfnetlink_rcv_batch).
 
 from __future__ import annotations
 
+import _socket
 import struct
 
 from ...startup_typing import TYPE_CHECKING
-from ..namespaces import Namespace
 from ..netlink.socket import (
     HEADER,
     NETLINK_NETFILTER,
@@ -23,7 +23,7 @@ from ..netlink.socket import (
 )
 
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Iterator, List, Optional, Tuple
 
 NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
@@ -37,11 +37,11 @@ Attributes = dict[int, bytes]
 
 
 class NfTablesSocket(NetlinkSocket):
-    """nfnetlink: every message starts with struct nfgenmsg, and changes travel in transactions."""
+    """nfnetlink, of the namespace in which it is made: every message starts with struct nfgenmsg, and changes travel
+    in transactions."""
 
-    def __init__(self, namespace: Namespace, family: int = NFPROTO_INET) -> None:
-        with namespace.entered():
-            super().__init__(NETLINK_NETFILTER)
+    def __init__(self, family: int = NFPROTO_INET) -> None:
+        super().__init__(NETLINK_NETFILTER)
         #: struct nfgenmsg of this family: version 0, no resource id.
         self.generic = struct.pack("!BBH", family, 0, 0)
 
@@ -70,22 +70,41 @@ class NfTablesSocket(NetlinkSocket):
             parts.append(_message(kind, flags, first + index, self.generic + payload))
         parts.append(_message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, first + len(messages) + 1, _BATCH))
         self._socket.send(b"".join(parts))
-        while True:
-            for refusal in self._acknowledgements(first):
-                if refusal.errno or refusal.number == len(messages) - 1:
-                    return refusal if refusal.errno else None
+        return self._refusal(first, first + len(messages))
 
-    def _acknowledgements(self, first: int) -> List[NetlinkError]:
-        data = self._socket.recv(1 << 16)
-        found: List[NetlinkError] = []
-        offset = 0
-        while offset < len(data):
-            length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
-            if kind == NLMSG_ERROR:
-                errno = -struct.unpack_from("=i", data, offset + 16)[0]
-                found.append(NetlinkError(sequence - first - 1, errno, extended(data[offset : offset + length], flags)))
-            offset += (length + 3) & ~3
-        return found
+    def _refusal(self, first: int, last: int) -> Optional[NetlinkError]:
+        """The first refusal in a transaction, whose beginning has the sequence number ``first``. Reads all answers:
+        one left in the socket would be taken for the next transaction's.
+
+        The kernel has answered before send(2) returns. It answers to ``last`` in any case, except where it refuses the
+        transaction as a whole before it looks at a message (no nf_tables): then nothing follows the refusal.
+        """
+        refusal: Optional[NetlinkError] = None
+        flags = 0
+        while True:
+            try:
+                data = self._socket.recv(1 << 16, flags)
+            except BlockingIOError:
+                return refusal
+            for sequence, errno, text in _acknowledgements(data):
+                if not first <= sequence <= last:
+                    continue
+                if errno and refusal is None:
+                    refusal = NetlinkError(sequence - first - 1, errno, text)
+                if sequence == last:
+                    return refusal
+                flags = _socket.MSG_DONTWAIT if errno and sequence == first else flags
+
+
+def _acknowledgements(data: bytes) -> Iterator[Tuple[int, int, str]]:
+    """(sequence number, errno, text) of each answer in a buffer."""
+    offset = 0
+    while offset < len(data):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        if kind == NLMSG_ERROR:
+            errno = -struct.unpack_from("=i", data, offset + 16)[0]
+            yield sequence, errno, extended(data[offset : offset + length], flags)
+        offset += (length + 3) & ~3
 
 
 def _message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:

@@ -37,7 +37,7 @@ from ..nftables.masquerade import (
     NFTA_TABLE_NAME,
 )
 from ..nftables.masquerade_wire import NFT_CMP_EQ, NFT_REG_1, NLA_F_NESTED, compare, expression, nested, number, text
-from ..nftables.transaction import NFNL_SUBSYS_NFTABLES, NfTablesSocket
+from ..nftables.transaction import NFNL_SUBSYS_NFTABLES
 
 TABLE = "podwire-looks"
 _OWNED = 2  # NFT_TABLE_F_OWNER
@@ -77,7 +77,7 @@ class RuleTrace:
         with self._namespace.entered():
             self._heard = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         self._heard.bind((0, _NFNLGRP_NFTRACE))
-        self._owner = NfTablesSocket(self._namespace)
+        self._owner = self._namespace.open_nftables()
         try:
             refusal = self._owner.transaction(_messages(self._lengths))
         except KernelError as error:

@@ -183,7 +183,7 @@ function describe(view, i, j) {
       [state.failed, "failed"],
       [state.notRun, "not run"],
     ].filter(([count]) => count);
-    return `${ends}: expected ${many(state.total)}, seen ${seen.map(([count, word]) => `${many(count)} ${word}`).join(", ")}`;
+    return `${ends}: expected ${many(state.total)}, found ${seen.map(([count, word]) => `${many(count)} ${word}`).join(", ")}`;
   }
   const reason = state.failures ? `: ${reasons(state.failures)}` : "";
   return `${ends}: ${worded(state)}${reason}`;

@@ -50,5 +50,5 @@ function exactly(model, cause) {
 
 function causesAt(model, name) {
   const causes = model.results.causes.filter((cause) => cause.node === name);
-  return causes.map((cause) => cause.title || cause.id).join("; ") || "none named";
+  return causes.map((cause) => cause.title || cause.id).join("; ") || "none found";
 }

@@ -74,21 +74,21 @@ function everyPair(guarantee, from, to, model) {
 const versionsOf = (pod) => new Set(pod.addresses.map((each) => (each.includes(":") ? 6 : 4)));
 
 const WORDS = {
-  "": "not expected",
+  "": "not tested",
   pass: "passed",
-  class: "passed by class",
+  class: "passed (sampled)",
   fail: "failed",
   some: "partly failed",
   none: "not run",
-  unknown: "not known one by one",
+  unknown: "not listed one by one",
 };
 
 // A state in words, with the counts of its class where the pair itself was not looked at or is not listed.
 function worded({ kind, cell }) {
   if (kind === "unknown")
-    return `not known for this pair; of its class ${many(cell.failed)} of ${many(cell.passed + cell.failed + cell.notRun)} failed`;
+    return `not listed for this pair; ${many(cell.failed)} of ${many(cell.passed + cell.failed + cell.notRun)} checks between these nodes failed`;
   if (kind === "class")
-    return `passed by class: ${cell.passed === 1 ? "one of its pairs was" : `${many(cell.passed)} of its pairs were`} checked`;
+    return `passed (sampled): ${plural(cell.passed, "pair")} between these nodes checked`;
   return WORDS[kind];
 }
 

@@ -88,7 +88,7 @@ function results(source, target) {
           "span",
           {},
           `Expected: ${guarantee.title}`,
-          element("small", {}, `Seen: ${state.failures ? reasons(state.failures) : worded(state)}`),
+          element("small", {}, `Found: ${state.failures ? reasons(state.failures) : worded(state)}`),
         ),
       ),
     );

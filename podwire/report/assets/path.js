@@ -120,11 +120,11 @@ function faults(model, source, target, way) {
     const other = ends[0] === row.node ? ends[1] : ends[0];
     if (!ends.includes(row.node) || (row.peer && row.peer !== other)) continue;
     const at = place(row.node, row.device);
-    if (at >= 0) add(at, `${row.desired ? "missing or different" : "not wanted"}: ${row.text}`);
+    if (at >= 0) add(at, `${row.desired ? "missing or different" : "unexpected"}: ${row.text}`);
   }
   const { expected } = model.results.mtu;
   way.forEach(
-    (each, i) => each.mtu && each.mtu < expected && add(i, `takes ${each.mtu} bytes, expected are ${expected}`),
+    (each, i) => each.mtu && each.mtu < expected && add(i, `MTU ${each.mtu} is smaller than the expected ${expected}`),
   );
   // What a comparison of nodes found, at the device that it names.
   for (const guarantee of model.guarantees.filter((each) => !each.classes.size)) {

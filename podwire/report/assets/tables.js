@@ -18,14 +18,14 @@ function leases(model, place) {
   place.classList.add("panel");
   replace(
     place,
-    table(["Node", "Subnet lease", "#Addresses for pods", "#Reserved", "#Without a living owner"], rows),
+    table(["Node", "Subnet lease", "#Addresses for pods", "#Allocated", "#Leaked"], rows),
     [...held].map(([node, own]) =>
-      later(`Reservations of ${node} (${own.length})`, () =>
+      later(`IP allocations of ${node} (${own.length})`, () =>
         table(
           ["Address", "Pod", "Interface", "Container"],
           own.map(([, ip, container, name, pod]) => [
             code(ip),
-            pod || "✕ nobody alive",
+            pod || "✕ leaked",
             name,
             code(container.slice(0, 12)),
           ]),
@@ -33,7 +33,7 @@ function leases(model, place) {
       ),
     ),
   );
-  if (!reservations.length) place.append(element("p", { class: "note" }, "No node told of reservations on its disk."));
+  if (!reservations.length) place.append(element("p", { class: "note" }, "No node reported IP allocations."));
 }
 
 function routes(model, place) {
@@ -44,7 +44,7 @@ function routes(model, place) {
     element(
       "span",
       { class: desired === null || desired === seen ? "tag pass" : "tag" },
-      desired === null ? "seen" : desired ? (seen ? "as desired" : "✕ missing or different") : "✕ not wanted",
+      desired === null ? "found" : desired ? (seen ? "as desired" : "✕ missing or different") : "✕ unexpected",
     );
   const parts = [...byNode].map(([node, own]) => {
     const wrong = own.filter(differs).length;
@@ -52,7 +52,7 @@ function routes(model, place) {
       `${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : own.some((row) => row[5] === null) ? "as found" : "all as desired"}`,
       () =>
         table(
-          ["Kind", "Object", "Towards", "Desired against seen"],
+          ["Kind", "Object", "To", "State"],
           [...own]
             .sort((a, b) => differs(b) - differs(a))
             .map((row) => [
@@ -70,7 +70,7 @@ function routes(model, place) {
   const { unlisted } = model.results.routes;
   replace(
     place,
-    parts.length ? parts : element("p", { class: "note" }, "No node told of its routes."),
-    unlisted ? element("p", { class: "note" }, `${unlisted} more objects are as desired, and not listed.`) : null,
+    parts.length ? parts : element("p", { class: "note" }, "No node reported its routes."),
+    unlisted ? element("p", { class: "note" }, `${unlisted} more objects are as desired and not listed.`) : null,
   );
 }

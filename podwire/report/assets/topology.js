@@ -47,7 +47,7 @@ function topology(model, place) {
   replace(
     place,
     element("div", { class: "scroll" }, picture),
-    later("The picture as a table", () => asTable(model)),
+    later("Topology as a table", () => asTable(model)),
   );
   return (way) => {
     for (const made of [...parts.values()].flat()) made.classList.remove("on");

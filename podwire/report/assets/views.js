@@ -43,7 +43,7 @@ function currentView() {
 }
 
 function draw(focus = false) {
-  if (!chosen.guarantee) return void replace(ui.map, "Nothing was checked between pods.");
+  if (!chosen.guarantee) return void replace(ui.map, "No checks between pods ran.");
   const view = currentView(),
     classes = view.rows[0] && model.nodes.has(view.rows[0].name) && !chosen.level && model.pods.size > FEW_PODS;
   const open = (i, j) => {
@@ -99,7 +99,7 @@ function asList(guarantee) {
   ]);
   const caption =
     rows.length < cells.length
-      ? `${plural(cells.length - rows.length, "pair")} of nodes passed whole and are left out.`
+      ? `${plural(cells.length - rows.length, "pair")} of nodes passed completely and are not listed.`
       : "";
   return table(["From pods of", "To pods of", "#Expected", "#Passed", "#Failed", "#Not run"], rows, caption);
 }
