@@ -1,4 +1,4 @@
-"""Name the root causes of what fails, in a form for people."""
+"""Infer the root causes of failures, and print them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ansible.utils.display import Display
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.intent.ids import inventory_source
-from podwire.stages import answer, controller, diagnosis
+from podwire.stages import task_result
 from podwire.stages.arguments import ARGUMENTS
+from podwire.stages.controller import diagnosis
+from podwire.stages.controller.declare import origins
 from podwire.stages.node import load
 
 
@@ -21,7 +23,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(ARGUMENTS["podwire_explain"])
-        result = answer(self._explain, options, task_vars or {})
+        result = task_result(self._explain, options, task_vars or {})
         if "text" in result:
             Display().display(result.pop("text"))
         return result
@@ -35,5 +37,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return diagnosis.question(cluster, hosts, results, ends)
         lost = [str(host) for host in variables["ansible_play_hosts_all"] if str(host) not in hosts]
         source = inventory_source(variables["ansible_inventory_sources"])
-        origins = controller.origins(intent, source, cluster)
-        return diagnosis.diagnosis(cluster, hosts, results, source, began, ends, origins, lost)
+        lines = origins(intent, source, cluster)
+        return diagnosis.diagnosis(cluster, hosts, results, source, began, ends, lines, lost)

@@ -1,4 +1,4 @@
-"""Judge what preflight found out, and say so in a form for people."""
+"""Combine the findings of all nodes, and print them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
-from podwire.stages import answer, preflight
+from podwire.stages import task_result
 from podwire.stages.arguments import ARGUMENTS
+from podwire.stages.controller import findings
 from podwire.stages.node import load
 
 
@@ -21,10 +22,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(ARGUMENTS["podwire_findings"])
         hosts = [str(host) for host in (task_vars or {})["ansible_play_hosts_all"]]
-        result = answer(self._judge, options, hosts)
+        result = task_result(self._report, options, hosts)
         if "text" in result:
             Display().display(result.pop("text"))
         return result
 
-    def _judge(self, options: Dict[str, Any], hosts: List[str]) -> Dict[str, Any]:
-        return preflight.verdict(load(str(options["intent"])), hosts, str(options["results"]), str(options["run"]))
+    def _report(self, options: Dict[str, Any], hosts: List[str]) -> Dict[str, Any]:
+        return findings.report(load(str(options["intent"])), hosts, str(options["results"]), str(options["run"]))

@@ -81,6 +81,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except PodwireError as error:
         print("podwire: " + "; ".join(str(error).splitlines()), file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("podwire."):
+            raise
+        missing = f"failed to run {options.verb}: a node does not have it; run it on the controller"
+        print(f"podwire: {missing}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()
         return 1

@@ -48,7 +48,10 @@ WRONG = [
         "failed to read the intent /nowhere/a.json: No such file",
     ),
     ({"podwire_verdict": {"intent": "/nowhere/a.json", "results": "/b", "began": 1}}, "failed to read the intent /now"),
-    ({"podwire_node": {"intent": "/a", "node": "node-9"}}, "failed to find node node-9: it is not in the inventory"),
+    (
+        {"podwire_node": {"intent": "/a", "node": "node-9"}},
+        "failed to run podwire_node on node-9: it is not in the inventory",
+    ),
 ]
 
 

@@ -81,7 +81,7 @@ def test_a_list_of_hosts_is_an_inventory_and_its_lab_goes_as_a_whole(tmp_path: P
     lab = Playbooks(Path("list-1,list-2,list-3,"), tmp_path)
     try:
         assert "30 of 30 pairs" in lab.run("site.yml").output
-        assert "goes as a whole" in lab.run("playbooks/reset.yml", "--limit", "list-1", status=2).output
+        assert "removed as a whole" in lab.run("playbooks/reset.yml", "--limit", "list-1", status=2).output
     finally:
         lab.run("playbooks/reset.yml")
     assert lab.left() == []
