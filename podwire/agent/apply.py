@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import List, Tuple
 
 from ..converge import Target, converge
+from ..intent import underlay
 from ..intent.cluster import Cluster
 from ..intent.projection import desired, scope
 from ..kernel import Namespace, link_of
-from ..lab import underlay
 from ..model.state import State
 from ..plan import Operation
 from ..sandbox import pods

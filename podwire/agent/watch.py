@@ -18,9 +18,8 @@ import signal
 import sys
 import time
 
-from ..kernel.monitor import Monitor
-from ..kernel.netlink import rtnetlink
-from ..kernel.netlink.socket import NETLINK_ROUTE, NetlinkSocket
+from ..boot import boot_id
+from ..kernel.monitor import Monitor, indices_with_alias
 from ..model.objects import BACKEND_ALIAS, FAULT_JOURNAL
 from ..startup_typing import TYPE_CHECKING
 
@@ -157,23 +156,16 @@ def _command(function: str, root: str, title: str) -> List[str]:
 
 def _devices() -> FrozenSet[int]:
     """The ifindexes of the backend's devices."""
-    socket = NetlinkSocket(NETLINK_ROUTE)
-    try:
-        links = [payload for _, payload in socket.dump(rtnetlink.RTM_GETLINK, bytes(16))]
-    finally:
-        socket.close()
-    return frozenset(rtnetlink.read_link_name(link)[0] for link in links if rtnetlink.read_alias(link) == BACKEND_ALIAS)
+    return indices_with_alias(BACKEND_ALIAS)
 
 
 def _is_broken() -> bool:
     """Whether the journal of faults has one that a boot since has not undone already."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        boot = file.read().strip()
     try:
         names = [name for name in os.listdir(FAULT_JOURNAL) if name.endswith(".json")]
         for name in names:
             with open(os.path.join(FAULT_JOURNAL, name), encoding="utf-8", errors="replace") as file:
-                if boot in file.read():
+                if boot_id() in file.read():
                     return True
     except FileNotFoundError:  # never broken, or mended at this moment
         pass

@@ -10,22 +10,9 @@ from typing import List, NamedTuple, Optional, Sequence
 from ..agent import unit
 from ..errors import LabError, PodwireError
 from ..intent.ids import cluster_id
-from ..kernel.namespaces import (
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWUTS,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
-    MS_PRIVATE,
-    MS_REC,
-    mount,
-    setns,
-    unshare,
-)
+from ..intent.underlay import SWITCH
+from ..kernel import enter
 from ..lab import registry
-from ..lab.enter import fork_into
-from ..lab.underlay import SWITCH
 from ..sandbox import sandboxes
 from ..sandbox.process import Process
 from .intent import default_source
@@ -48,8 +35,8 @@ def execute(name: str, command: Sequence[str], inventory: Optional[str]) -> int:
         raise PodwireError(f"failed to run a command on {name}: none is given", f"podwire exec {name} -- ip route")
     place = find(name, inventory)
     if place.pod is not None:
-        unshare(0)  # does nothing, but loads libc by ctypes here: a docker node's file system may have neither
-    child = fork_into(place.node.pid, lambda: _become(place.pod, name, command))
+        enter.load_libc()  # here: a docker node's file system may have neither it nor ctypes
+    child = enter.fork_into(place.node.pid, lambda: _become(place.pod, name, command))
     for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends them to the command too
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -122,10 +109,4 @@ def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
 
 def _step_into(found: sandboxes.Sandbox) -> None:
     """Join the pod's namespaces; /sys, which shows the devices, is the pod's for this command alone."""
-    for kind, flag in (("net", CLONE_NEWNET), ("uts", CLONE_NEWUTS)):
-        descriptor = os.open(f"/proc/{found.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-        setns(descriptor, flag)
-        os.close(descriptor)
-    unshare(CLONE_NEWNS)
-    mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    enter.join_pod(found.pid)

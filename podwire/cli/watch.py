@@ -7,7 +7,8 @@ from typing import Dict, List, Optional, Sequence
 
 from ..errors import PodwireError
 from ..intent.cluster import Cluster
-from ..lab import enter, registry
+from ..kernel import enter
+from ..lab import registry
 from ..prove import expect
 from ..prove.watch import text, watch
 from ..sandbox import sandboxes

@@ -7,22 +7,14 @@ from contextlib import contextmanager, suppress
 from typing import Dict, Iterator, List
 
 from ..errors import KernelError, LabError
+from ..kernel.isolate import fresh_namespace, new_machine
 from ..kernel.namespaces import (
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWUTS,
     MS_BIND,
     MS_NODEV,
-    MS_NOEXEC,
     MS_NOSUID,
-    MS_PRIVATE,
-    MS_REC,
     Namespace,
     mount,
-    sethostname,
     umount,
-    unshare,
 )
 from .tools import ip
 
@@ -35,12 +27,8 @@ _OVERLAID: Dict[str, str] = {"/etc": "cni", "/var/lib": "cni", "/var/log": ""}
 
 def become(directory: str) -> None:
     """Make the calling process (PID 1 of a new PID namespace) a node that sees the plugins in ``directory``."""
-    unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
-    sethostname("conform")
     plugins = os.open(directory, os.O_PATH | os.O_CLOEXEC)
-    mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    new_machine("conform")
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     for target, hidden in _OVERLAID.items():
         if os.path.isdir(target):
@@ -104,11 +92,10 @@ class Container:
 def new_namespace(name: str) -> Namespace:
     """A new network namespace bound at ``/run/netns/<name>``, with ``lo`` down as the kernel makes it."""
     path = f"/run/netns/{name}"
-    with Namespace.current() as home, home.entered():
-        unshare(CLONE_NEWNET)
-        with open(path, "w"):
-            pass
-        mount("/proc/thread-self/ns/net", path, flags=MS_BIND)
+    with open(path, "w"):
+        pass
+    with fresh_namespace(name) as made:
+        mount(f"/proc/self/fd/{made.fd}", path, flags=MS_BIND)
     return Namespace.open(path, name)
 
 

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from ..errors import LabError, PodwireError
-from ..kernel.namespaces import CLONE_NEWPID, setns, unshare
+from ..kernel.isolate import fork_as_init
 from .case import Case, Failed, Hung, Skipped
 from .node import become
 from .probe import lacking
@@ -146,10 +146,8 @@ def _probe(directory: str) -> Dict[str, str]:
 
 def _fork(directory: str, body: Callable[[], object]) -> Tuple[int, int]:
     """Run ``body`` on a new node; its pickled result comes through the pipe, an error as an Outcome."""
-    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     pipe, answers = os.pipe()
-    unshare(CLONE_NEWPID)
-    pid = os.fork()
+    pid = fork_as_init()
     if pid == 0:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent kills
@@ -163,8 +161,6 @@ def _fork(directory: str, body: Callable[[], object]) -> Tuple[int, int]:
         with open(answers, "wb") as file:
             file.write(pickle.dumps(result))
         os._exit(0)
-    setns(home, CLONE_NEWPID)  # for the next child: one cannot leave a PID namespace twice in a row
-    os.close(home)
     os.close(answers)
     return pipe, pid
 

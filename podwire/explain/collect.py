@@ -37,6 +37,7 @@ from ..agent.unit import LIBRARY
 from ..intent.cluster import Cluster
 from ..intent.projection import desired, scope
 from ..kernel import Namespace, lookup, show
+from ..kernel.listeners import holders
 from ..kernel.show import read_sysctl
 from ..observe.snapshot import find
 from ..plan import plan
@@ -179,23 +180,4 @@ def _policies() -> Dict[str, Any]:
 
 def _listeners(ports: set[int]) -> Dict[str, Tuple[int, str]]:
     """Port -> process id and command line of who listens on it, of this network namespace."""
-    inodes = {}
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError), open(f"/proc/self/net/{table}", encoding="ascii") as file:
-            for words in (line.split() for line in list(file)[1:]):
-                port = int(words[1].rpartition(":")[2], 16)
-                if words[3] == "0A" and port in ports:
-                    inodes[f"socket:[{words[9]}]"] = port
-    found: Dict[str, Tuple[int, str]] = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
-        with suppress(OSError):
-            for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    port = inodes.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))  # type: ignore[assignment]
-                    if port:
-                        with open(f"/proc/{pid}/cmdline", "rb") as file:
-                            found[str(port)] = (
-                                int(pid),
-                                file.read().replace(b"\0", b" ").decode(errors="replace").strip(),
-                            )
-    return found
+    return {str(port): (holder.pid, holder.command) for port, holder in holders("tcp", ports).items()}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from contextlib import suppress
-from typing import Any, Dict, List, Mapping, Sequence, Set
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
-from ..kernel.nftables.masquerade import GETTABLE, NFTA_TABLE_NAME
+from ..kernel.rulesets import nft_ruleset, nft_tables
 from . import iptables
 from .nftables import OURS
 
@@ -28,40 +26,25 @@ def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
     """nft's JSON, and the same of iptables-legacy. Most pods have no table, and most nodes only podwire's
     own: then nobody need ask."""
     found: List[Any] = []
-    with namespace.entered():
-        for read in (_by_nft, lambda _: iptables.rulesets("legacy")):
-            try:
-                found += read(namespace)
-            except PodwireError as error:
-                cannot += [error.message] if error.message not in cannot else []
+    for read in (_by_nft, lambda inside: inside.call(iptables.rulesets, "legacy")):
+        try:
+            found += read(namespace)
+        except PodwireError as error:
+            cannot += [error.message] if error.message not in cannot else []
     return found
 
 
-def tables(namespace: Namespace) -> Set[str]:
-    """Names of nf_tables' tables of all families; none where the kernel has no nf_tables."""
-    try:
-        with namespace.open_nftables(0) as socket:
-            found = socket.read(GETTABLE)
-    except KernelError:
-        return set()
-    return {each.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for each in found}
-
-
 def _by_nft(namespace: Namespace) -> List[Any]:
-    if tables(namespace) <= set(OURS):
+    if nft_tables(namespace) <= set(OURS):
         return []
     try:
-        done = subprocess.run(("nft", "-j", "list", "ruleset"), capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+        return nft_ruleset(namespace)
+    except UnsupportedError:
         try:
-            return iptables.rulesets("nft")
+            return namespace.call(iptables.rulesets, "nft")
         except PodwireError as error:
             cause = "neither nft nor iptables-nft is installed on the node"
             raise UnsupportedError(f"failed to read nftables' rules: {cause}") from error
-    if done.returncode:
-        raise KernelError(f"failed to read nftables' rules: {done.stderr.strip()}")
-    rules: List[Any] = json.loads(done.stdout)["nftables"]
-    return rules
 
 
 def counted(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:

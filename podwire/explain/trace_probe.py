@@ -29,13 +29,13 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, 
 
 from ..errors import PodwireError
 from ..kernel import Namespace
+from ..kernel.rulesets import nft_tables
 from ..kernel.trace.packets import PacketTrace
 from ..kernel.trace.rules import RuleTrace
 from ..observe.snapshot import counters, links
 from ..prove import packets
 from ..prove.reach import FAMILY
 from .packet_paths import certain, flights, framed
-from .rulesets import tables
 
 Ask = Mapping[str, Any]
 """What asking.py wants to know: ``source``, ``target``, ``address``, ``port``, ``protocol``, ``length`` (of the IP
@@ -115,7 +115,7 @@ class _Looking:
         seen: Set[int] = set()
         for place, space in spaces.items():
             inode = os.fstat(space.fd).st_ino
-            if inode in seen or not tables(space):
+            if inode in seen or not nft_tables(space):
                 continue
             seen.add(inode)
             try:
@@ -129,8 +129,7 @@ class _Looking:
         before = {place: _counters(space) for place, space in self.spaces.items()}
         if self.packets is not None:
             self.packets.begin()
-        with source.entered():
-            answered, error = self._send(number, ask)
+        answered, error = source.call(self._send, number, ask)
         told: Dict[str, Any] = {key: ask[key] for key in _TOLD}
         told.update(answered=answered, error=error, flights=[], verdicts=[], rules=sorted(self.rules), counters={})
         if self.packets is not None:
@@ -215,8 +214,7 @@ class _Looking:
 
 def _counters(space: Namespace) -> Dict[str, int]:
     """What counts losses, and packets of VXLAN devices."""
-    with space.entered():
-        found = {key: value for key, value in counters().items() if any(word in key for word in _TELLING)}
+    found = {key: value for key, value in space.call(counters).items() if any(word in key for word in _TELLING)}
     for link in links(space):
         for way in ("rx", "tx"):
             for what in ("dropped", "errors", *(["packets"] if link["kind"] == "vxlan" else [])):

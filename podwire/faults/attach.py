@@ -15,7 +15,7 @@ from ..cni.spec.netconf import Attachment
 from ..cni.spec.netlist import NetConfList, load_file, parse_list
 from ..errors import CniError
 from ..ipam.store import DATA_DIR, Store
-from ..kernel.namespaces import CLONE_NEWNET, Namespace, setns, unshare
+from ..kernel.isolate import fresh_namespace
 from ..sandbox.conflist import CONF_DIR
 
 PLUGIN_DIR = "/opt/cni/bin"
@@ -34,14 +34,7 @@ said: List[str] = []
 
 def attach(block: str, directories: Sequence[str], *, flannel: bool = False) -> str:
     """``ok`` if ADD gives an address of ``block``, ``foreign address`` for another, ``failed`` for none."""
-    home = Namespace.current()
-    unshare(CLONE_NEWNET)
-    try:
-        fresh = Namespace.current("probe")
-    finally:
-        setns(home.fd, CLONE_NEWNET)
-        home.close()
-    with fresh:
+    with fresh_namespace("probe") as fresh:
         known = _networks()
         attachment = Attachment(f"{_PROBE}{os.urandom(6).hex()}", "eth0", f"/proc/{os.getpid()}/fd/{fresh.fd}")
         said.clear()

@@ -10,8 +10,7 @@ from typing import Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 from ..errors import FaultError
 from ..intent.cluster import Cluster, Node, Pod
 from ..ipam.store import DATA_DIR
-from ..kernel.netlink.rtnetlink import RTM_GETLINK, index_request, link_request, read_link_name
-from ..kernel.netlink.socket import attributes
+from ..kernel.queries import other_end
 from ..model.objects import IPAddress, IPNetwork, Link, Sysctl
 from ..model.state import State
 from .attach import PLUGIN_DIR
@@ -201,11 +200,7 @@ class Ground:
 
     def port(self, pod: Pod) -> str:
         """The node's end of a pod's veth pair."""
-        answer = self.places[self.place(pod)].socket.get(RTM_GETLINK, link_request("eth0"))
-        if answer is None:
-            raise FaultError(f"failed to find eth0 of pod {pod.name}: there is none")
-        index = int.from_bytes(dict(attributes(answer, 16, len(answer))).get(_IFLA_LINK, b""), "little")
-        end = self.places[NODE].socket.get(RTM_GETLINK, index_request(index))
+        end = other_end(self.places[self.place(pod)], "eth0", self.places[NODE])
         if end is None:
             raise FaultError(f"failed to find the node's end of pod {pod.name}'s eth0")
-        return read_link_name(end)[1]
+        return end

@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import Dict, Iterable, Mapping, Sequence
 
+from ..boot import boot_id
 from ..errors import FaultError
 from ..kernel import Namespace, execute, show
 from ..kernel.show import devices
@@ -76,10 +77,8 @@ class Places:
 
     def identity(self, place: str) -> str:
         """What tells a namespace from a later one of the same name: an undo is for this one only."""
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
         running = sandboxes.running().get(place.partition(":")[2]) if place.startswith("pod:") else None
-        return f"{boot}/{os.fstat(self[place].fd).st_ino}/{running.container_id if running else ''}"
+        return f"{boot_id()}/{os.fstat(self[place].fd).st_ino}/{running.container_id if running else ''}"
 
 
 def look(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional
 
 from ..errors import FaultError
 from ..kernel import Namespace
+from ..kernel.queries import fragments_made
 from ..prove import packets
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ def settle(aim: Aim, places: Places, wanted: tuple[str, ...], seconds: float) ->
 def echo(namespace: Namespace, address: str, size: int = 0) -> str:
     """ICMP echoes of ``size`` bytes, which must not be fragmented; the first answer decides."""
     version = 6 if ":" in address else 4
-    with namespace.entered():
-        raw = packets.echo_socket(version)
+    raw = namespace.call(packets.echo_socket, version)
     run = int.from_bytes(os.urandom(4), "big")
     template = packets.EchoTemplate(
         version, packets.FITS, run, max(size - packets.IP_HEADER[version], packets.SMALLEST)
@@ -134,8 +134,7 @@ def _hear(raw: socket.socket, version: int, run: int, seconds: float) -> Optiona
 
 def fetch(namespace: Namespace, aim: Aim) -> str:
     """One HTTP request to a pod's server: who answers, and as whom does it see us?"""
-    with namespace.entered():
-        client = socket.socket(socket.AF_INET6 if ":" in aim.address else socket.AF_INET)
+    client = namespace.call(socket.socket, socket.AF_INET6 if ":" in aim.address else socket.AF_INET)
     with client:
         client.settimeout(_CONNECT)
         try:
@@ -172,8 +171,7 @@ def burst(namespace: Namespace, address: str) -> str:
     version = 6 if ":" in address else 4
     run = int.from_bytes(os.urandom(4), "big")
     template = packets.EchoTemplate(version, packets.FITS, run, _BURST_BYTES)
-    with namespace.entered():
-        raw = packets.echo_socket(version)
+    raw = namespace.call(packets.echo_socket, version)
     heard, buffer = 0, bytearray(65536)
     with raw:
         for number in range(_BURST):
@@ -193,9 +191,7 @@ def burst(namespace: Namespace, address: str) -> str:
 
 def _fragments(namespace: Namespace) -> int:
     """Ip.FragCreates (RFC 4293's ipIfStatsOutFragCreates) of a namespace."""
-    with namespace.entered(), open("/proc/thread-self/net/snmp", encoding="ascii") as file:
-        rows = [line.split() for line in file if line.startswith("Ip:")]
     try:
-        return int(dict(zip(*rows))["FragCreates"])
-    except (KeyError, TypeError, ValueError) as error:
+        return fragments_made(namespace)
+    except ValueError as error:
         raise FaultError("failed to read Ip.FragCreates") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, NamedTuple, Tup
 
 from ..errors import LabError
 from ..intent.cluster import Pod
-from ..kernel.namespaces import CLONE_NEWNET, unshare
+from ..kernel.isolate import leave_network
 from ..sandbox import sandboxes, spawn
 from ..sandbox.process import Process, kill
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 def _prepare(request: Dict[str, Any]) -> Callable[[], None]:
     if request["role"] == "orphan":
-        unshare(CLONE_NEWNET)
+        leave_network()
         return _wait
     listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

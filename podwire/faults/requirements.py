@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 from functools import cache
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from ..errors import FaultError, KernelError
+from ..errors import FaultError
 from ..intent.cluster import adjacent
-from ..kernel.namespaces import CLONE_NEWNET, Namespace, setns, unshare
+from ..kernel.commands import qdisc_missing
+from ..kernel.sysctls import sysctl_exists
 from .fault import MACHINE, UNDERLAY
 
 if TYPE_CHECKING:
@@ -53,20 +53,8 @@ def _tool(name: str, package: str) -> Need:
 
 @cache
 def _qdisc(kind: str, words: str) -> str:
-    """Why the kernel refuses a queueing discipline, tried on a loopback of its own; "" if it does not."""
-    home = Namespace.current()
-    try:
-        unshare(CLONE_NEWNET)
-        command = ["tc", "qdisc", "add", "dev", "lo", "root", *words.split()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "tc is not installed on the node (iproute2)"
-    except KernelError as error:
-        return error.message
-    finally:
-        setns(home.fd, CLONE_NEWNET)
-        home.close()
-    return f"this kernel lacks {kind} (CONFIG_NET_SCH_{kind.upper()})" if done.returncode else ""
+    """Why the kernel refuses a queueing discipline; asked once."""
+    return qdisc_missing(kind, words)
 
 
 def _ipv4(ground: Ground) -> bool:
@@ -128,14 +116,14 @@ BRIDGE_NETFILTER = Need(
     "br_netfilter",
     lambda _: (
         ""
-        if os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        if sysctl_exists("net/bridge/bridge-nf-call-iptables")
         else "this kernel lacks br_netfilter, or has not loaded it"
     ),
 )
 FIRST_NAMESPACE = Need("machine", lambda g: _first_namespace(g))
 CONNTRACK = Need(
     "conntrack",
-    lambda _: "" if os.path.exists("/proc/sys/net/netfilter/nf_conntrack_count") else "nf_conntrack is not loaded",
+    lambda _: "" if sysctl_exists("net/netfilter/nf_conntrack_count") else "nf_conntrack is not loaded",
 )
 
 
@@ -157,7 +145,7 @@ def _tunnelled(ground: Ground) -> bool:
 
 def _first_namespace(ground: Ground) -> str:
     """The thresholds of the neighbour table are sysctls of the machine's first network namespace alone."""
-    with contextlib.suppress(FaultError), ground.places[MACHINE].entered():
-        if os.path.exists("/proc/sys/net/ipv4/neigh/default/gc_thresh3"):
+    with contextlib.suppress(FaultError):
+        if sysctl_exists("net/ipv4/neigh/default/gc_thresh3", ground.places[MACHINE]):
             return ""
     return "the machine's first network namespace cannot be reached from here"

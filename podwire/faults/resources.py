@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from contextlib import suppress
 from difflib import ndiff
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Protocol, Sequence
 
-from ..errors import FaultError
+from ..errors import FaultError, KernelError
 from ..files import replace_file
+from ..kernel import commands, rulesets
 
 if TYPE_CHECKING:
     from ..kernel import Namespace
@@ -40,14 +40,9 @@ class Cell(Protocol):
 def run(namespace: Namespace, command: Sequence[str], stdin: str = "") -> str:
     """A command's standard output, run in a network namespace. FaultError if it fails or is not there."""
     try:
-        with namespace.entered():
-            done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise FaultError(f"failed to run {command[0]}: it is not installed on the node") from None
-    if done.returncode:
-        cause = (done.stderr.strip() or f"status {done.returncode}").splitlines()[0]
-        raise FaultError(f"failed to run {' '.join(command)} in {namespace.name}: {cause}")
-    return done.stdout
+        return commands.run(namespace, command, stdin)
+    except KernelError as error:
+        raise FaultError(error.message) from None
 
 
 class FileText(NamedTuple):
@@ -85,19 +80,10 @@ class NftTable(NamedTuple):
     name: str
 
     def read(self, namespace: Namespace) -> Any:
-        wanted = {"family": self.family, "name": self.name}
-        tables = [
-            nftable.get("table", {})
-            for nftable in json.loads(run(namespace, ("nft", "-j", "list", "tables")))["nftables"]
-        ]
-        if not any(wanted.items() <= table.items() for table in tables):
-            return None
-        return run(namespace, ("nft", "list", "table", self.family, self.name))
+        return rulesets.nft_table(namespace, self.family, self.name)
 
     def write(self, namespace: Namespace, value: Any) -> None:
-        # Made (a no-op if it is there), removed and made anew, in one transaction.
-        fresh = f"table {self.family} {self.name}\ndelete table {self.family} {self.name}\n"
-        run(namespace, ("nft", "-f", "-"), fresh + (value or ""))
+        rulesets.replace_nft_table(namespace, self.family, self.name, value or "")
 
     def told(self, value: Any) -> str:
         return f"{self}: " + ("removed" if value is None else " ".join(value.split()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from ..boot import boot_id
 from ..model.objects import IPAddress
 from ..startup_typing import TYPE_CHECKING, sha256
 from .ranges import parse_address
@@ -71,7 +72,7 @@ class Index:
         """Whether every lease has its entry."""
         try:
             stamp = os.readlink(self.path(_STAMP))
-            return stamp == f"{os.stat(self._leases).st_mtime_ns}.{_boot_id()}"
+            return stamp == f"{os.stat(self._leases).st_mtime_ns}.{boot_id()}"
         except OSError:
             return False
 
@@ -83,7 +84,7 @@ class Index:
         """From here on, until anybody changes the lease directory, every lease has its entry."""
         past = 10**18 + int.from_bytes(os.urandom(7), "big")  # in 2001 to 2003, never now
         os.utime(self._leases, ns=(past, past))
-        os.symlink(f"{os.stat(self._leases).st_mtime_ns}.{_boot_id()}", self.path(_STAMP))
+        os.symlink(f"{os.stat(self._leases).st_mtime_ns}.{boot_id()}", self.path(_STAMP))
 
 
 def unlink(path: str) -> None:
@@ -92,16 +93,3 @@ def unlink(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
-
-
-_known: List[str] = []
-
-
-def _boot_id() -> str:
-    if not _known:
-        file = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _known.append(os.read(file, 64).decode().strip())
-        finally:
-            os.close(file)
-    return _known[0]

@@ -10,7 +10,8 @@ import struct
 from contextlib import suppress
 
 from ..startup_typing import TYPE_CHECKING
-from .netlink.socket import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_REPLACE, attributes
+from .netlink import rtnetlink
+from .netlink.socket import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_REPLACE, NetlinkSocket, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -61,6 +62,16 @@ class Monitor:
         """Leave the groups."""
         for socket in self.sockets:
             socket.close()
+
+
+def indices_with_alias(alias: str) -> frozenset[int]:
+    """The indices of devices with an alias, in the caller's network namespace."""
+    socket = NetlinkSocket(NETLINK_ROUTE)
+    try:
+        links = [payload for _, payload in socket.dump(rtnetlink.RTM_GETLINK, bytes(16))]
+    finally:
+        socket.close()
+    return frozenset(rtnetlink.read_link_name(link)[0] for link in links if rtnetlink.read_alias(link) == alias)
 
 
 def _joined(family: int, groups: int) -> _socket.socket:

@@ -13,9 +13,12 @@ from ..startup_typing import TYPE_CHECKING, Callable
 
 if TYPE_CHECKING:
     import ctypes
+    from typing import TypeVar
 
     from .netlink.socket import NetlinkSocket
     from .nftables.transaction import NfTablesSocket
+
+    T = TypeVar("T")
 
 # linux/sched.h
 CLONE_NEWNS = 0x00020000
@@ -211,6 +214,11 @@ class Namespace:
     def entered(self) -> _Entered:
         """Run the block inside. Network namespaces are per thread, and this one comes back after."""
         return _Entered(self.fd)
+
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """``function(*arguments)``, run inside. A socket that it opens stays inside (net/core/sock.c)."""
+        with self.entered():
+            return function(*arguments)
 
     @property
     def socket(self) -> NetlinkSocket:

@@ -18,13 +18,14 @@ from typing import AbstractSet, Callable, Dict, List, Mapping, NamedTuple, Optio
 
 from ..converge import Target, converge
 from ..errors import LabError
+from ..intent import underlay
 from ..intent.cluster import Cluster, Node
 from ..intent.cluster_json import cluster_to_json
 from ..kernel import Namespace
 from ..model.state import EMPTY
 from ..plan import plan
 from ..sandbox.process import Process
-from . import registry, underlay
+from . import registry
 from .engine import Engine, Found, connect
 from .hosts import name_nodes
 from .image import MADE_HERE, Image

@@ -12,58 +12,26 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from typing import Any, Callable, Dict
 
-from ..kernel.namespaces import (
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-    MS_BIND,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
-    MS_PRIVATE,
-    MS_RDONLY,
-    MS_REC,
-    MS_REMOUNT,
-    mount,
-    sethostname,
-    setns,
-    unshare,
-)
+from ..kernel.isolate import fork_as_init, new_machine, skip_address_detection
+from ..kernel.namespaces import MS_BIND, MS_NODEV, MS_NOSUID, MS_RDONLY, MS_REMOUNT, mount
 from ..sandbox import spawn
 
 #: Directories of each overlay that begin empty in every node.
 _PRIVATE = {"/etc": ("cni/net.d", "podwire"), "/var/lib": ("cni", "podwire")}
 
-#: Of devices to come. A router asks for its neighbours from its link-local address, which would be
-#: tentative for a second or two of duplicate address detection: as long a new lab would lose packets.
-_DAD = "/proc/sys/net/ipv6/conf/default/accept_dad"
-
 
 def main() -> None:
     """The starter: one holder a request ``{"name": hostname, "files": bool, "plugins": directory or ""}``."""
-    requests = spawn.requests()
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    for index, request in enumerate(requests):
-        unshare(CLONE_NEWPID)
-        if os.fork() == 0:
-            os.close(own)
+    for index, request in enumerate(spawn.requests()):
+        if fork_as_init() == 0:
             spawn.child(index, lambda request=request: _prepare(request))  # type: ignore[misc]
-        setns(own, CLONE_NEWPID)  # one cannot leave a PID namespace for children twice in a row
 
 
 def _prepare(request: Dict[str, Any]) -> Callable[[], None]:
-    unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
-    sethostname(request["name"])
-    mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    with suppress(FileNotFoundError), open(_DAD, "w") as sysctl:
-        sysctl.write("0")
+    new_machine(request["name"])
+    skip_address_detection()
     if request["files"]:
         if request["plugins"] and os.path.isdir("/opt"):
             _show_plugins(request["plugins"])

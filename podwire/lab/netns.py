@@ -12,15 +12,17 @@ from typing import AbstractSet, Dict, Iterable, List, Mapping, NamedTuple, Optio
 
 from ..converge import Target, converge
 from ..errors import LabError
+from ..intent import underlay
 from ..intent.cluster import Cluster
 from ..intent.cluster_json import cluster_to_json
 from ..kernel import Namespace, execute
+from ..kernel.sysctls import sysctl_exists
 from ..model.objects import Link
 from ..model.state import EMPTY, State
 from ..plan import REMOVE, Operation, plan
 from ..sandbox.process import Process, kill
 from ..sandbox.spawn import spawned
-from . import registry, underlay
+from . import registry
 from .hosts import name_nodes
 from .registry import Lab
 
@@ -142,7 +144,7 @@ def _start(cluster_id: str, running: Mapping[str, Process], names: Sequence[str]
     plugins = registry.plugin_dir(cluster_id)
     shown = plugins if os.path.isdir(plugins) else ""
     requests = [
-        {"name": name.rpartition(" ")[2], "files": not registry.is_infrastructure(name), "plugins": shown}
+        {"name": name.rpartition(" ")[2], "files": not underlay.is_infrastructure(name), "plugins": shown}
         for name in names
     ]
     with spawned("podwire.lab.holder", cluster_id, requests) as pids:
@@ -171,20 +173,18 @@ def _targets(namespaces: Mapping[str, Namespace], states: Mapping[str, State], w
     targets = []
     for name, namespace in namespaces.items():
         state = states[name]
-        if name == underlay.SWITCH:
-            with namespace.entered():
-                if os.path.isdir("/proc/sys/net/bridge"):
-                    state = underlay.without_bridge_netfilter(state)
+        if name == underlay.SWITCH and sysctl_exists("net/bridge", namespace):
+            state = underlay.without_bridge_netfilter(state)
         targets.append(Target(namespace, state, underlay.scope(state, whole=whole or name != underlay.SWITCH)))
     return targets
 
 
 def _node_pids(names: Iterable[str], running: Mapping[str, Process]) -> Dict[str, int]:
-    return {name: running[name].pid for name in names if name in running and not registry.is_infrastructure(name)}
+    return {name: running[name].pid for name in names if name in running and not underlay.is_infrastructure(name)}
 
 
 def _word(name: str) -> str:
-    return name if registry.is_infrastructure(name) else f"node {name}"
+    return name if underlay.is_infrastructure(name) else f"node {name}"
 
 
 def require_root(doing: str) -> None:

@@ -9,13 +9,13 @@ that is not root, which machines over SSH do not need, keeps both in its own ``$
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import LabError
-from ..files import replace_file
+from ..intent.underlay import is_infrastructure
+from ..json_files import read_json, write_json
 from ..sandbox.process import Process
 
 RUN = "/run/podwire"
@@ -23,7 +23,7 @@ STATE = "/var/lib/podwire"
 
 
 class Lab(NamedTuple):
-    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see underlay.py), and the first
+    """A recorded lab: the holders of its namespaces by name, nodes and underlay (see intent/underlay.py), and the first
     processes of its docker nodes."""
 
     id: str
@@ -89,11 +89,6 @@ def write_containers(cluster_id: str, processes: Dict[str, Process]) -> None:
     write_json(os.path.join(state_dir(cluster_id), "containers.json"), processes)
 
 
-def is_infrastructure(name: str) -> bool:
-    """Whether a namespace belongs to the underlay: its name holds a space, which no node's can."""
-    return " " in name
-
-
 def labs() -> List[Lab]:
     """Every recorded lab, by id."""
     try:
@@ -156,17 +151,9 @@ def locked(cluster_id: str) -> Iterator[None]:
             os.close(lock)
 
 
-def write_json(path: str, data: Any) -> None:
-    """Write a JSON file by temporary file and rename."""
-    replace_file(path, json.dumps(data).encode(), 0o644, fsync=False)
-
-
 def _load(path: str) -> Optional[Dict[str, Any]]:
     try:
-        with open(path, encoding="utf-8") as file:
-            data: Dict[str, Any] = json.load(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        data: Optional[Dict[str, Any]] = read_json(path)
     except ValueError as error:
         raise LabError(f"failed to read {path}: {error}", "remove it, and build the lab again") from error
     return data

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
-from contextlib import suppress
-from typing import Callable, Iterator, List, Optional, Set, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from ..errors import KernelError, PodwireError
 from ..intent.cluster import Cluster, Node
 from ..kernel import Namespace, execute, link_of
 from ..kernel.iptables.tables import forward_drops
-from ..kernel.namespaces import CLONE_NEWNET, unshare
-from ..kernel.nftables.masquerade import apply_nat
-from ..kernel.show import read_sysctl
+from ..kernel.isolate import fresh_namespace
+from ..kernel.listeners import holders
+from ..kernel.sysctls import sysctl_is_writable, sysctl_or_none
 from ..model.command import command
-from ..model.objects import BACKEND_ALIAS, Link, NatRule, VethPeer
+from ..model.objects import BACKEND_ALIAS, Link, NatRule, Object, VethPeer
 from ..plan import ADD, Operation
 from .finding import NOT_RUN, OK, PROBLEM, WARNING, Finding
 
@@ -50,8 +48,8 @@ def _version(cluster: Cluster) -> Iterator[Finding]:
 def _features(cluster: Cluster) -> Iterator[Finding]:
     """Each kind of object that will be made is made; module names tell nothing of what is built in."""
     try:
-        missing = _in_a_fresh_namespace(cluster)
-    except (OSError, PodwireError) as error:
+        missing = list(_try_all(cluster))
+    except PodwireError as error:
         yield Finding(NOT_RUN, "kernel features", f"no namespace to try them in: {error}", "run it as root")
         return
     for feature, cause in missing:
@@ -61,45 +59,18 @@ def _features(cluster: Cluster) -> Iterator[Finding]:
         yield Finding(OK, "kernel features", "devices and rules of all needed kinds can be made")
 
 
-def _in_a_fresh_namespace(cluster: Cluster) -> List[Tuple[str, str]]:
-    """(feature, why it is not there). The namespace is a child's, and goes with it."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            unshare(CLONE_NEWNET)
-            lines = [f"{feature}\t{cause}" for feature, cause in _try_all(cluster)]
-            os.write(write_end, "\n".join(lines).encode())
-            status = 0
-        except PodwireError as error:
-            os.write(write_end, error.message.encode())
-        finally:
-            os._exit(status)
-    os.close(write_end)
-    with open(read_end, encoding="utf-8") as pipe:
-        told = pipe.read()
-    if os.waitpid(child, 0)[1] != 0:
-        raise OSError(told or "its process died")
-    return [(line.partition("\t")[0], line.partition("\t")[2]) for line in told.splitlines()]
-
-
 def _try_all(cluster: Cluster) -> Iterator[Tuple[str, str]]:
-    with Namespace.current("a namespace to try in") as here:
-        links = [
-            Link("pw-bridge", "bridge"),
-            Link("pw-veth", "veth", peer=VethPeer(here.name, "pw-peer")),
-            *cluster.backend_driver.probe_links(),
+    """(feature, why it is not there)."""
+    with fresh_namespace("a namespace to try in") as here:
+        objects: List[Tuple[str, Object]] = [
+            ("bridge", Link("pw-bridge", "bridge")),
+            ("veth", Link("pw-veth", "veth", peer=VethPeer(here.name, "pw-peer"))),
+            *((link.kind, link) for link in cluster.backend_driver.probe_links()),
+            ("nftables", NatRule(cluster.cluster_cidrs[0], cluster.cluster_cidrs[:1])),
         ]
-        tries: List[Tuple[str, Callable[[], object]]] = [
-            (link.kind, lambda link=link: execute([(here, Operation(ADD, link))], {here.name: here}))  # type: ignore[misc]
-            for link in links
-        ]
-        rules = frozenset((NatRule(cluster.cluster_cidrs[0], cluster.cluster_cidrs[:1]),))
-        tries.append(("nftables", lambda: apply_nat(here, "podwire", rules)))
-        for feature, attempt in tries:
+        for feature, wanted in objects:
             try:
-                attempt()
+                execute([(here, Operation(ADD, wanted))], {here.name: here})
             except KernelError as error:
                 yield feature, error.message
 
@@ -108,10 +79,10 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
     """Forwarding is podwire's to switch on, if it may; a strict reverse path filter nobody can look behind."""
     keys = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
     for version in cluster.versions:
-        value = _sysctl(keys[version])
+        value = sysctl_or_none(keys[version])
         if value is None:
             yield Finding(PROBLEM, "forwarding", f"no IPv{version}: {keys[version]} is missing", "enable it")
-        elif value != "1" and not os.access(f"/proc/sys/{keys[version]}", os.W_OK):
+        elif value != "1" and not sysctl_is_writable(keys[version]):
             yield Finding(
                 PROBLEM,
                 "forwarding",
@@ -120,7 +91,7 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
             )
         else:
             yield Finding(OK, "forwarding", f"{keys[version]} = {value}" + ("" if value == "1" else ", will be 1"))
-    filters = {each: _sysctl(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", node.interface)}
+    filters = {each: sysctl_or_none(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", node.interface)}
     strict = [each for each, value in filters.items() if value == "1"]
     if strict and "2" not in filters.values() and 4 in cluster.versions:  # the larger one counts (IN_DEV_RPFILTER)
         loose = command("sysctl -w net/ipv4/conf/{}/rp_filter=2", node.interface)
@@ -134,7 +105,7 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
 
 def _bridges(cluster: Cluster) -> Iterator[Finding]:
     """With br_netfilter frames between pods of one node pass iptables' FORWARD, which Docker sets to DROP."""
-    through = _sysctl("net/bridge/bridge-nf-call-iptables")
+    through = sysctl_or_none("net/bridge/bridge-nf-call-iptables")
     with Namespace.current() as here:
         drops = any(forward_drops(here, version) for version in cluster.versions)
     if drops:
@@ -169,40 +140,8 @@ def _devices(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _port(cluster: Cluster) -> Iterator[Finding]:
-    """A UDP socket of a program on the backend's port. One that no process has is the kernel's own: VXLAN's."""
+    """A program on the backend's UDP port."""
     port = cluster.backend_driver.udp_port
-    if port is None:
-        return
-    wanted = f":{port:04X}"
-    inodes = set()
-    for path in ("/proc/net/udp", "/proc/net/udp6"):
-        with suppress(FileNotFoundError), open(path, encoding="ascii") as file:
-            rows = [line.split() for line in file][1:]
-            inodes |= {row[9] for row in rows if row[1].endswith(wanted)}
-    owner = _owner({f"socket:[{inode}]" for inode in inodes}) if inodes else ""
-    if owner:
-        yield Finding(
-            PROBLEM,
-            "UDP port",
-            f"{owner} holds UDP port {port}",
-            "stop it, or declare another backend.port",
-        )
-
-
-def _owner(sockets: Set[str]) -> str:
-    """The name of a process that has one of these open; "" if none has."""
-    for path in glob.iglob("/proc/[0-9]*/fd/*"):
-        try:
-            if os.readlink(path) in sockets:
-                with open(os.path.join(os.path.dirname(os.path.dirname(path)), "comm"), encoding="utf-8") as file:
-                    return file.read().strip()
-        except OSError:
-            continue
-    return ""
-
-
-def _sysctl(key: str) -> Optional[str]:
-    try:
-        return read_sysctl(key)
-    except OSError:
-        return None
+    for holder in holders("udp", [port]).values() if port is not None else ():
+        right = "stop it, or declare another backend.port"
+        yield Finding(PROBLEM, "UDP port", f"{holder.name} holds UDP port {port}", right)

@@ -12,7 +12,7 @@ from ..backend import device_names
 from ..intent.cluster import Cluster, Node, adjacent
 from ..kernel import Namespace
 from ..kernel.lookup import route_get
-from ..kernel.netlink import rtnetlink
+from ..kernel.queries import all_addresses, all_routes
 from ..kernel.show import link_of
 from ..model.command import command
 from ..model.objects import ROUTE_PROTOCOL, Address, Route
@@ -29,19 +29,9 @@ _ARP_PATIENCE = 0.5
 def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
     """Everything below."""
     with Namespace.current() as here:
-        names = dict(
-            rtnetlink.read_link_name(payload) for _, payload in here.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
-        )
-        routes = [
-            rtnetlink.read_route(payload, names) for _, payload in here.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
-        ]
-        dump = here.socket.dump(rtnetlink.RTM_GETADDR, bytes(8))
-        addresses = [
-            each for each in (rtnetlink.read_address(payload, names) for _, payload in dump) if each is not None
-        ]
-        yield from _interface(here, node, addresses)
-        yield from _overlaps(cluster, node, routes)
-        yield from _ways(here, cluster, node)
+        yield from _interface(here, node, all_addresses(here))
+        yield from _overlaps(cluster, node, all_routes(here))
+        yield from _paths(here, cluster, node)
         yield from _twins(here, node)
 
 
@@ -80,7 +70,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
     for route in routes:
         base = route.destination
         inside = any(cidr.version == base.version and base.subnet_of(cidr) for cidr in block)  # type: ignore[arg-type]
-        if route.table == rtnetlink.RT_TABLE_LOCAL or not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
+        if not base.prefixlen or route.protocol == ROUTE_PROTOCOL:
             continue
         if route.device in own or (inside and base.prefixlen == base.max_prefixlen):  # a pod's own
             continue
@@ -95,7 +85,7 @@ def _overlaps(cluster: Cluster, node: Node, routes: List[Route]) -> Iterator[Fin
         yield Finding(OK, "ranges", "no route of others into pods' and services' ranges")
 
 
-def _ways(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
+def _paths(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
     """How the kernel would send to each peer: by the external interface, and without a gateway to adjacent ones."""
     wrong = False
     for version in cluster.versions:
@@ -103,24 +93,24 @@ def _ways(here: Namespace, cluster: Cluster, node: Node) -> Iterator[Finding]:
             target = peer.public_ip(version)
             if peer.name == node.name or target is None:
                 continue
-            way = route_get(here, target)
-            if way is None:
+            path = route_get(here, target)
+            if path is None:
                 wrong = True
-                yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "mend the node's own network")
-            elif way.device != node.interface:
+                yield Finding(PROBLEM, "ways", f"no route to {peer.name} ({target})", "repair the node's own network")
+            elif path.device != node.interface:
                 wrong = True
                 yield Finding(
                     PROBLEM,
                     "ways",
-                    f"the way to {peer.name} ({target}) leaves by {way.device}, not by {node.interface}",
-                    f"declare node_interface: {way.device}",
+                    f"the route to {peer.name} ({target}) leaves by {path.device}, not by {node.interface}",
+                    f"declare node_interface: {path.device}",
                 )
-            elif way.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
+            elif path.gateway is not None and adjacent(node, peer, version) and cluster.backend_driver.routes_directly:
                 wrong = True
                 yield Finding(
                     PROBLEM,
                     "ways",
-                    f"{peer.name} ({target}) is declared adjacent, and is behind {way.gateway}",
+                    f"{peer.name} ({target}) is declared adjacent, and is behind {path.gateway}",
                     "declare the right prefix length in node_address, or backend: {type: vxlan}",
                 )
     if not wrong:

@@ -39,8 +39,8 @@ def bulk(sockets: Sockets, checks: Sequence[Check], quick: bool = False) -> Dict
     poll = select.epoll()
     try:
         for number, check in enumerate(checks):
-            with sockets.sources[check.source].namespace.entered():
-                opened = socket.socket(FAMILY[check.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+            opened = sockets.sources[check.source].namespace.call(socket.socket, FAMILY[check.version], kind)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             refused = opened.connect_ex((check.address, check.port))
             if refused not in (0, errno.EINPROGRESS):

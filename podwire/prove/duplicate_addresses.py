@@ -66,9 +66,7 @@ def _ask(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dict[str, Se
     """Address -> the MAC addresses that answered on ``bridge``."""
     if not bridge or not addresses:
         return {}
-    with node.entered():
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    with link:
+    with node.call(socket.socket, socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as link:
         try:
             link.bind((bridge, _ETH_P_ALL))
         except OSError:

@@ -244,8 +244,7 @@ class _Probing:
 
     def _fragments(self) -> int:
         """How many fragments the node has made of outer packets so far."""
-        with self.sources[0].namespace.entered():
-            counters = snapshot.counters()
+        counters = self.sources[0].namespace.call(snapshot.counters)
         return sum(counters.get(key, 0) for key in _FRAGMENTS)
 
 

@@ -122,15 +122,14 @@ class Reach:
         """Start checks of one source, as many as there is room for; where the next begins."""
         source = self._checks[pending[start]].source
         end = start
-        with self._sockets.sources[source].namespace.entered():
-            while end < len(pending) and end - start < room:
-                number = pending[end]
-                check = self._checks[number]
-                if check.source != source:
-                    break
-                self._start(number, check)
-                end += 1
+        while end < len(pending) and end - start < room and self._checks[pending[end]].source == source:
+            end += 1
+        self._sockets.sources[source].namespace.call(self._start_all, pending[start:end])
         return end
+
+    def _start_all(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._start(number, self._checks[number])
 
     def _start(self, number: int, check: Check) -> None:
         flying = self._flying[number] = check.protocols

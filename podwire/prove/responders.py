@@ -57,8 +57,8 @@ def _ports(places: Mapping[str, str], candidates: Sequence[int]) -> Dict[str, in
     """A free port in each namespace that can be entered and has one."""
     found: Dict[str, int] = {}
     for name, path in places.items():
-        with suppress(KernelError), Namespace.open(path, name) as inside, inside.entered():
-            port = _free_port(candidates)
+        with suppress(KernelError), Namespace.open(path, name) as inside:
+            port = inside.call(_free_port, candidates)
             if port:
                 found[name] = port
     return found
@@ -102,8 +102,8 @@ def prepare(request: Mapping[str, Any]) -> Callable[[], None]:
     """Open all servers' and sinks' sockets."""
     loops: List[Union[Server, Sink]] = [_open(request["node"], pod) for pod in request["pods"]]
     for name, path, port in request["sinks"]:
-        with Namespace.open(path, name) as inside, inside.entered():
-            loops.append(Sink(listen(port)))
+        with Namespace.open(path, name) as inside:
+            loops.append(Sink(inside.call(listen, port)))
     return lambda: serve(loops)
 
 
@@ -146,8 +146,8 @@ class Sink:
 
 def _open(node: str, pod: Sequence[Any]) -> Server:
     name, path, port = pod
-    with Namespace.open(path, name) as inside, inside.entered():
-        return Server(name, node, listen(port), listen(port, socket.SOCK_DGRAM))
+    with Namespace.open(path, name) as inside:
+        return inside.call(lambda: Server(name, node, listen(port), listen(port, socket.SOCK_DGRAM)))
 
 
 def serve(servers: Sequence[Union[Server, Sink]], lifetime: float = LIFETIME) -> None:

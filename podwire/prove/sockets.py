@@ -96,8 +96,8 @@ class Sockets:
         """The source's socket of a family and protocol, opened at first use."""
         found = self._sockets.get((source, version, protocol))
         if found is None:
-            with self.sources[source].namespace.entered():
-                found = packets.echo_socket(version) if protocol == ICMP else packets.datagram_socket(version)
+            opener = packets.echo_socket if protocol == ICMP else packets.datagram_socket
+            found = self.sources[source].namespace.call(opener, version)
             self._stack.callback(found.close)
             self._sockets[source, version, protocol] = found
             self._by_fd[found.fileno()] = version if protocol == ICMP else 0, found

@@ -61,8 +61,7 @@ def measure(
     rows = []
     for (kind, name), (target, address, port) in paths.items():
         for streams in STREAMS:
-            with namespaces[name].entered():
-                opened = [_connect(source.version, address, port) for _ in range(streams)]
+            opened = [namespaces[name].call(_connect, source.version, address, port) for _ in range(streams)]
             bits = _send([each for each in opened if each is not None], streams)
             rows.append({"kind": kind, "source": name, "target": target, "streams": streams, "bits": bits})
     return rows

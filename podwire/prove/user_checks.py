@@ -142,8 +142,7 @@ def _once(trials: Sequence[Trial], sockets: Sockets) -> Dict[Trial, str]:
     poll = select.epoll()
     try:
         for number, trial in enumerate(trials):
-            with sockets.sources[trial.source].namespace.entered():
-                each = _open(trial)
+            each = sockets.sources[trial.source].namespace.call(_open, trial)
             try:
                 _send(each, trial, sockets.run, number)
             except BlockingIOError:

@@ -104,8 +104,8 @@ def _follow(way: _Way, path: Optional[str], poll: select.epoll, by_fd: Dict[int,
     if not inode or path is None:
         return
     try:
-        with Namespace.open(path, way.pair.source.pod) as inside, inside.entered():
-            way.socket = packets.echo_socket(way.pair.source.version)
+        with Namespace.open(path, way.pair.source.pod) as inside:
+            way.socket = inside.call(packets.echo_socket, way.pair.source.version)
     except KernelError:
         return
     way.inode = inode

@@ -12,22 +12,19 @@ block, a request has limited size and time, and when there are too many clients 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import socket
-import struct
 import time
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Any, Callable, Dict, Optional
 
 from ..errors import LabError
-from ..kernel.namespaces import CLONE_NEWNET, CLONE_NEWUTS, sethostname, unshare
+from ..kernel.isolate import has_ipv6, new_pod
 from . import spawn
 from .pings import NONCE_LENGTH, TAG, Pings
 
-_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # linux/sockios.h, linux/if.h
 _BACKLOG = 1024
 _LONGEST_REQUEST = 8192  # bytes
 _LARGEST_BODY = 1 << 24
@@ -50,9 +47,7 @@ def main() -> None:
 def prepare(request: Dict[str, Any]) -> Callable[[], None]:
     """Make the sandbox around this process, and listen. Addresses may come later."""
     if not request["host_network"]:
-        unshare(CLONE_NEWNET | CLONE_NEWUTS)
-        sethostname(request["pod"])
-        _loopback_up()
+        new_pod(request["pod"])
     with open("/proc/self/comm", "w") as comm:
         comm.write(request["pod"][:15])
     try:
@@ -62,14 +57,9 @@ def prepare(request: Dict[str, Any]) -> Callable[[], None]:
     return Server(request["pod"], request["node"], listener, datagrams).serve
 
 
-def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
-
-
 def listen(port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A listening socket of both families, or of IPv4 where the kernel has no IPv6; with SOCK_DGRAM one for UDP."""
-    if os.path.exists("/proc/net/if_inet6"):
+    if has_ipv6():
         listener = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK)
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         pktinfo = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO)

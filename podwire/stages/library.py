@@ -28,7 +28,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 _DIGEST_LENGTH = 16
 #: What only the controller runs, or is a product of its own.
 _NOT_ON_NODES = tuple(
-    os.path.join("podwire", *name.split(".")) for name in ("conform", "report", "intent.inventory", "stages.controller")
+    os.path.join("podwire", *name.split("."))
+    for name in ("conform", "report", "intent.inventory", "lab", "stages.controller")
 )
 
 

@@ -19,9 +19,9 @@ from typing import Any, Dict, List, Mapping
 
 from podwire.intent.cluster import Cluster, CniSettings, Pod
 from podwire.intent.cluster_json import cluster_to_json
-from podwire.kernel import Namespace
+from podwire.kernel import Namespace, enter
 from podwire.kernel.netlink.rtnetlink import RTM_NEWNEIGH, neighbour_message
-from podwire.lab import enter, netns, registry
+from podwire.lab import netns, registry
 from podwire.model.objects import MacAddress, Neighbour
 from podwire.observe.snapshot import links
 from podwire.prove import prober

@@ -10,7 +10,8 @@ from typing import Iterator
 
 import pytest
 
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.lab.registry import state_dir
 from podwire.prove.responders import RECORD
 

@@ -16,10 +16,10 @@ import pytest
 
 from podwire.intent.cluster import Cluster
 from podwire.intent.cluster_json import cluster_from_json
-from podwire.kernel import Namespace, show
+from podwire.intent.underlay import is_infrastructure
+from podwire.kernel import Namespace, enter, show
 from podwire.kernel import execute as kernel_execute
-from podwire.lab import enter, registry
-from podwire.lab.underlay import is_infrastructure
+from podwire.lab import registry
 from podwire.model.state import EMPTY, Scope
 from podwire.plan import plan
 from podwire.sandbox import pods, sandboxes

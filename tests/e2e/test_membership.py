@@ -12,9 +12,9 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from podwire.kernel import Namespace
+from podwire.kernel import Namespace, enter
 from podwire.kernel.namespaces import CLONE_NEWNET, setns
-from podwire.lab import enter, registry
+from podwire.lab import registry
 from podwire.prove import packets
 from podwire.sandbox import sandboxes
 

@@ -20,10 +20,11 @@ from podwire.faults.context import Ground
 from podwire.faults.fault import MACHINE, UNDERLAY, Expected
 from podwire.faults.namespaces import Places
 from podwire.faults.namespaces import look as look_at
+from podwire.intent import underlay
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
-from podwire.kernel import Namespace
-from podwire.lab import enter, netns, registry, underlay
+from podwire.kernel import Namespace, enter
+from podwire.lab import netns, registry
 from podwire.model.command import script
 from podwire.model.state import State
 from podwire.sandbox import sandboxes

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from podwire.intent.inventory import read, record_of
-from podwire.lab.registry import state_dir, write_json
+from podwire.json_files import write_json
+from podwire.lab.registry import state_dir
 from podwire.report import files
 from podwire.sandbox.process import Process, kill
 from podwire.stages.controller.results import store

@@ -13,7 +13,8 @@ from ipaddress import ip_interface, ip_network
 
 from podwire.backend import BackendSettings
 from podwire.intent.cluster import Cluster, CniSettings, Node, Port, Router, Segment, Underlay
-from podwire.lab import enter, registry
+from podwire.kernel import enter
+from podwire.lab import registry
 
 LAN = Segment("lan", (ip_network("172.30.0.0/24"), ip_network("fd00:30::/64")))
 

@@ -13,8 +13,9 @@ import pytest
 
 from podwire.backend import BackendSettings
 from podwire.intent.cluster import Cluster, CniSettings, Pod
+from podwire.kernel import enter
 from podwire.kernel.namespaces import CLONE_NEWNET, Namespace, setns
-from podwire.lab import enter, netns
+from podwire.lab import netns
 from podwire.prove import packets
 from podwire.sandbox import sandboxes
 from podwire.stages import node as doors

@@ -16,8 +16,9 @@ import pytest
 
 from podwire.errors import ConflictError, LabError
 from podwire.intent.cluster import Cluster, Underlay
+from podwire.kernel import enter
 from podwire.kernel.namespaces import CLONE_NEWNS, MS_PRIVATE, MS_REC, Namespace, mount, unshare
-from podwire.lab import enter, netns, registry
+from podwire.lab import netns, registry
 from podwire.sandbox.process import Process, kill, start_time
 from podwire.sandbox.spawn import spawned
 from podwire.stages.controller import lab as stages

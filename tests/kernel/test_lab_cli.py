@@ -15,7 +15,8 @@ import pytest
 
 from podwire.intent.cluster import Cluster, Pod
 from podwire.intent.ids import cluster_id
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.sandbox import sandboxes
 from tests.kernel.labs import make_cluster, make_node, pid_of
 

@@ -16,10 +16,11 @@ import docker as sdk
 import pytest
 
 from podwire.errors import LabError
+from podwire.intent import underlay
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
 from podwire.kernel import Namespace, Reader, routes
-from podwire.lab import docker, registry, underlay
+from podwire.lab import docker, registry
 from podwire.lab.image import MADE_HERE, Image
 from podwire.lab.networks import container_name
 

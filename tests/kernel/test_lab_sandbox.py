@@ -12,8 +12,9 @@ import pytest
 
 from podwire.errors import LabError
 from podwire.intent.cluster import Cluster, Pod
+from podwire.kernel import enter
 from podwire.kernel.namespaces import Namespace
-from podwire.lab import enter, netns
+from podwire.lab import netns
 from podwire.sandbox import sandboxes
 from podwire.sandbox.process import Process, kill
 from tests.kernel.labs import make_cluster, make_node, pid_of

@@ -18,7 +18,8 @@ import pytest
 from podwire.backend import BackendSettings
 from podwire.errors import LabError
 from podwire.intent.cluster import Cluster, CniSettings, Pod
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.sandbox import pods, sandboxes
 from podwire.sandbox.pods import PodsOutcome
 from podwire.stages import node as doors

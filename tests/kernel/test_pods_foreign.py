@@ -15,7 +15,8 @@ import pytest
 
 from podwire.errors import LabError
 from podwire.intent.cluster import Cluster, CniSettings, Pod
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.sandbox import pods
 from podwire.sandbox.pods import PodsOutcome
 from podwire.stages import node as doors

@@ -14,7 +14,8 @@ from typing import Dict, List, Tuple
 import pytest
 
 from podwire.intent.cluster import Cluster
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.preflight.finding import OK, PROBLEM, WARNING
 from podwire.preflight.judge import judge
 from podwire.stages import node as doors

@@ -14,7 +14,8 @@ import pytest
 from podwire.agent import intent_store, unit
 from podwire.errors import LabError
 from podwire.intent.cluster import Cluster, Pod
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.stages import node as doors
 from podwire.stages import removal
 from tests.death import Death

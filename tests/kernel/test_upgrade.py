@@ -19,7 +19,8 @@ from podwire.cni.spec.netconf import Attachment
 from podwire.cni.spec.netlist import parse_list
 from podwire.intent.cluster import Cluster, Pod
 from podwire.intent.cluster_json import cluster_to_json
-from podwire.lab import enter, netns
+from podwire.kernel import enter
+from podwire.lab import netns
 from podwire.sandbox import conflist, sandboxes
 from podwire.stages import node as stages
 from tests.kernel.labs import make_cluster, make_node, pid_of

@@ -24,8 +24,9 @@ from podwire.cni.spec.netconf import Attachment
 from podwire.errors import PodwireError
 from podwire.intent.cluster import Cluster, Pod
 from podwire.intent.cluster_json import cluster_to_json
+from podwire.kernel import enter
 from podwire.kernel.namespaces import MNT_DETACH, umount
-from podwire.lab import enter, netns
+from podwire.lab import netns
 from podwire.model.objects import FAULT_JOURNAL
 from podwire.sandbox import conflist, sandboxes
 from podwire.stages import node as doors

@@ -18,7 +18,8 @@ import testinfra.backend
 from podwire.intent.cluster import Cluster
 from podwire.intent.cluster_json import cluster_from_json
 from podwire.intent.ids import cluster_id
-from podwire.lab import enter, registry
+from podwire.kernel import enter
+from podwire.lab import registry
 from podwire.prove import prober
 from podwire.prove.verdict import Guarantee, Verdict, judge
 

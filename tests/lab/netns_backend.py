@@ -11,7 +11,7 @@ from typing import Any, Tuple
 
 from testinfra.backend.base import BaseBackend, CommandResult
 
-from podwire.lab import enter
+from podwire.kernel import enter
 from podwire.lab.registry import node_pid
 
 

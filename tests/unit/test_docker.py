@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from podwire.errors import LabError
+from podwire.intent import underlay
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
-from podwire.lab import networks, underlay
+from podwire.lab import networks
 from podwire.lab.image import MADE_HERE, REPOSITORY, Image
 from podwire.lab.networks import Network, refuse_collisions, wanted_networks
 

@@ -69,16 +69,12 @@ def modules(unpacked: Path) -> list[str]:
 
 def test_products_of_their_own_are_not_installed_on_nodes(unpacked: Path) -> None:
     names = modules(unpacked)
-    for absent in ("conform", "report", "intent.inventory", "stages.controller"):
+    for absent in ("conform", "report", "intent.inventory", "lab", "stages.controller"):
         assert not [name for name in names if f"{name}.".startswith(f"podwire.{absent}.")], absent
 
 
-#: The command has verbs for the controller alone. The other one makes labs.
-FOR_THE_CONTROLLER = ("podwire.cli", "podwire.lab.")
-
-
 def test_every_module_of_a_node_is_imported_from_its_library_alone(unpacked: Path) -> None:
-    names = [name for name in modules(unpacked) if not name.startswith(FOR_THE_CONTROLLER)]
+    names = [name for name in modules(unpacked) if not name.startswith("podwire.cli")]
     assert {f"podwire.stages.{name}" for name in ("node", "facts", "faults", "preflight", "removal")} <= set(names)
     code = f"import importlib; [importlib.import_module(name) for name in {names}]; "
     code += (
@@ -104,11 +100,11 @@ def test_stages_import_within_functions_only_what_nodes_have(unpacked: Path) -> 
                     base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
                 if base.split(".")[0] == "podwire" and base not in names:
                     missing.add((name, base))
-    assert {(name, base) for name, base in missing if not name.startswith(FOR_THE_CONTROLLER)} == set()
+    assert {(name, base) for name, base in missing if not name.startswith("podwire.cli")} == set()
     assert missing, "the verbs of the controller"
 
 
-@pytest.mark.parametrize("verb", ["conform /opt/cni/bin", "report"])
+@pytest.mark.parametrize("verb", ["conform /opt/cni/bin", "report", "inspect"])
 def test_a_verb_of_the_controller_says_so_on_a_node(unpacked: Path, verb: str) -> None:
     done = on_a_node(unpacked, f"from podwire.cli import main; sys.exit(main({verb.split()}))")
     name = verb.split()[0]

@@ -60,6 +60,44 @@ def test_layers() -> None:
     run("lint-imports", "--no-cache")
 
 
+#: What may speak to the kernel outside of kernel/, and why.
+_SPEAKERS = {
+    "conform": "the suite looks at nodes as other CNI tools do, with nothing of podwire's own readers",
+    "boot.py": "stands below kernel/: the index of leases needs it when a plugin starts",
+    "cni": "plugins build nf_tables rules out of kernel/nftables' expressions",
+    "observe/namespace.py": "reads the kernel's tables for snapshots",
+}
+_OF_THE_KERNEL = re.compile(r"setns|unshare|CLONE_\w+|entered|ctypes|AF_NETLINK|NetlinkSocket|RTM_\w+")
+_FILES_OF_THE_KERNEL = ("/proc/sys/", "/proc/net/", "/proc/thread-self/net", "/proc/self/net", "/sys/kernel")
+
+
+def _speaks_to_the_kernel(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        modules = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        return any(re.match(r"(podwire\.)?kernel\.(netlink|nftables)\b", module) for module in modules)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.startswith(_FILES_OF_THE_KERNEL)
+    if isinstance(node, ast.Attribute) and node.attr in ("get", "dump", "ask"):
+        return isinstance(node.value, ast.Attribute) and node.value.attr == "socket"
+    name = getattr(node, "attr", None) or getattr(node, "id", None) or getattr(node, "name", None)
+    return isinstance(name, str) and _OF_THE_KERNEL.fullmatch(name) is not None
+
+
+def test_only_kernel_speaks_to_the_kernel() -> None:
+    """Others hold a Namespace, and ask by functions of kernel/: no netlink, sysctl, setns or libc outside of it."""
+    wrong = []
+    for path in (ROOT / "podwire").rglob("*.py"):
+        name = str(path.relative_to(ROOT / "podwire"))
+        if name.startswith(("kernel/", "model/")) or name in _SPEAKERS or name.split("/")[0] in _SPEAKERS:
+            continue
+        wrong += [
+            f"podwire/{name}:{getattr(node, 'lineno', 0)}"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if _speaks_to_the_kernel(node)
+        ]
+    assert not wrong
+
+
 def test_only_backends_know_their_types() -> None:
     """Who needs to know what a backend needs asks its descriptor."""
     wrong = []

@@ -6,8 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from podwire.backend import BackendSettings
+from podwire.intent import underlay
 from podwire.intent.cluster import Cluster, CniSettings, Node, Port, Router, Segment, Underlay
-from podwire.lab import underlay
 from podwire.model.objects import Address, Link, Route
 
 

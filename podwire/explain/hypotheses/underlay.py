@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Iterator
 
-from ...lab import underlay
+from ...intent import underlay
 from ...model.command import command
 from ..cause import Cause
 from ..evidence import NodeView, World

@@ -23,8 +23,7 @@ def _few_neighbours(ground: Ground) -> List[Edit]:
 
 def _few_connections(ground: Ground) -> List[Edit]:
     right = ground.sysctl(_MOST, MACHINE)
-    with ground.places[MACHINE].entered():
-        count = int(read_sysctl(_COUNT))
+    count = int(ground.places[MACHINE].call(read_sysctl, _COUNT))
     return [Patch(MACHINE, (right,), (right._replace(value=str(max(count, 1))),))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_interface
 from typing import List
 
-from ...lab import underlay
+from ...intent import underlay
 from ...model.objects import Address, Link, MacAddress, Neighbour
 from .. import requirements
 from ..context import Ground

@@ -13,10 +13,10 @@ from ...intent.cluster_json import cluster_to_json
 from ...intent.ids import cluster_id
 from ...intent.inventory import read
 from ...intent.leases import Record, record_of
-from ...lab.registry import state_dir, write_json
+from ...json_files import read_json, write_json
+from ...lab.registry import state_dir
 from ...report import source_locations
 from .. import Result, diff_result
-from .results import load_json
 
 
 def declare(
@@ -40,7 +40,7 @@ def declare(
     """
     began = time.time()
     directory = state_dir(cluster_id(source))
-    recorded = load_json(os.path.join(directory, "record.json"))
+    recorded = read_json(os.path.join(directory, "record.json"))
     earlier = None if recorded is None else Record.from_json(recorded)
     faults = _known_faults(hosts)
     cluster = read(hosts, source=source, record=earlier, origins=locations, facts=facts, faults=faults, lost=lost)
@@ -71,7 +71,7 @@ def declare(
 def origins(intent: str, source: str, cluster: Cluster) -> source_locations.Origins:
     """The lines of the inventory that the cluster of ``declare`` comes from, for the report. Empty if they are not
     stored."""
-    packed = load_json(_origins_path(intent)) or {}
+    packed = read_json(_origins_path(intent)) or {}
     return source_locations.unpack(packed, source, [node.name for node in cluster.nodes])
 
 

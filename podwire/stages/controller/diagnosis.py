@@ -13,7 +13,7 @@ from ...explain.inferred import recorded
 from ...explain.text import render
 from ...explain.unreachable import blamed
 from ...intent.cluster import Cluster
-from ...lab.registry import write_json
+from ...json_files import write_json
 from ...prove.discovery import infer
 from ...prove.verdict import judge
 from ...report.source_locations import Origins

@@ -12,9 +12,9 @@ from ...faults.catalogue import CATALOGUE, named
 from ...faults.document import TITLES
 from ...faults.fault import LAYERS, MACHINE, UNDERLAY
 from ...intent.cluster import Cluster, DeclaredFault
-from ...kernel import Namespace
-from ...lab import enter, registry
-from ...lab.underlay import SWITCH
+from ...intent.underlay import SWITCH
+from ...kernel import Namespace, enter
+from ...lab import registry
 from .. import Options, Result
 from ..faults import FUNCTIONS
 

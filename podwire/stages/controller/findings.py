@@ -6,7 +6,7 @@ import os
 from typing import Sequence
 
 from ...intent.cluster import Cluster
-from ...lab.registry import write_json
+from ...json_files import write_json
 from ...preflight.finding import PROBLEM
 from ...preflight.judge import judge, render
 from .. import Result

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Sequence
 
 from ...errors import LabError
 from ...intent.cluster import Cluster
-from ...lab import enter
+from ...kernel import enter
 from ...lab.registry import node_pid
 from ...preflight.finding import NOT_RUN, Finding
 from .. import Options, Result, diff_result, task_result

@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Dict, List
 
 from ...errors import LabError
 from ...intent.cluster import Cluster
-from ...lab.registry import write_json
+from ...json_files import read_json, write_json
 from .. import Result
 
 #: The keys of a stage's result that are stored.
@@ -37,19 +36,10 @@ def store(result: Result, directory: str, node: str) -> Result:
 
 def stored(kind: str, directory: str, cluster: Cluster) -> Dict[str, Any]:
     """What ``store`` stored, by node. Nodes that returned nothing are missing."""
-    by_node = {node.name: load_json(os.path.join(directory, kind, f"{node.name}.json")) for node in cluster.nodes}
+    by_node = {node.name: read_json(os.path.join(directory, kind, f"{node.name}.json")) for node in cluster.nodes}
     return {node: content for node, content in by_node.items() if content is not None}
 
 
 def pod_addresses(directory: str, cluster: Cluster) -> Dict[str, List[str]]:
     """The stored addresses of the pods of all nodes, by pod."""
     return {pod: ips for pods in stored("pods", directory, cluster).values() for pod, ips in pods.items()}
-
-
-def load_json(path: str) -> Any:
-    """None if there is no such file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return None

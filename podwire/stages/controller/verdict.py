@@ -12,7 +12,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from ... import __version__
 from ...intent.cluster import Cluster
-from ...lab.registry import write_json
+from ...json_files import write_json
 from ...prove.discovery import infer
 from ...prove.guarantee import Observations
 from ...prove.text import render, table

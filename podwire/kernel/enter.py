@@ -9,7 +9,19 @@ import traceback
 from typing import IO, Any, Callable, List, NoReturn, Optional, Sequence, Tuple, TypeVar
 
 from ..errors import LabError
-from ..kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, setns
+from .isolate import mount_sysfs
+from .namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    setns,
+    unshare,
+)
 
 T = TypeVar("T")
 
@@ -64,6 +76,25 @@ def _live(descriptors: List[int], body: Callable[[], int]) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def join_pod(pid: int) -> None:
+    """Join the network and host name of a pod's process; /sys, which shows the devices, is the pod's for this process
+    alone."""
+    for kind in ("net", "uts"):
+        descriptor = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(descriptor, _KINDS[kind])
+        finally:
+            os.close(descriptor)
+    unshare(CLONE_NEWNS)
+    mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    mount_sysfs()
+
+
+def load_libc() -> None:
+    """Have what ``join_pod`` needs of libc before ``fork_into`` changes the file system that it would come from."""
+    unshare(0)
 
 
 def call(pid: int, function: Callable[..., T], *args: Any, hear: Optional[Callable[..., None]] = None) -> T:

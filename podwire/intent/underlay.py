@@ -11,12 +11,11 @@ import hashlib
 from ipaddress import IPv4Network, IPv6Network
 from typing import AbstractSet, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from ..intent.cluster import Cluster, Port, Router
 from ..model.objects import Address, IPAddress, IPNetwork, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer
 from ..model.state import EMPTY, Scope, State
-from .registry import is_infrastructure
+from .cluster import Cluster, Port, Router
 
-#: Names of the underlay's namespaces hold a space, see registry.is_infrastructure.
+#: Names of the underlay's namespaces hold a space, which no node's can.
 SWITCH = "underlay switch"
 #: IFLA_IFALIAS of all devices made here: what an earlier intent left is known by it.
 ALIAS = "podwire underlay"
@@ -44,6 +43,11 @@ class Pair(NamedTuple):
     port: str
     name: str
     device: str
+
+
+def is_infrastructure(name: str) -> bool:
+    """Whether a namespace belongs to the underlay, and is no node's."""
+    return " " in name
 
 
 def router_namespace(router: str) -> str:
