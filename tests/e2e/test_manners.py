@@ -225,7 +225,7 @@ def test_people_can_look_and_run_commands(built: Playbooks) -> None:
     assert answer == {"pod": "pod-b", "node": "node-2", "client": ips["pod-a"]}
 
 
-@pytest.mark.parametrize("task", ["Bring up the lab's nodes", "Converge the backend", "Attach the pods", "Probe"])
+@pytest.mark.parametrize("task", ["Create the lab's nodes", "Configure the backend", "Attach the pods", "Probe"])
 def test_an_interrupted_run_is_healed_by_the_next(fresh: Playbooks, task: str) -> None:
     running = subprocess.Popen(
         [*COMMAND, "-i", str(fresh.inventory), str(ROOT / "site.yml")],
