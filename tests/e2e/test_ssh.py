@@ -188,7 +188,7 @@ def test_break_mend_and_find_by_the_podwire_of_the_controller(there: Machines, s
     assert broken.recap["metal-2"].changed == 1
     assert len(machine.run("ip route show proto 112").splitlines()) == 1
     mended = site.run("playbooks/mend.yml")
-    assert "route_missing: mended" in mended.output
+    assert "route_missing: repaired" in mended.output
     assert len(machine.run("ip route show proto 112").splitlines()) == 2
     assert "30 of 30 pairs" in site.run("playbooks/verify.yml", "-e", "pods=discover", "-e", "throughput=true").output
     machine.run(f"ln -sfn {had} /opt/podwire/lib")

@@ -90,7 +90,7 @@ def test_the_declared_drill(drill: Tuple[Playbooks, Lab], tmp_path: Path) -> Non
     shutil.rmtree(f"{state_dir(lab.cluster.id)}/results/pods")  # nodes are asked for their pods' addresses
     explained = playbooks.run("playbooks/explain.yml")
     assert explained.changed == 0 and {name: lab.states(name) for name in healthy} == broken
-    assert "route_missing: the node has no route to a peer's block" in explained.output
+    assert "route_missing: the node has no route to a peer's pod CIDR" in explained.output
     assert "fix         ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in explained.output
     document = json.loads(Path(state_dir(lab.cluster.id), "results", "causes.json").read_text())
     assert sorted((each["id"], each["node"]) for each in document["causes"]) == [

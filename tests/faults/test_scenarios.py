@@ -138,7 +138,7 @@ def test_every_page_has_every_step(page: Path) -> None:
     assert order == ["site", "break", "explain", "mend", "reset"]
     assert [playbooks.index(verb) for verb in order] == sorted(playbooks.index(verb) for verb in order)
     assert playbooks[-1] == "reset"
-    assert all(f"**{word}" in text for word in ("Build", "Look", "Break", "Explain", "Mend", "Reset"))
+    assert all(f"**{word}" in text for word in ("Build", "Look", "Break", "Explain", "Repair", "Reset"))
     used = [step.command for step in steps(text) if "-i docs/scenarios/" in step.command]
     assert all(f"-i docs/scenarios/{page.parent.name}" in command for command in used)
 

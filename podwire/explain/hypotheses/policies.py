@@ -31,7 +31,7 @@ def _unenforced(world: World, node: NodeView) -> Iterator[Cause]:
         yield cause(
             "policy_not_enforced", f"file {path}", node.name, "", "node", frozenset({f"{node.name} policy {path}"}),
             evidence=[f"expected: nobody reaches {pod}",
-                      f"found: {reaching} of {len(others)} do, and no rule speaks of the policy"],
+                      f"found: {reaching} of {len(others)} pods do, and no rule implements the policy"],
             fix=[command("rm {}", path)._replace(comment="or install what enforces policies")], quiet=True,
         )  # fmt: skip
 
