@@ -127,7 +127,7 @@ def _snapshot(cluster: Cluster, node: str, running: Mapping[str, Running]) -> sn
         if not each.host_network:
             with Namespace.open(each.netns, name) as opened:
                 inode = os.fstat(opened.fd).st_ino
-            known = found.get(inode) or snapshot.Found(name, each.netns, inode, (), "", "podwire")
+            known = found.get(inode) or snapshot.DiscoveredSandbox(name, each.netns, inode, (), "", "podwire")
             found[inode] = known._replace(name=name, known_by="podwire")
     here = cluster.node(node)
     return snapshot.take(node, list(found.values()), {here.interface, *(port.device for port in here.ports)})
