@@ -25,8 +25,8 @@ def network(cluster: Cluster, node: str, *, check: bool = False) -> Tuple[Operat
     state = desired(cluster, node) | State(files=frozenset((intent_store.intent_file(cluster, node),)))
     owned = scope(cluster, node, state)
     owned = owned._replace(links=owned.links | pods.outdated_bridges(cluster, node))
-    with Namespace.current(node) as here:
-        outcome = converge([Target(here, state, owned)], check=check)
+    with Namespace.current(node) as namespace:
+        outcome = converge([Target(namespace, state, owned)], check=check)
     return tuple(operation for _, operation in outcome.operations)
 
 
@@ -43,16 +43,16 @@ def apply(*, check: bool = False, intent: str = "", node: str = "") -> List[str]
         intent_store.load()  # which says so: a machine that is no node gets not even a lock
     with nullcontext() if check else intent_store.node_lock():
         cluster, node = intent_store.taken(intent, node) if intent else intent_store.load()
-        own = network(cluster, node, check=check) if intent else _backend(cluster, node, check)
-        lines = [str(operation) for operation in (*_underlay(cluster, node, check), *own)]
+        operations = network(cluster, node, check=check) if intent else _backend(cluster, node, check)
+        lines = [str(operation) for operation in (*_underlay(cluster, node, check), *operations)]
         return lines + list(pods.reconcile(cluster, node, check=check, keep_others=True).lines)
 
 
 def _backend(cluster: Cluster, node: str, check: bool) -> Tuple[Operation, ...]:
     """Like ``network``; the kept intent itself is what is applied, and therefore not written."""
     state = desired(cluster, node)
-    with Namespace.current(node) as here:
-        outcome = converge([Target(here, state, scope(cluster, node, state))], check=check)
+    with Namespace.current(node) as namespace:
+        outcome = converge([Target(namespace, state, scope(cluster, node, state))], check=check)
     return tuple(operation for _, operation in outcome.operations)
 
 
@@ -62,9 +62,9 @@ def _underlay(cluster: Cluster, node: str, check: bool) -> Tuple[Operation, ...]
     state = underlay.desired(cluster).get(node)
     if state is None:
         return ()
-    with Namespace.current(node) as here:
-        found = (link_of(here, port.device) for port in cluster.node(node).ports)
-        if not all(link is not None and link.up for link in found):
+    with Namespace.current(node) as namespace:
+        links = (link_of(namespace, port.device) for port in cluster.node(node).ports)
+        if not all(link is not None and link.up for link in links):
             return ()  # a device that is down is somebody's will; when it comes up again, the kernel says so
-        outcome = converge([Target(here, state, underlay.scope(state))], check=check)
+        outcome = converge([Target(namespace, state, underlay.scope(state))], check=check)
     return tuple(operation for _, operation in outcome.operations)

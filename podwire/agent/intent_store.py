@@ -34,8 +34,8 @@ def node_lock() -> locked:
 def intent_file(cluster: Cluster, node: str) -> File:
     """The file for one node. The list is written out, because how it is chosen needs the pods of all nodes."""
     cni = replace(cluster.cni, conflist=conflist.declared(cluster, node).source)
-    kept = replace(cluster, pods=cluster.pods_of(node), cni=cni)
-    return File(INTENT, json.dumps({**cluster_to_json(kept), "here": node}) + "\n", 0o600)
+    own_part = replace(cluster, pods=cluster.pods_of(node), cni=cni)
+    return File(INTENT, json.dumps({**cluster_to_json(own_part), "here": node}) + "\n", 0o600)
 
 
 def load() -> Tuple[Cluster, str]:
@@ -84,13 +84,13 @@ def _read() -> Tuple[Cluster, str]:
 
 
 def keep_override(given: Any, plugin_dirs: Any) -> None:
-    """Remember what the attach stage was told instead of the inventory's list; nothing to forget it."""
-    told = {key: value for key, value in (("conflist", given), ("plugin_dirs", plugin_dirs)) if value}
-    if told == _override():
+    """Remember what the attach stage was given instead of the inventory's list; nothing to forget it."""
+    options = {key: value for key, value in (("conflist", given), ("plugin_dirs", plugin_dirs)) if value}
+    if options == _override():
         return
-    if told:
+    if options:
         os.makedirs(os.path.dirname(OVERRIDE), exist_ok=True)
-        replace_file(OVERRIDE, json.dumps(told).encode(), 0o644)
+        replace_file(OVERRIDE, json.dumps(options).encode(), 0o644)
     else:
         os.unlink(OVERRIDE)
 
@@ -98,7 +98,7 @@ def keep_override(given: Any, plugin_dirs: Any) -> None:
 def _override() -> Dict[str, Any]:
     try:
         with open(OVERRIDE, encoding="utf-8") as file:
-            found: Dict[str, Any] = json.load(file)
-            return found
+            options: Dict[str, Any] = json.load(file)
+            return options
     except FileNotFoundError:
         return {}

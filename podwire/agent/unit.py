@@ -1,6 +1,6 @@
 """The command ``podwire`` on a node, and on nodes that run systemd the unit that applies at boot and watches.
 
-They are installed when all else stands, by the stage that attaches pods, so that the unit's first apply has nothing to
+They are installed last, by the stage that attaches pods, so that the unit's first apply has nothing to
 do.
 """
 
@@ -90,9 +90,9 @@ def remove(*, check: bool = False) -> List[str]:
     return [f"- file {path}" for path in paths]
 
 
-def root(own: str) -> str:
+def root(default: str) -> str:
     """Where processes to come find podwire: the link on a node, which an upgrade changes, else ``own``."""
-    return LIBRARY if os.path.realpath(LIBRARY) == os.path.realpath(own) else own
+    return LIBRARY if os.path.realpath(LIBRARY) == os.path.realpath(default) else default
 
 
 def _has_systemd() -> bool:
@@ -103,12 +103,12 @@ def _has_systemd() -> bool:
 def _files() -> Dict[str, str]:
     version = os.path.basename(os.path.realpath(LIBRARY))
     python = str(getattr(sys, "_base_executable", None) or sys.executable)
-    found = {COMMAND: _LAUNCHER.format(python=python, library=LIBRARY)}
-    return {**found, PATH: _UNIT.format(version=version, command=COMMAND)} if _has_systemd() else found
+    files = {COMMAND: _LAUNCHER.format(python=python, library=LIBRARY)}
+    return {**files, PATH: _UNIT.format(version=version, command=COMMAND)} if _has_systemd() else files
 
 
-def _systemctl(*words: str) -> None:
-    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def _systemctl(*arguments: str) -> None:
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         cause = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
-        raise PodwireError(f"failed to run systemctl {' '.join(words)}: {cause}", f"journalctl -u {NAME} has more")
+        raise PodwireError(f"failed to run systemctl {' '.join(arguments)}: {cause}", f"journalctl -u {NAME} has more")

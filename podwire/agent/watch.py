@@ -7,7 +7,7 @@
 The watching process holds no more than sockets: what it starts has all of podwire, and gives its memory back.
 Notifications of podwire's own changes cannot be told from others' (devices carry no sender), so an apply that
 changed something is followed by one that looks; when that has nothing to do, all is quiet. What was broken on purpose
-is not mended from behind: as long as there is a fault of this boot in the journal, the watch rests.
+is not repaired by the agent: as long as there is a fault of this boot in the journal, the watch rests.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def start() -> NoReturn:
 
 
 def once() -> int:
-    """The child: one apply, told line by line."""
+    """The child: one apply, printed line by line."""
     from ..errors import PodwireError
     from .apply import apply
 
@@ -71,11 +71,11 @@ def watch() -> int:
         signal.signal(number, lambda *_: None)
     kernel = Monitor()
     poll = select.poll()
-    for each in (wake, *(socket.fileno() for socket in kernel.sockets)):
-        poll.register(each, select.POLLIN)
+    for descriptor in (wake, *(socket.fileno() for socket in kernel.sockets)):
+        poll.register(descriptor, select.POLLIN)
     pace = Debouncer(time.monotonic)
     devices = _devices()
-    told = resting = False
+    is_ready = resting = False
     while True:
         ready = {fd for fd, _ in poll.poll(pace.wait())}
         if wake in ready:
@@ -84,7 +84,7 @@ def watch() -> int:
             pace.heard()
         if pace.due():
             pace.begin()
-            if told and _is_broken():
+            if is_ready and _is_broken():
                 if not resting:
                     print("podwire: resting: faults were injected here; mend.yml undoes them", flush=True)
                 resting = True
@@ -94,8 +94,8 @@ def watch() -> int:
             status = os.waitstatus_to_exitcode(os.waitpid(_spawn(), 0)[1])
             pace.end(status)
             devices = _devices()
-            if not told:
-                told = True
+            if not is_ready:
+                is_ready = True
                 _tell_systemd()
                 print("podwire: watching", flush=True)
 
@@ -167,7 +167,7 @@ def _is_broken() -> bool:
             with open(os.path.join(FAULT_JOURNAL, name), encoding="utf-8", errors="replace") as file:
                 if boot_id() in file.read():
                     return True
-    except FileNotFoundError:  # never broken, or mended at this moment
+    except FileNotFoundError:  # never broken, or repaired at this moment
         pass
     return False
 

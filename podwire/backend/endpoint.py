@@ -26,10 +26,10 @@ class Endpoint(NamedTuple):
 
         It holds in both directions or not at all: a peer that answered by another path would fail strict rp_filter.
         """
-        here, there = self.address, other.address
+        own_address, other_address = self.address, other.address
         return (
-            here.ip in there.network
-            and there.ip in here.network
-            and self.public_ip == here.ip
-            and other.public_ip == there.ip
+            own_address.ip in other_address.network
+            and other_address.ip in own_address.network
+            and self.public_ip == own_address.ip
+            and other.public_ip == other_address.ip
         )

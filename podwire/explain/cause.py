@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, FrozenSet, NamedTuple, Tuple
 
 from ..model.command import Command, script
+from .records import Look
 
 #: (source, target): pods, or a node towards its own pods and they towards it.
 Pair = Tuple[str, str]
@@ -50,7 +51,7 @@ class Explanation(NamedTuple):
     ruled_out: Tuple[str, ...]
     inferred: Tuple[str, ...] = ()
     missing: Tuple[str, ...] = ()
-    looks: Tuple[Tuple[str, Mapping[str, Any]], ...] = ()
+    looks: Tuple[Tuple[str, Look], ...] = ()
     cannot: Tuple[str, ...] = ()
 
     def about(self, source: str, target: str) -> Explanation:

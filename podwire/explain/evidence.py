@@ -1,23 +1,26 @@
-"""All nodes' evidence as one world that hypotheses ask: who fails, what each node and pod has, what it should have.
+"""The evidence of all nodes as one world that hypotheses query: what fails, what each node and pod has and should have.
 
-Deviations are facts that want an explanation, each by a key such as ``node-1 route 10.244.1.0/24``; a cause tells
-which of them it accounts for.
+Deviations are facts that need an explanation, each with a key such as ``node-1 Route flannel.1 10.244.1.0/24``; a cause
+says for which of them it accounts.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from ..intent.cluster import Cluster, Node
-from ..model.command import Command
-from ..model.objects import IPNetwork
-from ..prove.consistency import View
+from ..model.objects import IPAddress, IPNetwork, Object
+from ..observe.records import LinkRow, NamespaceRows, Snapshot
+from ..observe.view import View
+from ..plan import Operation
+from ..prove.observations import Observations, Summary
 from .cause import Pair
-from .commands import FLOOD
+from .operations import Change, changes, device_of, from_row, identity
+from .records import Evidence, Look, Looks, RuleId
 
-_KINDS = ("pairs", "agents", "nodes", "path_mtu", "bulk")
+_T = TypeVar("_T", bound=Object)
 
 
 class PodView(NamedTuple):
@@ -27,11 +30,11 @@ class PodView(NamedTuple):
     node: str
     netns: str
     inside: View
-    namespace: Mapping[str, Any]
-    port: Optional[Mapping[str, Any]]
+    namespace: NamespaceRows
+    port: Optional[LinkRow]
 
     @property
-    def device(self) -> Optional[Mapping[str, Any]]:
+    def device(self) -> Optional[LinkRow]:
         """Its eth0, or whatever leads to the node."""
         for link in self.inside.links.values():
             if link["kind"] != "loopback":
@@ -40,74 +43,92 @@ class PodView(NamedTuple):
 
 
 class NodeView(NamedTuple):
-    """A node: intent, what was collected, its tables and its pods."""
+    """A node: intent, what was collected, its tables and its pods. ``hits``: packets that a rule counted, or was traced
+    to have dropped, while probes ran."""
 
     node: Node
-    told: Mapping[str, Any]
-    snapshot: Mapping[str, Any]
-    namespace: Mapping[str, Any]
+    evidence: Evidence
+    snapshot: Snapshot
+    namespace: NamespaceRows
     view: View
     pods: Dict[str, PodView]
+    plan: Tuple[Operation, ...]
+    hits: Mapping[RuleId, int]
 
     @property
     def name(self) -> str:
         return self.node.name
 
+    @property
+    def observations(self) -> Observations:
+        """What its prober observed."""
+        return self.evidence["observations"]
+
     def sysctl(self, key: str) -> str:
         """A sysctl's value, "" where the kernel has none."""
-        return str(self.namespace["sysctls"].get(key, ""))
+        return self.namespace["sysctls"].get(key, "")
 
-    def planned(self, *kinds: str, device: str = "") -> List[Mapping[str, Any]]:
-        """Rows of the plan."""
-        return [row for row in self.told["plan"] if row["kind"] in kinds and (not device or row["device"] == device)]
+    def changes(self, kind: Type[_T], device: str = "") -> List[Change[_T]]:
+        """Operations of the plan on objects of a kind."""
+        return [change for change in changes(self.plan, kind) if not device or device_of(change.object) == device]
 
-    def key(self, row: Mapping[str, Any]) -> str:
-        """The deviation that a row of the plan is."""
-        words = row["object"].split()
-        words[1] += f" {row['key']}" if row["kind"] == "FdbEntry" and words[1] == FLOOD else ""
-        what = {"Route": row["key"], "Neighbour": row["key"], "FdbEntry": words[1], "Link": row["device"]}
-        told = what.get(row["kind"]) or (words[1] if len(words) > 1 else "")
-        return f"{self.name} {row['kind']} {row['device']} {told}"
+    def key(self, change: Change[Object]) -> str:
+        """The deviation that an operation of the plan stands for."""
+        target = change.object
+        return f"{self.name} {type(target).__name__} {device_of(target)} {identity(target)}"
 
-    def steps(self, rows: Sequence[Mapping[str, Any]]) -> List[Command]:
-        """The rows' commands."""
-        return [Command(tuple(words), output) for row in rows for words, output in row["commands"]]
+
+class Reason(NamedTuple):
+    """Why a pair fails. ``cause`` is a word to group by."""
+
+    cause: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.text}"
 
 
 class World:
-    """``told``: what ``collect`` gave, by node; ``looks``: what ``closer.look`` gave."""
+    """``evidence``: what ``collect`` gave, by node; ``looks``: what ``trace_probe.look`` gave."""
 
     def __init__(
         self,
         cluster: Cluster,
         addresses: Mapping[str, Sequence[str]],
-        told: Mapping[str, Any],
-        looks: Mapping[str, Any] = MappingProxyType({}),
+        evidence: Mapping[str, Evidence],
+        looks: Mapping[str, Looks] = MappingProxyType({}),
     ) -> None:
         self.cluster = cluster
-        #: Closer looks, each with the node that made it.
-        self.looks = [(node, look) for node in sorted(looks) for look in looks[node]["looks"]]
-        told = {node: _counted(each, looks.get(node)) for node, each in told.items()}
+        #: Traced probes, each with the node that sent it.
+        self.looks: List[Tuple[str, Look]] = [(node, look) for node in sorted(looks) for look in looks[node]["looks"]]
         self.ips = {pod: [text.partition("/")[0] for text in texts] for pod, texts in addresses.items()}
         self.lengths = {text.partition("/")[0]: text for texts in addresses.values() for text in texts}
         self.home = {pod.name: pod.node for pod in cluster.pods}
         self.host_pods = frozenset(pod.name for pod in cluster.pods if pod.host_network)
-        self.nodes = {node.name: _node(node, told[node.name]) for node in cluster.nodes if node.name in told}
-        #: Failing pairs by what fails, and every pair that was asked for.
-        self.failures: Dict[str, Dict[Pair, str]] = {kind: {} for kind in _KINDS}
-        #: The address that was asked for, of failing pairs.
+        self.nodes = {
+            node.name: _node(node, evidence[node.name], looks.get(node.name))
+            for node in cluster.nodes
+            if node.name in evidence
+        }
+        #: Failing pairs by what fails.
+        self.failures: Dict[str, Dict[Pair, Reason]] = {}
+        #: The address that was probed, of failing pairs.
         self.targets: Dict[Pair, str] = {}
-        for each in told.values():
-            for kind in _KINDS:
-                for source, target, address, cause, reason in each["observations"][kind]["failures"]:
-                    self.targets.setdefault((source, target), address)
-                    self.failures[kind].setdefault((source, target), f"{cause}: {reason}")
-        self.failing: Dict[Pair, str] = {}
-        for kind in _KINDS:
-            for pair, why in self.failures[kind].items():
-                self.failing.setdefault(pair, why)
+        for node_evidence in evidence.values():
+            for kind, summary in _summaries(node_evidence["observations"]).items():
+                self._add_failures(kind, summary)
+        self.failing: Dict[Pair, Reason] = {}
+        for failures in self.failures.values():
+            for pair, reason in failures.items():
+                self.failing.setdefault(pair, reason)
 
-    # --- who suffers from what -------------------------------------------------------------------
+    def _add_failures(self, kind: str, summary: Summary) -> None:
+        failures = self.failures.setdefault(kind, {})
+        for source, target, address, cause, text in summary["failures"]:
+            self.targets.setdefault((source, target), address)
+            failures.setdefault((source, target), Reason(cause, text))
+
+    # --- which pairs something affects -----------------------------------------------------------
 
     def pods_of(self, node: str) -> List[str]:
         """A node's pods on the pod network."""
@@ -125,8 +146,7 @@ class World:
 
     def far(self, node: str) -> FrozenSet[Pair]:
         """Everything between a node's pods and those of other nodes."""
-        others = [each.name for each in self.cluster.nodes if each.name != node]
-        return frozenset().union(*(self.between(node, other) for other in others))
+        return frozenset().union(*(self.between(node, peer.name) for peer in self.peers(node)))
 
     def near(self, node: str) -> FrozenSet[Pair]:
         """Between pods of one node."""
@@ -145,79 +165,86 @@ class World:
 
     def local(self, node: str) -> FrozenSet[Pair]:
         """Between a node and its own pods."""
-        own = [node, *(pod for pod in self.host_pods if self.home[pod] == node)]
-        return frozenset(pair for end in own for pod in self.pods_of(node) for pair in ((end, pod), (pod, end)))
+        ends = [node, *(pod for pod in self.host_pods if self.home[pod] == node)]
+        return frozenset(pair for end in ends for pod in self.pods_of(node) for pair in ((end, pod), (pod, end)))
 
     def _all(self, node: str) -> List[str]:
         return [pod for pod, home in self.home.items() if home == node]
 
-    def spares(self, node: str, place: str, rule: str, pairs: FrozenSet[Pair]) -> bool:
-        """Whether closer looks at ``pairs`` that fail, from a node, met other rules of a namespace and never ``rule``
-        (``ip house forward 4``): then it is not what breaks them. Other families come before what is traced."""
-        if rule.split()[0] not in ("inet", "ip", "ip6"):
+    def spares(self, node: str, family: str, rule: RuleId, pairs: FrozenSet[Pair]) -> bool:
+        """Whether traced probes of ``pairs`` that fail, from a node, met other rules of a namespace and never ``rule``:
+        then it is not what breaks them. Other families come before what is traced."""
+        if family not in ("inet", "ip", "ip6"):
             return False
-        looks = [look for home, look in self.looks if home == node and place in look["rules"] and not look["answered"]]
-        looks = [look for look in looks if (look["source"], look["target"]) in pairs]
-        met = {(where, handle) for look in looks for at, where, handle, _ in look["verdicts"] if at == place}
-        where, _, handle = rule.rpartition(" ")
-        return bool(looks) and bool(met) and (where, int(handle)) not in met
+        looks = [
+            look for home, look in self.looks
+            if home == node and rule.place in look["rules"] and not look["answered"]
+            and (look["source"], look["target"]) in pairs
+        ]  # fmt: skip
+        met = {RuleId(place, chain, handle) for look in looks for place, chain, handle, _ in look["verdicts"]}
+        return any(other.place == rule.place for other in met) and rule not in met
 
-    # --- whose is what ---------------------------------------------------------------------------
+    # --- what belongs to whom --------------------------------------------------------------------
 
     def peers(self, node: str) -> Iterator[Node]:
         """The other nodes."""
-        return (each for each in self.cluster.nodes if each.name != node)
+        return (other for other in self.cluster.nodes if other.name != node)
 
     def blocks(self, node: str) -> Tuple[IPNetwork, ...]:
-        """A node's blocks."""
+        """A node's pod CIDRs."""
         return self.cluster.node(node).pod_cidrs
 
-    def block_of(self, text: str) -> Optional[Node]:
-        """The node whose block holds an address or a network's base."""
-        base = ip_address(text.partition("/")[0])
-        return next((node for node in self.cluster.nodes for block in node.pod_cidrs if base in block), None)
+    def block_of(self, address: IPAddress) -> Optional[Node]:
+        """The node whose pod CIDR holds an address."""
+        return next((node for node in self.cluster.nodes for block in node.pod_cidrs if address in block), None)
 
     def owner(self, ip: str) -> str:
-        """The node that has an address on a device, or was declared with it and did not tell; "" for none."""
+        """The node that has an address on a device, or was declared with it and did not answer; "" for none."""
         for name, node in self.nodes.items():
             if ip in node.view.devices:
                 return name
-        silent = (node for node in self.cluster.nodes if node.name not in self.nodes)
-        return next((node.name for node in silent if ip in {str(address.ip) for address in node.addresses}), "")
+        unreachable = (node for node in self.cluster.nodes if node.name not in self.nodes)
+        return next((node.name for node in unreachable if ip in {str(address.ip) for address in node.addresses}), "")
 
     def pod_with(self, ip: str) -> str:
         """The pod that an address was given to."""
         return next((pod for pod, ips in self.ips.items() if ip in ips), "")
 
-    @property
-    def pods(self) -> Iterator[Tuple[NodeView, PodView]]:
-        """Every sandbox of every node."""
-        for node in self.nodes.values():
-            for pod in node.pods.values():
-                yield node, pod
+    def pod_addresses(self, pod: str) -> List[IPAddress]:
+        """The addresses that a pod was given."""
+        return list(map(ip_address, self.ips.get(pod, ())))
 
 
-def _counted(told: Mapping[str, Any], looks: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """With what rules dropped during closer looks, which the kernel tells also of those that have no counter."""
-    hits = dict(told["hits"])
-    for look in looks["looks"] if looks else ():
-        for place, where, handle, ends in look["verdicts"]:
-            if ends:
-                hits[f"{place}/{where} {handle}"] = (hits.get(f"{place}/{where} {handle}") or 0) + 1
-    return {**told, "hits": hits}
-
-
-def _node(node: Node, told: Mapping[str, Any]) -> NodeView:
-    snapshot = told["observations"]["snapshot"]
-    ends = {
-        (link["link_netnsid"], link["link"]): link
-        for link in snapshot["namespace"]["links"]
-        if "link_netnsid" in link and "link" in link
+def _summaries(observations: Observations) -> Dict[str, Summary]:
+    return {
+        "pairs": observations["pairs"],
+        "agents": observations["agents"],
+        "nodes": observations["nodes"],
+        "path_mtu": observations["path_mtu"],
+        "bulk": observations["bulk"],
     }
+
+
+def _hits(evidence: Evidence, looks: Optional[Looks]) -> Dict[RuleId, int]:
+    """Packets of each rule. Traces tell of dropped packets also where a rule has no counter."""
+    hits = {RuleId(place, chain, handle): packets for place, chain, handle, packets in evidence["hits"]}
+    for look in looks["looks"] if looks else ():
+        for place, chain, handle, drops in look["verdicts"]:
+            if drops:
+                rule = RuleId(place, chain, handle)
+                hits[rule] = hits.get(rule, 0) + 1
+    return hits
+
+
+def _node(node: Node, evidence: Evidence, looks: Optional[Looks]) -> NodeView:
+    snapshot = evidence["observations"]["snapshot"]
+    view = View(snapshot["namespace"])
+    ends = view.veth_ends()
     pods = {}
-    for name, each in snapshot["sandboxes"].items():
-        inside = View(each["namespace"])
-        outside = [ends.get((each["nsid"], link["ifindex"])) for link in inside.links.values()]
+    for name, sandbox in snapshot["sandboxes"].items():
+        inside = View(sandbox["namespace"])
+        outside = [ends.get((sandbox["nsid"], link["ifindex"])) for link in inside.links.values()]
         port = next((link for link in outside if link is not None), None)
-        pods[name] = PodView(name, node.name, each["netns"], inside, each["namespace"], port)
-    return NodeView(node, told, snapshot, snapshot["namespace"], View(snapshot["namespace"]), pods)
+        pods[name] = PodView(name, node.name, sandbox["netns"], inside, sandbox["namespace"], port)
+    plan = tuple(map(from_row, evidence["plan"]))
+    return NodeView(node, evidence, snapshot, snapshot["namespace"], view, pods, plan, _hits(evidence, looks))

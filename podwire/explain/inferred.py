@@ -1,117 +1,118 @@
-"""A plan for nodes whose intent nobody declared: what nodes have of each other, against what most of them have. Pure.
-
-Rows are those of ``collect``'s plan; the network between nodes is worked out in ``style``.
-"""
+"""Intent for nodes where nobody declared it: a plan from what most nodes have, and pods' addresses from what runtimes
+recorded. Pure."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping
+from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ..intent.cluster import Cluster, Node
 from ..intent.projection import SUBNET_ENV
 from ..model.objects import File
+from ..observe.records import SandboxRow, Snapshot
+from ..observe.view import View
 from ..plan import ADD, CHANGE, Operation
-from ..prove.consistency import View
-from .commands import commands
-from .mesh_inference import Style, forwarding
-
-Told = Mapping[str, Any]
-
-
-def row(operation: Operation) -> Dict[str, Any]:
-    """An operation as evidence carries it."""
-    each, old = operation.object, operation.previous
-    key = getattr(each, "destination", None) or getattr(each, "address", None) or ""
-    return {
-        "action": operation.action,
-        "kind": type(each).__name__,
-        "object": str(each),
-        "was": "" if old is None else str(old),
-        "device": getattr(each, "device", None) or getattr(each, "name", "") or "",
-        "key": str(key),
-        "commands": [[list(step.words), step.output] for step in commands(operation)],
-    }
+from ..prove.discovery import Discovered, DiscoveredPod
+from .mesh_inference import Mesh, forwarding
+from .operations import OperationRow, to_row
+from .records import Evidence
 
 
-def plans(cluster: Cluster, told: Mapping[str, Told]) -> Dict[str, List[Dict[str, Any]]]:
-    """The rows of every node."""
-    views = {name: View(each["observations"]["snapshot"]["namespace"]) for name, each in told.items()}
-    style = Style(cluster, views)
-    found: Dict[str, List[Dict[str, Any]]] = {}
-    for name in views:
-        sysctls = told[name]["observations"]["snapshot"]["namespace"]["sysctls"]
-        envs = {node: each["observations"]["snapshot"]["subnet_env"] for node, each in told.items()}
-        lease = _lease(cluster.node(name), envs[name], [env for node, env in envs.items() if node != name])
-        found[name] = [row(each) for each in (*forwarding(sysctls), *style.wanted(name), *lease)]
-    return found
+def plans(cluster: Cluster, evidence: Mapping[str, Evidence]) -> Dict[str, List[OperationRow]]:
+    """What every node would need to be as most nodes are."""
+    snapshots = {name: node["observations"]["snapshot"] for name, node in evidence.items()}
+    mesh = Mesh(cluster, {name: View(snapshot["namespace"]) for name, snapshot in snapshots.items()})
+    rows: Dict[str, List[OperationRow]] = {}
+    for name, snapshot in snapshots.items():
+        others = [other["subnet_env"] for node, other in snapshots.items() if node != name]
+        lease = _lease(cluster.node(name), snapshot["subnet_env"], others)
+        operations = (*forwarding(snapshot["namespace"]["sysctls"]), *mesh.wanted(name), *lease)
+        rows[name] = list(map(to_row, operations))
+    return rows
 
 
-def recorded(found: Mapping[str, Told]) -> Dict[str, Dict[str, Any]]:
-    """What ``foreign.find`` found, with the addresses that runtimes recorded for pods (libcni's cache, host-local's
-    reservations) in place of those that they have now."""
-    corrected: Dict[str, Dict[str, Any]] = {}
-    for node, told in found.items():
-        snapshot = told["snapshot"]
-        by_netns = {
-            attachment["netns"]: attachment["ips"]
-            for attachment in snapshot["attachments"]
-            if attachment["netns"] and attachment["ips"]
-        }
-        by_owner: Dict[str, List[str]] = {}
-        for held in snapshot["reservations"].values():
-            for ip, claim in held.items():
-                by_owner.setdefault(claim[0], []).append(ip)
-        if not by_netns:
-            by_netns = _by_reservation(snapshot)
-        pods = dict(told["pods"])
-        names = {each["netns"]: name for name, each in pods.items()}
+def recorded(discovered: Mapping[str, Discovered]) -> Dict[str, Discovered]:
+    """What ``discovery.find`` gave, with the addresses that runtimes recorded for pods (libcni's cache, host-local's
+    leases) in place of those that they have now."""
+    corrected: Dict[str, Discovered] = {}
+    for node, found in discovered.items():
+        snapshot = found["snapshot"]
+        by_netns, by_owner = _recorded_addresses(snapshot)
+        pods = dict(found["pods"])
+        names = {pod["netns"]: name for name, pod in pods.items()}
         for name, sandbox in {**snapshot["unattached"], **snapshot["sandboxes"]}.items():
-            given = by_netns.get(sandbox["netns"]) or by_owner.get(sandbox["container"] or "-")
-            if given:
-                pod = names.get(sandbox["netns"], f"{node}/{name}")
-                pods[pod] = {"port": 0, **pods.get(pod, {}), "netns": sandbox["netns"], "addresses": given}
+            addresses = by_netns.get(sandbox["netns"]) or by_owner.get(sandbox["container"] or "-")
+            if addresses:
+                key = names.get(sandbox["netns"], f"{node}/{name}")
+                known: DiscoveredPod = pods.get(key, {"netns": "", "addresses": [], "port": 0})
+                pods[key] = {"netns": sandbox["netns"], "addresses": addresses, "port": known["port"]}
             elif sandbox["known_by"] == "process" and (by_netns or by_owner):
                 pods.pop(names.get(sandbox["netns"], ""), None)  # no runtime of this node knows it: no pod
-        corrected[node] = {**told, "pods": pods}
+        corrected[node] = {**found, "pods": pods}
     return corrected
 
 
-def _by_reservation(snapshot: Told) -> Dict[str, List[str]]:
-    """Path of a namespace -> its addresses, by reservations alone, which name containers that nothing leads from.
+def _recorded_addresses(snapshot: Snapshot) -> tuple[Dict[str, List[str]], Dict[str, List[str]]]:
+    """The addresses of a namespace by its path, and of a container by its id."""
+    by_netns = {
+        attachment["netns"]: attachment["ips"]
+        for attachment in snapshot["attachments"]
+        if attachment["netns"] and attachment["ips"]
+    }
+    by_owner: Dict[str, List[str]] = {}
+    for leases in snapshot["reservations"].values():
+        for ip, claim in leases.items():
+            by_owner.setdefault(claim[0], []).append(ip)
+    return by_netns or _by_lease(snapshot), by_owner
+
+
+def _by_lease(snapshot: Snapshot) -> Dict[str, List[str]]:
+    """Path of a namespace -> its addresses, by leases alone, which name containers that nothing leads from.
 
     Of two that hold an address it is given to whoever has no other. A single address that nobody holds is of the single
-    namespace that should have one: a port of the bridge that has none of those that are reserved, or one that has a
+    namespace that should have one: a port of the bridge that has none of those that are leased, or one that has a
     name and a process, and no device at all.
     """
-    reserved = {ip for held in snapshot["reservations"].values() for ip in held}
-    masters = {link["link_netnsid"]: link["master"] for link in snapshot["namespace"]["links"]
-               if "link_netnsid" in link and "master" in link}  # fmt: skip
-    has = {
-        sandbox["netns"]: [it["address"] for it in sandbox["namespace"]["addresses"] if it["address"] in reserved]
+    leased = {ip for leases in snapshot["reservations"].values() for ip in leases}
+    held = {
+        sandbox["netns"]: [it["address"] for it in sandbox["namespace"]["addresses"] if it["address"] in leased]
         for sandbox in snapshot["sandboxes"].values() if sandbox["known_by"] == "mount"
     }  # fmt: skip
-    bridges = {masters.get(sandbox["nsid"]) for sandbox in snapshot["sandboxes"].values() if has.get(sandbox["netns"])}
-    given = {netns: ips for netns, ips in has.items() if len(ips) == 1}
-    taken = {ips[0] for ips in given.values()}
-    for netns, ips in has.items():
+    given = {netns: ips for netns, ips in held.items() if len(ips) == 1}
+    unique = {ips[0] for ips in given.values()}
+    for netns, ips in held.items():
         if len(ips) > 1:
-            given[netns] = [ip for ip in ips if ip not in taken]
-    lost = sorted(reserved - {ip for ips in has.values() for ip in ips})
-    strays = [sandbox["netns"] for sandbox in snapshot["sandboxes"].values()
-              if has.get(sandbox["netns"]) == [] and masters.get(sandbox["nsid"]) in bridges - {None}]  # fmt: skip
-    strays += [each["netns"] for each in snapshot["unattached"].values()]
+            given[netns] = [ip for ip in ips if ip not in unique]
+    lost = sorted(leased - {ip for ips in held.values() for ip in ips})
+    strays = _strays(snapshot, held)
     if len(lost) == len(strays) == 1:
         given[strays[0]] = lost
     return given
 
 
-def _lease(node: Node, own: Mapping[str, str], others: List[Mapping[str, str]]) -> Iterator[Operation]:
-    """flannel's file, where other nodes have one: theirs with this node's block."""
-    models = [each for each in others if each.get("FLANNEL_SUBNET")]
+def _strays(snapshot: Snapshot, held: Mapping[str, Sequence[str]]) -> List[str]:
+    """Paths of namespaces that should have a leased address and have none."""
+    masters = {link["link_netnsid"]: link["master"] for link in snapshot["namespace"]["links"]
+               if "link_netnsid" in link and "master" in link}  # fmt: skip
+
+    def master(sandbox: SandboxRow) -> str:
+        return masters.get(sandbox["nsid"], "") if sandbox["nsid"] is not None else ""
+
+    sandboxes = list(snapshot["sandboxes"].values())
+    bridges = {master(sandbox) for sandbox in sandboxes if held.get(sandbox["netns"])} - {""}
+    strays = [sandbox["netns"] for sandbox in sandboxes
+              if sandbox["netns"] in held and not held[sandbox["netns"]] and master(sandbox) in bridges]  # fmt: skip
+    return strays + [sandbox["netns"] for sandbox in snapshot["unattached"].values()]
+
+
+def _lease(node: Node, current: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> Iterator[Operation]:
+    """flannel's file, where other nodes have one: theirs with this node's pod CIDR."""
+    models = [other for other in others if other.get("FLANNEL_SUBNET")]
     block = next((pod_cidr for pod_cidr in node.pod_cidrs if pod_cidr.version == 4), None)
     if not models or block is None:
         return
     subnet = f"{block[1]}/{block.prefixlen}"
-    if own.get("FLANNEL_SUBNET") != subnet:
+    if current.get("FLANNEL_SUBNET") != subnet:
         content = "".join(f"{key}={value}\n" for key, value in {**models[0], "FLANNEL_SUBNET": subnet}.items())
-        yield Operation(CHANGE if own else ADD, File(SUBNET_ENV, content), File(SUBNET_ENV, "") if own else None)
+        yield Operation(
+            CHANGE if current else ADD, File(SUBNET_ENV, content), File(SUBNET_ENV, "") if current else None
+        )

@@ -1,4 +1,4 @@
-"""iptables' rules in the words of ``nft -j``, so that hypotheses need not care who wrote a rule.
+"""iptables' rules in the form of ``nft -j``, so that hypotheses need not care who wrote a rule.
 
 A family is the command that knows the rule, as ``iptables-legacy``; a handle is a rule's number in its chain, as
 ``iptables -L --line-numbers`` has it. iptables-nft's rules are nftables' own, and read this way only without nft.
@@ -7,9 +7,10 @@ A family is the command that knows the rule, as ``iptables-legacy``; a handle is
 from __future__ import annotations
 
 import shlex
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Dict, Iterable, List, Tuple, Union
 
 from ..kernel.iptables.tables import Table, has_legacy
+from .records import ChainRow, Expression, NftRuleRow, Ruleset
 
 FAMILIES = {
     (version, flavour): f"{command}-{flavour}"
@@ -27,10 +28,10 @@ _MATCHES = {
 _ICMP = {"3": "destination-unreachable", "8": "echo-request", "0": "echo-reply"}
 
 
-def rulesets(*flavours: str) -> List[Any]:
+def rulesets(*flavours: str) -> Ruleset:
     """Those of the caller's network namespace; nothing of ``legacy`` where they were never used, which costs one small
     file. UnsupportedError where a flavour has no command."""
-    found: List[Any] = []
+    found: Ruleset = []
     for (version, flavour), family in FAMILIES.items():
         for table in _TABLES if flavour in flavours else ():
             if flavour == "nft" or has_legacy(version, table):
@@ -38,16 +39,16 @@ def rulesets(*flavours: str) -> List[Any]:
     return found
 
 
-def parse(family: str, table: str, lines: Iterable[str]) -> List[Any]:
+def parse(family: str, table: str, lines: Iterable[str]) -> Ruleset:
     """``iptables-save -c`` as ``{"chain": …}`` and ``{"rule": …}``, whose ``spec`` is the rule itself. Pure."""
-    found: List[Any] = []
+    found: Ruleset = []
     numbers: Dict[str, int] = {}
     for line in lines:
         if line.startswith(":"):
             name, policy = line[1:].split()[:2]
-            chain = {"family": family, "table": table, "name": name}
+            chain: ChainRow = {"family": family, "table": table, "name": name}
             if policy != "-":
-                chain.update(hook=_HOOKS.get(name, name.lower()), policy=policy.lower())
+                chain["hook"], chain["policy"] = _HOOKS.get(name, name.lower()), policy.lower()
             found.append({"chain": chain})
         elif line.startswith("["):
             counted, _, rest = line.partition(" ")
@@ -56,17 +57,19 @@ def parse(family: str, table: str, lines: Iterable[str]) -> List[Any]:
             numbers[name] = numbers.get(name, 0) + 1
             packets = int(counted[1:].partition(":")[0])
             expr, comment = _expressions(family, words[2:])
-            rule = {"family": family, "table": table, "chain": name, "handle": numbers[name], "comment": comment}
-            found.append({"rule": {**rule, "spec": words[1:], "expr": [*expr[:-1], {"counter": {"packets": packets}},
-                                                                     *expr[-1:]]}})  # fmt: skip
+            rule: NftRuleRow = {
+                "family": family, "table": table, "chain": name, "handle": numbers[name], "comment": comment,
+                "spec": words[1:], "expr": [*expr[:-1], {"counter": {"packets": packets}}, *expr[-1:]],
+            }  # fmt: skip
+            found.append({"rule": rule})
     return found
 
 
-def _expressions(family: str, words: List[str]) -> Tuple[List[Any], str]:
+def _expressions(family: str, words: List[str]) -> Tuple[List[Expression], str]:
     """Matches, with the verdict or jump last; and the comment."""
-    found: List[Any] = []
+    found: List[Expression] = []
     protocol, comment, op = "", "", "=="
-    end: Any = {"continue": None}
+    end: Expression = {"continue": None}
     for number, word in enumerate(words):
         value = words[number + 1] if number + 1 < len(words) else ""
         if word == "!":
@@ -81,12 +84,12 @@ def _expressions(family: str, words: List[str]) -> Tuple[List[Any], str]:
         elif word in _MATCHES:
             found.append({"match": {"op": op, "left": _left(family, protocol, word), "right": _right(word, value)}})
         op = "=="
-    if protocol and not any("payload" in each["match"]["left"] for each in found):
+    if protocol and not any("payload" in match["match"]["left"] for match in found):
         found.insert(0, {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": protocol}})
     return [*found, end], comment
 
 
-def _left(family: str, protocol: str, word: str) -> Any:
+def _left(family: str, protocol: str, word: str) -> Expression:
     layer, field = _MATCHES[word]
     if layer == "meta":
         return {"meta": {"key": field}}
@@ -97,7 +100,7 @@ def _left(family: str, protocol: str, word: str) -> Any:
     return {"payload": {"protocol": layer or protocol, "field": field}}
 
 
-def _right(word: str, value: str) -> Any:
+def _right(word: str, value: str) -> Union[str, int]:
     if word in ("--dport", "--sport"):
         return int(value) if value.isdigit() else value
     if word == "--icmp-type":

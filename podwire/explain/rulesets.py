@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Dict, List, Mapping
 
 from ..errors import KernelError, PodwireError, UnsupportedError
 from ..kernel import Namespace
 from ..kernel.rulesets import nft_ruleset, nft_tables
 from . import iptables
-from .nftables import OURS
+from .nftables import OURS, rule_id
+from .records import RuleId, Ruleset
 
 
-def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Any]:
+def read(here: Namespace, paths: Mapping[str, str], cannot: List[str]) -> Dict[str, Ruleset]:
     """Name -> ``[{"chain": …}, {"rule": …}]``, of the node ("") and of the namespaces at ``paths`` that have any.
     ``cannot`` gets what is there and was not read."""
-    found = {"": _ruleset(here, cannot)}
+    rulesets = {"": _ruleset(here, cannot)}
     for name, path in paths.items():
         with suppress(KernelError), Namespace.open(path, name) as inside:
-            found[name] = _ruleset(inside, cannot)
-    return {name: ruleset for name, ruleset in found.items() if ruleset}
+            rulesets[name] = _ruleset(inside, cannot)
+    return {name: ruleset for name, ruleset in rulesets.items() if ruleset}
 
 
-def _ruleset(namespace: Namespace, cannot: List[str]) -> List[Any]:
+def _ruleset(namespace: Namespace, cannot: List[str]) -> Ruleset:
     """nft's JSON, and the same of iptables-legacy. Most pods have no table, and most nodes only podwire's
-    own: then nobody need ask."""
-    found: List[Any] = []
+    own: then nft is not run."""
+    ruleset: Ruleset = []
     for read in (_by_nft, lambda inside: inside.call(iptables.rulesets, "legacy")):
         try:
-            found += read(namespace)
+            ruleset += read(namespace)
         except PodwireError as error:
             cannot += [error.message] if error.message not in cannot else []
-    return found
+    return ruleset
 
 
-def _by_nft(namespace: Namespace) -> List[Any]:
+def _by_nft(namespace: Namespace) -> Ruleset:
     if nft_tables(namespace) <= set(OURS):
         return []
     try:
@@ -47,13 +48,12 @@ def _by_nft(namespace: Namespace) -> List[Any]:
             raise UnsupportedError(f"failed to read nftables' rules: {cause}") from error
 
 
-def counted(rulesets: Mapping[str, Sequence[Any]]) -> Dict[str, int]:
-    """``place/family table chain handle`` -> packets."""
-    found = {}
+def counted(rulesets: Mapping[str, Ruleset]) -> Dict[RuleId, int]:
+    """Packets of each rule that has a counter."""
+    packets = {}
     for place, ruleset in rulesets.items():
-        for rule in (each["rule"] for each in ruleset if "rule" in each):
+        for rule in (item["rule"] for item in ruleset if "rule" in item):
             for part in rule["expr"]:
                 if isinstance(part.get("counter"), dict):
-                    name = f"{place}/{rule['family']} {rule['table']} {rule['chain']} {rule['handle']}"
-                    found[name] = int(part["counter"]["packets"])
-    return found
+                    packets[rule_id(place, rule)] = int(part["counter"]["packets"])
+    return packets

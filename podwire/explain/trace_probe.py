@@ -1,18 +1,19 @@
-"""A closer look: one probe at a time, with the kernel telling its way and where it ended.
+"""Traced probes: one at a time, while the kernel traces the packet's path and where it is dropped.
 
-The controller asks for it (asking.py), of few pairs: what fails is known by then, and hypotheses want to know more.
-Every probe of a node has a length that no other node's has, so that packets are known by it wherever they are met::
+The controller asks for few pairs (probe_selection.py) that are known to fail. Every probe of a node has a length that
+no other node's has, which identifies its packets wherever they are::
 
     {"source": "pod-a", "target": "pod-c", "address": "10.244.2.2", "protocol": "icmp", "length": 226,
      "answered": false,
-     "error":    "",                                          what the sender itself was told, as an errno's text
+     "error":    "",                                          the error that the sender got, as text
      "flights":  [{"what": "probe", "way": ["eth0", "vethb2", "cni0", "flannel.1"],
-                   "end": "NO_TX_TARGET in vxlan_xmit"}],     tracefs: devices, and why and where it was dropped
+                   "end": "NO_TX_TARGET in vxlan_xmit",       tracefs: devices, and why and where it was dropped
+                   "reason": "NO_TX_TARGET", "function": "vxlan_xmit"}],
      "verdicts": [["", "ip hostfw input", 4, true]],          nftables: place, chain, rule (0: policy), whether it drops
-     "rules":    ["", "pod-a"],                               where nftables was asked
-     "counters": {"": {"flannel.1 tx dropped": 1}}}           what grew meanwhile; "" is the node
+     "rules":    ["", "pod-a"],                               where nftables was traced
+     "counters": {"": {"flannel.1 tx dropped": 1}}}           increases meanwhile; "" is the node
 
-Leaves nothing behind. What the kernel cannot tell is missing, and ``cannot`` says why.
+Leaves nothing behind. What the kernel cannot trace is missing, and ``cannot`` says why.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..errors import PodwireError
 from ..kernel import Namespace
@@ -36,49 +37,44 @@ from ..observe.snapshot import counters, links
 from ..prove import packets
 from ..prove.reach import FAMILY
 from .packet_paths import certain, flights, framed
+from .records import Ask, Look, Looks, PacketPath, VerdictRow
 
-Ask = Mapping[str, Any]
-"""What asking.py wants to know: ``source``, ``target``, ``address``, ``port``, ``protocol``, ``length`` (of the IP
-packet), ``alone`` (few others send packets of that length), ``outer`` (bytes that a tunnel adds to that), ``tunnel``
-(what the tunnel's other end may be called by), ``places`` (pod -> path of its namespace, of this node's pods on the
-way; "" for those on the node's own network)."""
-
-#: Seconds that an answer may take. One that was lost is not waited for where the kernel tells of its end.
+#: Seconds that an answer may take. One that was dropped is not waited for where the kernel traces that.
 _PATIENCE = 0.3
 _STEP = 0.02
 #: An ARP request, a neighbour solicitation (with its option), from the IP header on or as a whole.
 _NEIGHBOUR = (28, 72)
 _SYN = {4: 60, 6: 80}
-_TOLD = ("source", "target", "address", "protocol", "length")
-_TELLING = (
+#: Counters of losses.
+_LOSSES = (
     "Discards", "Errors", "Errs", "NoRoutes", "Fails", "RPFilter", "NoPorts", "Drop", "FragCreates", "InUnknown",
 )  # fmt: skip
 
 
-def look(node: str, asks: Sequence[Ask]) -> Dict[str, Any]:
+def look(node: str, asks: Sequence[Ask]) -> Looks:
     """``{"looks": [...], "cannot": [...]}``, from the node that this process runs in."""
-    looks: List[Dict[str, Any]] = []
+    looks: List[Look] = []
     cannot: List[str] = []
     try:
-        with _ended_by_way_of_its_end(), ExitStack() as stack:
+        with _cleanup_on_signals(), ExitStack() as stack:
             spaces = {"": stack.enter_context(Namespace.current(node))}
             for ask in asks:
                 for pod, path in ask["places"].items():
                     if pod not in spaces:
                         spaces[pod] = stack.enter_context(Namespace.open(path, pod)) if path else spaces[""]
-            looking = _Looking(stack, spaces, {length for ask in asks for length in _lengths(ask)}, cannot)
+            tracer = _Tracer(stack, spaces, {length for ask in asks for length in _lengths(ask)}, cannot)
             for number, ask in enumerate(asks):
-                looks.append(looking.at(number, ask))
+                looks.append(tracer.probe(number, ask))
     except PodwireError as error:  # evidence is there without it: a pod that went meanwhile is no reason to fail
         cannot.append(error.message)
     except OSError as error:
-        cannot.append(f"failed to look closer: {error.strerror}")
+        cannot.append(f"failed to trace probes: {error.strerror}")
     return {"looks": looks, "cannot": cannot}
 
 
 @contextmanager
-def _ended_by_way_of_its_end() -> Iterator[None]:
-    """A signal to end us ends what listens first: an instance of tracefs does not go with its process."""
+def _cleanup_on_signals() -> Iterator[None]:
+    """Signals that end the process unwind the stack first: an instance of tracefs outlives its process."""
 
     def leave(number: int, _: object) -> None:
         raise SystemExit(128 + number)
@@ -100,8 +96,8 @@ def _lengths(ask: Ask) -> Tuple[int, ...]:
     return (length, length + ask["outer"]) if ask["outer"] else (length,)
 
 
-class _Looking:
-    """What listens while probes are sent."""
+class _Tracer:
+    """Traces of packets and rules, open while probes are sent."""
 
     def __init__(self, stack: ExitStack, spaces: Mapping[str, Namespace], lengths: Set[int], cannot: List[str]) -> None:
         self.spaces = spaces
@@ -112,43 +108,59 @@ class _Looking:
             self.packets = stack.enter_context(PacketTrace(framed([*lengths, *_NEIGHBOUR])))
         except PodwireError as error:
             cannot.append(error.message)
-        seen: Set[int] = set()
+        inodes: Set[int] = set()
         for place, space in spaces.items():
             inode = os.fstat(space.fd).st_ino
-            if inode in seen or not nft_tables(space):
+            if inode in inodes or not nft_tables(space):
                 continue
-            seen.add(inode)
+            inodes.add(inode)
             try:
                 self.rules[place] = stack.enter_context(RuleTrace(space, lengths))
             except PodwireError as error:
                 cannot.append(f"{error.message} ({place or 'the node'})")
 
-    def at(self, number: int, ask: Ask) -> Dict[str, Any]:
-        """One probe."""
+    def probe(self, number: int, ask: Ask) -> Look:
+        """Send one probe."""
         source = self.spaces.get(ask["source"], self.spaces[""])
         before = {place: _counters(space) for place, space in self.spaces.items()}
         if self.packets is not None:
             self.packets.begin()
         answered, error = source.call(self._send, number, ask)
-        told: Dict[str, Any] = {key: ask[key] for key in _TOLD}
-        told.update(answered=answered, error=error, flights=[], verdicts=[], rules=sorted(self.rules), counters={})
-        if self.packets is not None:
-            told["flights"] = self._flights(ask, answered)
+        return {
+            "source": ask["source"],
+            "target": ask["target"],
+            "address": ask["address"],
+            "protocol": ask["protocol"],
+            "length": ask["length"],
+            "answered": answered,
+            "error": error,
+            "flights": self._flights(ask, answered),
+            "verdicts": self._verdicts(ask),
+            "rules": sorted(self.rules),
+            "counters": self._increases(before),
+        }
+
+    def _verdicts(self, ask: Ask) -> List[VerdictRow]:
+        rows: List[VerdictRow] = []
         for place, trace in self.rules.items():
             for verdict in trace.verdicts():
                 known = (ask["address"], *(ask["tunnel"] if verdict.length == _lengths(ask)[-1] else ()))
                 if set(known) & set(verdict.ends) or (ask["alone"] and not verdict.ends):
-                    row = [place, f"{verdict.family} {verdict.table} {verdict.chain}", verdict.handle, verdict.drops]
-                    told["verdicts"] += [row] if row not in told["verdicts"] else []
+                    chain = f"{verdict.family} {verdict.table} {verdict.chain}"
+                    rows.append((place, chain, verdict.handle, verdict.drops))
+        return list(dict.fromkeys(rows))
+
+    def _increases(self, before: Mapping[str, Mapping[str, int]]) -> Dict[str, Dict[str, int]]:
+        increases = {}
         for place, space in self.spaces.items():
-            now = _counters(space)
-            grown = {key: now[key] - before[place].get(key, 0) for key in now if now[key] > before[place].get(key, 0)}
+            now, old = _counters(space), before[place]
+            grown = {key: value - old.get(key, 0) for key, value in now.items() if value > old.get(key, 0)}
             if grown and not (place and space is self.spaces[""]):
-                told["counters"][place] = grown
-        return told
+                increases[place] = grown
+        return increases
 
     def _send(self, number: int, ask: Ask) -> Tuple[bool, str]:
-        """Whether an answer came, or what the sender was told."""
+        """Whether an answer came, and the error that the sender got."""
         version = ip_address(ask["address"]).version
         if ask["protocol"] == "icmp":
             probe: socket.socket = packets.echo_socket(version)
@@ -180,7 +192,7 @@ class _Looking:
         poll.register(probe, event)
         while time.monotonic() < until:
             if not poll.poll(_STEP * 1000):
-                if self._is_lost(ask):
+                if self._is_dropped(ask):
                     break
                 continue
             refused = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -199,24 +211,26 @@ class _Looking:
                 return answer.meaning == "reply", "" if answer.meaning == "reply" else answer.meaning
         return False, ""
 
-    def _is_lost(self, ask: Ask) -> bool:
-        """Whether the kernel has told of its end: then nobody need wait for it."""
-        if self.packets is None:
-            return False
-        return any(each["end"] for each in certain(self._flights(ask, False)))
+    def _is_dropped(self, ask: Ask) -> bool:
+        """Whether the kernel traced its end: then nobody need wait for an answer."""
+        return any(flight["end"] for flight in certain(self._flights(ask, False)))
 
-    def _flights(self, ask: Ask, answered: bool) -> List[Dict[str, Any]]:
-        assert self.packets is not None
+    def _flights(self, ask: Ask, answered: bool) -> List[PacketPath]:
+        if self.packets is None:
+            return []
         passages = self.packets.passages()
         version = ip_address(ask["address"]).version
         return flights(passages, _lengths(ask), alone=ask["alone"], answered=answered, version=version)
 
 
 def _counters(space: Namespace) -> Dict[str, int]:
-    """What counts losses, and packets of VXLAN devices."""
-    found = {key: value for key, value in space.call(counters).items() if any(word in key for word in _TELLING)}
+    """Counters of losses, and of packets of VXLAN devices."""
+    numbers = {key: value for key, value in space.call(counters).items() if any(word in key for word in _LOSSES)}
     for link in links(space):
-        for way in ("rx", "tx"):
-            for what in ("dropped", "errors", *(["packets"] if link["kind"] == "vxlan" else [])):
-                found[f"{link['name']} {way} {what}"] = link.get(way, {}).get(what, 0)
-    return found
+        for direction, traffic in (("rx", link.get("rx")), ("tx", link.get("tx"))):
+            if traffic is not None:
+                numbers[f"{link['name']} {direction} dropped"] = traffic["dropped"]
+                numbers[f"{link['name']} {direction} errors"] = traffic["errors"]
+                if link["kind"] == "vxlan":
+                    numbers[f"{link['name']} {direction} packets"] = traffic["packets"]
+    return numbers

@@ -12,11 +12,11 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 from ..errors import FaultError
 from ..intent.cluster import Pod
+from ..model.codec import state_to_json
 from ..model.objects import IPAddress, Link
 from ..model.state import State
 from ..plan import plan
 from . import attach, journal, probes, resources, revert
-from .codec import state_to_json
 from .context import Ground
 from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
 from .namespaces import look

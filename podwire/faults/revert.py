@@ -11,9 +11,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FaultError, KernelError, PodwireError
 from ..kernel.announce import announce
+from ..model.codec import state_from_json
 from ..plan import plan
 from . import attach, journal, probes, resources
-from .codec import state_from_json
 from .fault import MACHINE, NODE, Expected
 from .namespaces import Places, look
 from .probes import Aim

@@ -36,7 +36,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Port:
-    """Where a node or router stands on a segment. ``device`` is its name inside."""
+    """A device of a node or router on a segment. ``device`` is its name inside."""
 
     segment: str
     device: str
@@ -209,5 +209,5 @@ class Cluster:
 
 def adjacent(one: Node, other: Node, version: int) -> bool:
     """True when both nodes can send to the other's own address without a router or NAT."""
-    here, there = one.endpoint(version), other.endpoint(version)
-    return here is not None and there is not None and here.is_adjacent(there)
+    first, second = one.endpoint(version), other.endpoint(version)
+    return first is not None and second is not None and first.is_adjacent(second)

@@ -1,4 +1,4 @@
-"""The cluster's id, a function of where its inventory lies: labs of two inventories never collide."""
+"""The cluster's id, a function of its inventory's path: labs of two inventories never collide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def inventory_source(sources: Sequence[str]) -> str:
     """
     names = sorted(map(str, sources))
     molecule = os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY")
-    return ",".join([each for each in names if not molecule or not each.startswith(molecule)] or names)
+    return ",".join([name for name in names if not molecule or not name.startswith(molecule)] or names)
 
 
 def inventory_option(source: str) -> str:

@@ -107,13 +107,13 @@ def lease(
     shift = cidr.max_prefixlen - prefix_length
     held = {}
     for node, blocks in record.pod_cidrs.items():
-        for each in blocks:
-            first = int(each.network_address)
-            if each.version == cidr.version and each.prefixlen == prefix_length and base <= first <= last:
+        for pod_cidr in blocks:
+            first = int(pod_cidr.network_address)
+            if pod_cidr.version == cidr.version and pod_cidr.prefixlen == prefix_length and base <= first <= last:
                 held[node] = (first - base) >> shift
     taken = [
-        ((int(each.network_address) - base) >> shift, (int(each.broadcast_address) - base) >> shift)
-        for each in explicit.values()
+        ((int(pod_cidr.network_address) - base) >> shift, (int(pod_cidr.broadcast_address) - base) >> shift)
+        for pod_cidr in explicit.values()
     ]
     wanting = [node for node in nodes if node not in explicit]
     for node in explicit:  # what it held before is free again
@@ -153,11 +153,12 @@ class Record:
             "version": 1,
             "pod_cidrs": {node: list(map(str, blocks)) for node, blocks in self.pod_cidrs.items()},
             "addresses": {
-                owner: {segment: list(map(str, each)) for segment, each in segments.items()}
+                owner: {segment: list(map(str, addresses)) for segment, addresses in segments.items()}
                 for owner, segments in self.addresses.items()
             },
             "external": {
-                node: [each.interface, each.mtu, list(map(str, each.addresses))] for node, each in self.external.items()
+                node: [interface.interface, interface.mtu, list(map(str, interface.addresses))]
+                for node, interface in self.external.items()
             },
             "pods": dict(self.pods),
         }
@@ -171,7 +172,7 @@ class Record:
             return cls(
                 {node: tuple(map(ip_network, blocks)) for node, blocks in data["pod_cidrs"].items()},
                 {
-                    owner: {segment: tuple(map(ip_interface, each)) for segment, each in segments.items()}
+                    owner: {segment: tuple(map(ip_interface, addresses)) for segment, addresses in segments.items()}
                     for owner, segments in data["addresses"].items()
                 },
                 {
@@ -192,17 +193,21 @@ def record_of(cluster: Cluster, earlier: Optional[Record] = None) -> Record:
     pod_cidrs = {node.name: node.pod_cidrs for node in cluster.nodes}
     addresses = {node.name: _by_segment(node.ports) for node in cluster.nodes if node.ports}
     addresses.update({router.name: _by_segment(router.ports) for router in cluster.underlay.routers})
-    blocks = {each for held in pod_cidrs.values() for each in held}
+    blocks = {pod_cidr for held in pod_cidrs.values() for pod_cidr in held}
     hosts = {(name, port) for held in addresses.values() for name, ports in held.items() for port in ports}
     for node, held_blocks in earlier.pod_cidrs.items():
         if node not in pod_cidrs and not blocks.issuperset(held_blocks):
             pod_cidrs[node] = tuple(held_block for held_block in held_blocks if held_block not in blocks)
     for owner, segments in earlier.addresses.items():
-        free = {name: each for name, each in segments.items() if not any((name, one) in hosts for one in each)}
+        free = {
+            name: held_hosts
+            for name, held_hosts in segments.items()
+            if not any((name, one) in hosts for one in held_hosts)
+        }
         if owner not in addresses and free:
             addresses[owner] = free
-    here = [node for node in cluster.nodes if node.kind == "ssh"]
-    external = {node.name: External(node.interface, node.mtu, node.addresses) for node in here}
+    ssh_nodes = [node for node in cluster.nodes if node.kind == "ssh"]
+    external = {node.name: External(node.interface, node.mtu, node.addresses) for node in ssh_nodes}
     pods = {pod.name: pod.node for pod in cluster.pods if not pod.name.startswith(f"{pod.node}-pod-")}
     return Record(pod_cidrs, addresses, external, pods)
 

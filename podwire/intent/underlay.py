@@ -85,13 +85,13 @@ def inside(cluster: Cluster) -> Dict[str, State]:
     """Node name to State of the docker nodes, whose ports Docker has made with addresses but not with these MACs."""
     mtus = {segment.name: segment.mtu for segment in cluster.underlay.segments}
     neighbours = _neighbours(cluster)
-    found = {}
+    states = {}
     for node in cluster.nodes:
         if node.kind == "docker":
             state = _inner(cluster, node.name, node.ports, mtus)
             links = frozenset(link._replace(alias=None) for link in state.links)
-            found[node.name] = state._replace(links=links, neighbours=frozenset(neighbours.get(node.name, ())))
-    return found
+            states[node.name] = state._replace(links=links, neighbours=frozenset(neighbours.get(node.name, ())))
+    return states
 
 
 def _neighbours(cluster: Cluster) -> Dict[str, List[Neighbour]]:
@@ -101,13 +101,13 @@ def _neighbours(cluster: Cluster) -> Dict[str, List[Neighbour]]:
         members.setdefault(port.segment, []).append((name, port, _mac(cluster.id, name, port.device)))
     if sum(len(member) * (len(member) - 1) for member in members.values()) <= _LEARNT:
         return {}
-    found: Dict[str, List[Neighbour]] = {}
+    by_namespace: Dict[str, List[Neighbour]] = {}
     for member in members.values():
-        told = [(name, address.ip, mac) for name, port, mac in member for address in port.addresses]
+        known = [(name, address.ip, mac) for name, port, mac in member for address in port.addresses]
         for name, port, _ in member:
-            mine = found.setdefault(name, [])
-            mine += [Neighbour(port.device, ip, mac) for other, ip, mac in told if other != name]
-    return found
+            entries = by_namespace.setdefault(name, [])
+            entries += [Neighbour(port.device, ip, mac) for other, ip, mac in known if other != name]
+    return by_namespace
 
 
 def limited(cluster: Cluster, states: Mapping[str, State], nodes: AbstractSet[str]) -> Dict[str, State]:
@@ -158,7 +158,7 @@ def _switch(cluster: Cluster, mtus: Dict[str, int]) -> State:
 
 
 def without_bridge_netfilter(switch: State) -> State:
-    """The switch on a kernel with br_netfilter loaded, where bridges have to be told to be bridges."""
+    """The switch on a kernel with br_netfilter, which hands bridged frames to iptables unless that is switched off."""
     return switch._replace(sysctls=switch.sysctls | _TRANSPARENT)
 
 
@@ -184,18 +184,18 @@ def _default_routes(cluster: Cluster, ports: Tuple[Port, ...]) -> Iterator[Route
 
 
 def _transit(cluster: Cluster, router: Router) -> Iterator[Route]:
-    """A router's routes to segments that it does not stand on: by the fewest routers on the way."""
-    routers = {each.name: each for each in cluster.underlay.routers}
+    """A router's routes to segments that it has no port on, by the fewest hops."""
+    routers = {known.name: known for known in cluster.underlay.routers}
     cidrs = {segment.name: segment.cidrs for segment in cluster.underlay.segments}
     reached: Set[str] = {port.segment for port in router.ports}
-    # (a router reached, the first router on the way to it, and the port that leads there)
+    # (a router reached, the first hop to it, and the port that leads there)
     frontier: List[Tuple[Router, Optional[Router], Optional[Port]]] = [(router, None, None)]
     visited = {router.name}
     while frontier:
-        here, first, exit_port = frontier.pop(0)
-        for port in here.ports:
+        reached_router, first, exit_port = frontier.pop(0)
+        for port in reached_router.ports:
             for name, other in routers.items():
-                if name in visited or all(each.segment != port.segment for each in other.ports):
+                if name in visited or all(port_there.segment != port.segment for port_there in other.ports):
                     continue
                 visited.add(name)
                 hop, leaving = first or other, exit_port or port

@@ -138,20 +138,20 @@ class _Telling:
     def __init__(self, answers: IO[bytes]) -> None:
         self._answers = answers
 
-    def __call__(self, *told: Any) -> None:
-        pickle.dump((told,), self._answers)
+    def __call__(self, *values: Any) -> None:
+        pickle.dump((values,), self._answers)
         self._answers.flush()
 
 
-def spread(function: Callable[[str], T], names: Sequence[str], ways: int = 8) -> List[T]:
+def spread(function: Callable[[str], T], names: Sequence[str], workers: int = 8) -> List[T]:
     """``function`` of every name, in their order, by some forked children side by side: much of what is done in a node
     is to wait for the kernel (RCU grace periods). LabError if a child dies."""
     children = []
-    for way in range(min(ways, len(names))):
+    for worker in range(min(workers, len(names))):
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
-            _share(function, names[way::ways], write_end)
+            _share(function, names[worker::workers], write_end)
         os.close(write_end)
         children.append((child, read_end))
     shares: List[List[T]] = []

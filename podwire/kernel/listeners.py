@@ -27,15 +27,15 @@ def holders(protocol: str, ports: Collection[int]) -> Dict[int, Holder]:
                 port = int(words[1].rpartition(":")[2], 16)
                 if port in ports and (protocol != "tcp" or words[3] == _LISTEN):
                     inodes[f"socket:[{words[9]}]"] = port
-    found: Dict[int, Holder] = {}
+    by_port: Dict[int, Holder] = {}
     for pid in filter(str.isdigit, os.listdir("/proc")) if inodes else ():
         with suppress(OSError):
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
                     held = inodes.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
                     if held is not None:
-                        found[held] = _holder(int(pid))
-    return found
+                        by_port[held] = _holder(int(pid))
+    return by_port
 
 
 def _holder(pid: int) -> Holder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import struct
 from ipaddress import ip_address
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, TypedDict
 
 from ..errors import KernelError
 from ..model.objects import IPAddress, MacAddress, Route
@@ -131,26 +131,39 @@ def tunnel_end(namespace: Namespace, mac: MacAddress, device: int) -> str:
     return "" if found is None else str(ip_address(found))
 
 
-def filters(namespace: Namespace, names: Mapping[int, str]) -> Dict[str, List[Dict[str, Any]]]:
-    """``eth0 ingress`` -> ``[{"preference", "kind", "name"}]``: tc's filters, eBPF programs among them."""
-    found: Dict[str, List[Dict[str, Any]]] = {}
+class Filter(TypedDict):
+    """A filter of tc. ``hook``: ingress or egress; ``name``: an eBPF program's."""
+
+    device: str
+    hook: str
+    preference: int
+    kind: str
+    name: str
+
+
+def filters(namespace: Namespace, names: Mapping[int, str]) -> List[Filter]:
+    """tc's filters, eBPF programs among them."""
+    found: List[Filter] = []
     for _, payload in namespace.socket.dump(_RTM_GETQDISC, bytes(20)):
         _, index, _, parent, _ = struct.unpack_from("=BxxxiIII", payload)
         kind = dict(attributes(payload, 20, len(payload))).get(1, b"").rstrip(b"\0")
         if parent != _INGRESS or kind not in (b"clsact", b"ingress"):
             continue
-        for way, hook in _HOOKS.items() if kind == b"clsact" else [("ingress", _INGRESS)]:
-            request = struct.pack("=BxxxiIII", 0, index, 0, hook, 0)
-            for _, row in namespace.socket.dump(_RTM_GETTFILTER, request):
-                _, _, handle, _, info = struct.unpack_from("=BxxxiIII", row)
-                values = dict(attributes(row, 20, len(row)))
-                inner = values.get(2, b"")
-                name = dict(attributes(inner, 0, len(inner))).get(7, b"")  # TCA_BPF_NAME
-                if handle:  # the first row of a preference is for all of it
-                    found.setdefault(f"{names.get(index, index)} {way}", []).append(
-                        {"preference": info >> 16, "kind": _text(values.get(1, b"")), "name": _text(name)}
-                    )
+        for hook, handle in _HOOKS.items() if kind == b"clsact" else [("ingress", _INGRESS)]:
+            found += _filters_of(namespace, index, names.get(index, str(index)), hook, handle)
     return found
+
+
+def _filters_of(namespace: Namespace, index: int, device: str, hook: str, parent: int) -> Iterator[Filter]:
+    request = struct.pack("=BxxxiIII", 0, index, 0, parent, 0)
+    for _, row in namespace.socket.dump(_RTM_GETTFILTER, request):
+        _, _, handle, _, info = struct.unpack_from("=BxxxiIII", row)
+        values = dict(attributes(row, 20, len(row)))
+        options = values.get(2, b"")
+        name = dict(attributes(options, 0, len(options))).get(7, b"")  # TCA_BPF_NAME
+        if handle:  # the first row of a preference is for all of it
+            kind = _text(values.get(1, b""))
+            yield {"device": device, "hook": hook, "preference": info >> 16, "kind": kind, "name": _text(name)}
 
 
 def _text(value: bytes) -> str:

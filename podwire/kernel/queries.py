@@ -16,15 +16,17 @@ def all_addresses(namespace: Namespace) -> List[Address]:
     """The addresses of all devices."""
     names = _names(namespace)
     dump = namespace.socket.dump(rtnetlink.RTM_GETADDR, bytes(8))
-    return [found for found in (rtnetlink.read_address(payload, names) for _, payload in dump) if found is not None]
+    return [
+        address for address in (rtnetlink.read_address(payload, names) for _, payload in dump) if address is not None
+    ]
 
 
 def all_routes(namespace: Namespace) -> List[Route]:
     """The routes of all tables but the kernel's own (local)."""
     names = _names(namespace)
     dump = namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
-    found = (rtnetlink.read_route(payload, names) for _, payload in dump)
-    return [route for route in found if route.table != rtnetlink.RT_TABLE_LOCAL]
+    decoded = (rtnetlink.read_route(payload, names) for _, payload in dump)
+    return [route for route in decoded if route.table != rtnetlink.RT_TABLE_LOCAL]
 
 
 def other_end(inside: Namespace, device: str, outside: Namespace) -> Optional[str]:

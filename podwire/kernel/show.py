@@ -54,13 +54,17 @@ def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
     if payload is None:
         return frozenset()
     index = rtnetlink.read_link_name(payload)[0]
-    try:
-        dump = namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(index))
-    except KernelError as error:
-        if error.errno in ABSENT:  # it went meanwhile
-            return frozenset()
-        raise
+    dump = _dump_addresses(namespace, index)
     return frozenset(filter(None, (rtnetlink.read_address(each, {index: name}) for _, each in dump)))
+
+
+def _dump_addresses(namespace: Namespace, index: int) -> Sequence[tuple[int, bytes]]:
+    try:
+        return namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(index))
+    except KernelError as error:
+        if error.errno in ABSENT:  # the device is gone, and its addresses with it
+            return ()
+        raise
 
 
 def devices(namespace: Namespace) -> list[str]:
@@ -174,9 +178,7 @@ class Reader:
             if each.device not in indices:
                 return False
             if each.device not in found:
-                dump = self.namespace.socket.dump(
-                    rtnetlink.RTM_GETADDR, rtnetlink.address_request(indices[each.device])
-                )
+                dump = _dump_addresses(self.namespace, indices[each.device])
                 found[each.device] = frozenset(rtnetlink.read_address(payload, names) for _, payload in dump)
             if (each in found[each.device]) == (action == REMOVE):
                 return False

@@ -45,11 +45,11 @@ class _Plan(NamedTuple):
     old_networks: List[str]
 
     def lines(self) -> List[str]:
-        found = [f"- node {each.node} (container {each.name})" for each in self.removing]
-        found += [f"- network {name}" for name in self.old_networks]
-        found += [f"+ network {network.name} {' '.join(map(str, network.cidrs))}" for network in self.networks]
-        found += [f"~ node {name} (started again)" for name in self.restarting]
-        return found + [f"+ node {name}" for name in self.missing]
+        lines = [f"- node {container.node} (container {container.name})" for container in self.removing]
+        lines += [f"- network {name}" for name in self.old_networks]
+        lines += [f"+ network {network.name} {' '.join(map(str, network.cidrs))}" for network in self.networks]
+        lines += [f"~ node {name} (started again)" for name in self.restarting]
+        return lines + [f"+ node {name}" for name in self.missing]
 
 
 def present(
@@ -81,14 +81,18 @@ def leave(cluster: Cluster, names: Sequence[str], *, check: bool = False) -> Lab
         return LabOutcome(())
     require_root(f"change lab {cluster.id}")
     with connect(cluster.id) as engine, nullcontext() if check else registry.locked(cluster.id):
-        there = engine.containers()
-        leaving = [each for each in there if each.node in names]
-        lines = [f"- node {each.node} (container {each.name})" for each in leaving]
+        containers = engine.containers()
+        leaving = [container for container in containers if container.node in names]
+        lines = [f"- node {container.node} (container {container.name})" for container in leaving]
         if leaving and not check:
             engine.remove(leaving)
-            staying = {each.node: Process.of(each.pid) for each in there if each.pid and each not in leaving}
+            staying = {
+                container.node: Process.of(container.pid)
+                for container in containers
+                if container.pid and container not in leaving
+            }
             registry.write_containers(cluster.id, staying)
-            lines += name_nodes(cluster, {name: each.pid for name, each in staying.items()}, check=False)
+            lines += name_nodes(cluster, {name: container.pid for name, container in staying.items()}, check=False)
             registry.write_intent(cluster.id, cluster_to_json(cluster))
     return LabOutcome(tuple(lines))
 
@@ -128,12 +132,12 @@ def _present(
         engine.start(found.id)
     for name in steps.missing:
         engine.make_node(cluster.node(name), image.tag, steps.digests[name])
-    there = engine.containers()
-    for each in there:
-        if each.node in steps.digests and not each.pid:
-            cause = f"its container {each.name} ended at once"
-            raise LabError(f"failed to start node {each.node}: {cause}", f"docker logs {each.name}")
-    running = {each.node: Process.of(each.pid) for each in there if each.pid}
+    containers = engine.containers()
+    for container in containers:
+        if container.node in steps.digests and not container.pid:
+            cause = f"its container {container.name} ended at once"
+            raise LabError(f"failed to start node {container.node}: {cause}", f"docker logs {container.name}")
+    running = {container.node: Process.of(container.pid) for container in containers if container.pid}
     if running != registry.containers(cluster.id):
         registry.write_containers(cluster.id, running)
     lines += steps.lines()
@@ -149,9 +153,9 @@ def _check(cluster: Cluster, engine: Engine, limit: Optional[AbstractSet[str]], 
     refuse_collisions(steps.networks, engine.foreign_subnets(), engine.bridges())
     lines = [f"+ image {image.tag}"] if steps.missing and ready is None else []
     lines += steps.lines()
-    lines += _inside(cluster, {name: each.pid for name, each in steps.staying.items()}, check=True)
+    lines += _inside(cluster, {name: container.pid for name, container in steps.staying.items()}, check=True)
     states = underlay.inside(cluster)
-    lines += [f"{name}: {each}" for name in steps.missing for each in plan(states[name], EMPTY)]
+    lines += [f"{name}: {operation}" for name in steps.missing for operation in plan(states[name], EMPTY)]
     return LabOutcome(tuple(lines))
 
 
@@ -188,12 +192,12 @@ def _compare_networks(
 ) -> Tuple[List[Network], List[str]]:
     """(networks to make, names of those to remove)."""
     wanted = {wanted_network.name: wanted_network for wanted_network in wanted_networks(cluster)}
-    there = engine.networks()
-    missing = [each for name, each in wanted.items() if there.get(name) != each.digest]
-    old = [name for name, digest in there.items() if name not in wanted or wanted[name].digest != digest]
+    existing = engine.networks()
+    missing = [network for name, network in wanted.items() if existing.get(name) != network.digest]
+    old = [name for name, digest in existing.items() if name not in wanted or wanted[name].digest != digest]
     if limit is None:
         return missing, old
-    anew = [each.segment for each in missing if each.name in there]
+    anew = [network.segment for network in missing if network.name in existing]
     if anew:
         cause = "its network has to be made anew, with all nodes on it"
         raise LabError(f"failed to change segment {anew[0]}: {cause}", "run without --limit")
@@ -212,6 +216,6 @@ def _inside(cluster: Cluster, pids: Mapping[str, int], *, check: bool) -> List[s
     states = underlay.inside(cluster)
     with ExitStack() as stack:
         spaces = {name: stack.enter_context(Namespace.open(f"/proc/{pid}/ns/net", name)) for name, pid in pids.items()}
-        targets = [Target(each, states[name], underlay.scope(states[name])) for name, each in spaces.items()]
+        targets = [Target(namespace, states[name], underlay.scope(states[name])) for name, namespace in spaces.items()]
         lines = [f"{name}: {operation}" for name, operation in converge(targets, check=check).operations]
     return lines + name_nodes(cluster, pids, check=check)

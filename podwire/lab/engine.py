@@ -87,30 +87,30 @@ class Engine:
 
     def containers(self) -> List[Found]:
         """The lab's containers, whether or not they run."""
-        found = []
-        for each in self._client.containers.list(all=True, filters=self._mine, ignore_removed=True):
-            labels = each.labels
-            pid = int(each.attrs["State"]["Pid"]) if each.status == "running" else 0
-            found.append(Found(each.id, each.name, labels.get(NODE, ""), labels.get(DIGEST, ""), pid))
-        return found
+        containers = []
+        for container in self._client.containers.list(all=True, filters=self._mine, ignore_removed=True):
+            labels = container.labels
+            pid = int(container.attrs["State"]["Pid"]) if container.status == "running" else 0
+            containers.append(Found(container.id, container.name, labels.get(NODE, ""), labels.get(DIGEST, ""), pid))
+        return containers
 
     def networks(self) -> Dict[str, str]:
         """The lab's networks: digests by name."""
         listed = self._client.networks.list(filters=self._mine)
-        return {each.name: each.attrs["Labels"].get(DIGEST, "") for each in listed}
+        return {network.name: network.attrs["Labels"].get(DIGEST, "") for network in listed}
 
     def bridges(self) -> Set[str]:
         """The devices of the lab's networks, as Docker names them."""
-        return {f"br-{each.id[:12]}" for each in self._client.networks.list(filters=self._mine)}
+        return {f"br-{network.id[:12]}" for network in self._client.networks.list(filters=self._mine)}
 
     def foreign_subnets(self) -> Dict[str, List[IPNetwork]]:
         """The subnets of everybody's networks but the lab's own, by name."""
-        found: Dict[str, List[IPNetwork]] = {}
-        for each in self._client.networks.list():
-            if (each.attrs.get("Labels") or {}).get(LAB) != self._cluster_id:
-                pools = (each.attrs.get("IPAM") or {}).get("Config") or []
-                found[each.name] = [ip_network(pool["Subnet"], strict=False) for pool in pools if "Subnet" in pool]
-        return found
+        subnets: Dict[str, List[IPNetwork]] = {}
+        for network in self._client.networks.list():
+            if (network.attrs.get("Labels") or {}).get(LAB) != self._cluster_id:
+                pools = (network.attrs.get("IPAM") or {}).get("Config") or []
+                subnets[network.name] = [ip_network(pool["Subnet"], strict=False) for pool in pools if "Subnet" in pool]
+        return subnets
 
     def image(self, wanted: images.Image) -> Any:
         """The image's id, or None."""

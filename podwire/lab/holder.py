@@ -1,4 +1,4 @@
-"""What keeps a node's namespaces alive: PID 1 of the node, which does nothing but reap.
+"""PID 1 of a node: it keeps the node's namespaces, and reaps.
 
 The node's file system is the host's with private parts. /etc and /var/lib are overlays whose upper
 layer is in memory, so that directories such as /etc/cni can be private to the node although the host
@@ -57,10 +57,10 @@ def _private_files(hostname: str) -> None:
     for target, empty in _PRIVATE.items():
         base = "/run/" + target.replace("/", "-")
         upper, work = base + "/upper", base + "/work"
-        for path in (*(f"{upper}/{each}" for each in empty), work):
+        for path in (*(f"{upper}/{directory}" for directory in empty), work):
             os.makedirs(path)
-        for each in empty:
-            os.setxattr(f"{upper}/{each.split('/')[0]}", "trusted.overlay.opaque", b"y")
+        for directory in empty:
+            os.setxattr(f"{upper}/{directory.split('/')[0]}", "trusted.overlay.opaque", b"y")
         if target == "/etc":
             with open(f"{upper}/hostname", "w") as file:
                 file.write(hostname + "\n")

@@ -53,7 +53,7 @@ def find(client: DockerClient, wanted: Image) -> Optional[str]:
 
 
 def make(client: DockerClient, wanted: Image, tell: Callable[[str], None]) -> Tuple[str, str]:
-    """Pull or make it: its id, and how, for people, who are told before. LabError where it cannot be."""
+    """Pull or make it: its id, and how, in words for people; ``tell`` is called before. LabError where it cannot be."""
     from docker.errors import DockerException
 
     if wanted.name:
@@ -110,8 +110,8 @@ def _build(client: DockerClient, wanted: Image) -> str:
             path=_DIRECTORY, tag=wanted.tag, buildargs={"BASE": wanted.base}, network_mode="host", rm=True
         )
     except BuildError as error:
-        told = [line for line in (str(each.get("stream", "")).strip() for each in error.build_log) if line]
-        raise LabError(f"failed to build the node image on {wanted.base}: {error}: {' / '.join(told[-3:])}") from error
+        lines = [line for line in (str(entry.get("stream", "")).strip() for entry in error.build_log) if line]
+        raise LabError(f"failed to build the node image on {wanted.base}: {error}: {' / '.join(lines[-3:])}") from error
     except DockerException as error:
         raise LabError(f"failed to build the node image on {wanted.base}: {error}") from error
     return str(built.id)
@@ -125,12 +125,12 @@ def _own_distribution() -> Tuple[str, str, str]:
     command = ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line.split() for line in done.stdout.splitlines()]
-    ours = [line for line in lines if len(line) == 3 and line[1] == suite]
-    site = next((site for site, _, component in ours if component == "main"), None)
+    targets = [line for line in lines if len(line) == 3 and line[1] == suite]
+    site = next((site for site, _, component in targets if component == "main"), None)
     if site is None:
         cause = f"apt has no sources of {distribution} {suite}".strip()
         raise LabError(f"failed to make the node image: {cause}", "name a ready image in lab_image")
-    components = sorted({component for other, _, component in ours if other == site})
+    components = sorted({component for other, _, component in targets if other == site})
     return distribution, suite, f"deb {site.rstrip('/')} {suite} {' '.join(components)}"
 
 
@@ -139,20 +139,20 @@ def _bootstrap(suite: str, mirror: str, archive: str) -> None:
     command += [f"--include={','.join(_packages())}", *(f"--dpkgopt=path-exclude={path}" for path in _LEFT_OUT)]
     done = subprocess.run([*command, suite, archive, mirror], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines()[-3:]
-        raise LabError(f"failed to make the node image: mmdebstrap: {' / '.join(words)}")
+        last_lines = done.stderr.strip().splitlines()[-3:]
+        raise LabError(f"failed to make the node image: mmdebstrap: {' / '.join(last_lines)}")
 
 
 def _packages() -> List[str]:
-    found = re.search(r'^ARG PACKAGES="(.*)"$', _dockerfile(), re.MULTILINE)
-    assert found is not None
-    return found[1].split()
+    match = re.search(r'^ARG PACKAGES="(.*)"$', _dockerfile(), re.MULTILINE)
+    assert match is not None
+    return match[1].split()
 
 
 def _entrypoint() -> Any:
-    found = re.search(r"^ENTRYPOINT (.*)$", _dockerfile(), re.MULTILINE)
-    assert found is not None
-    return json.loads(found[1])
+    match = re.search(r"^ENTRYPOINT (.*)$", _dockerfile(), re.MULTILINE)
+    assert match is not None
+    return json.loads(match[1])
 
 
 def _dockerfile() -> str:

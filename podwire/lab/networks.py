@@ -39,17 +39,17 @@ def container_name(cluster_id: str, node: str) -> str:
 
 
 def wanted_networks(cluster: Cluster) -> List[Network]:
-    """One for each segment that a docker node stands on."""
+    """One for each segment that a docker node has a port on."""
     ports = [port for node in cluster.nodes if node.kind == "docker" for port in node.ports]
-    found = []
+    networks = []
     for segment in cluster.underlay.segments:
-        here = [port for port in ports if port.segment == segment.name]
-        if here:
-            taken = {address.ip for port in here for address in port.addresses}
-            gateways = tuple(_gateway(segment, cidr, taken) for cidr in segment.cidrs)
+        ports_here = [port for port in ports if port.segment == segment.name]
+        if ports_here:
+            used = {address.ip for port in ports_here for address in port.addresses}
+            gateways = tuple(_gateway(segment, cidr, used) for cidr in segment.cidrs)
             name = network_name(cluster.id, segment.name)
-            found.append(Network(name, segment.name, segment.cidrs, gateways, segment.mtu))
-    return found
+            networks.append(Network(name, segment.name, segment.cidrs, gateways, segment.mtu))
+    return networks
 
 
 def refuse_collisions(
@@ -75,21 +75,21 @@ def _user(cidr: IPNetwork, foreign: Mapping[str, Sequence[IPNetwork]], bridges: 
         for subnet in subnets:
             if subnet.version == cidr.version and subnet.overlaps(cidr):
                 return f"{subnet} of the Docker network {name}"
-    with Namespace.current("this machine") as here:
-        others = [route for route in routes(here) if route.destination.prefixlen and route.device not in bridges]
-        for there, device in ((route.destination, route.device) for route in others):
-            if there.version == cidr.version and there.overlaps(cidr):
-                return f"this machine's route to {there} dev {device}"
+    with Namespace.current("this machine") as machine:
+        others = [route for route in routes(machine) if route.destination.prefixlen and route.device not in bridges]
+        for destination, device in ((route.destination, route.device) for route in others):
+            if destination.version == cidr.version and destination.overlaps(cidr):
+                return f"this machine's route to {destination} dev {device}"
     return None
 
 
-def _gateway(segment: Segment, cidr: IPNetwork, taken: Set[IPAddress]) -> IPAddress:
+def _gateway(segment: Segment, cidr: IPNetwork, used: Set[IPAddress]) -> IPAddress:
     """An address that no node has, and that the next node will not be given: nodes begin at FIRST_NODE, or, where
     there is no such number, at 1."""
     last = cidr.num_addresses - (2 if cidr.version == 4 else 1)
     small = last < FIRST_NODE[cidr.version]
-    for number in range(last, 0, -1) if small else range(1, min(last, len(taken) + 1) + 1):
-        if cidr[number] not in taken:
+    for number in range(last, 0, -1) if small else range(1, min(last, len(used) + 1) + 1):
+        if cidr[number] not in used:
             return cidr[number]
     raise LabError(
         f"failed to make a Docker network for segment {segment.name}: {cidr} has no address left for its bridge",

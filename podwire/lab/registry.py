@@ -31,13 +31,13 @@ class Lab(NamedTuple):
     containers: Dict[str, Process] = {}
 
     def running(self) -> Dict[str, Process]:
-        """Holders that are alive."""
+        """Holders that run."""
         return {name: process for name, process in self.processes.items() if process.alive}
 
     def nodes(self) -> Dict[str, Process]:
         """The first processes of all nodes that run, of either kind."""
-        holders = {name: each for name, each in self.processes.items() if not is_infrastructure(name)}
-        return {name: each for name, each in {**holders, **self.containers}.items() if each.alive}
+        holders = {name: process for name, process in self.processes.items() if not is_infrastructure(name)}
+        return {name: process for name, process in {**holders, **self.containers}.items() if process.alive}
 
 
 def run_dir(cluster_id: str) -> str:
@@ -99,7 +99,7 @@ def labs() -> List[Lab]:
 
 
 def node_pid(cluster_id: str, node: str) -> Optional[int]:
-    """The process id of a living node's PID 1, as this machine sees it; None if it does not run."""
+    """The process id of a running node's PID 1, as this machine sees it; None if it does not run."""
     lab = read(cluster_id)
     process = lab.processes.get(node) or lab.containers.get(node) if lab else None
     return process.pid if process and process.alive else None
@@ -144,7 +144,7 @@ def locked(cluster_id: str) -> Iterator[None]:
                     f"failed to lock lab {cluster_id}: another run is at work on it", "wait for it to end"
                 ) from None
             if not _is(path, lock):
-                continue  # the lab was removed while this call waited at its door
+                continue  # the lab was removed while this call waited for the lock
             yield
             return
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from ipaddress import ip_address
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, cast
 
 from ..errors import KernelError
 from ..kernel import Namespace
@@ -17,6 +17,7 @@ from ..kernel.netlink import rtnetlink
 from ..kernel.netlink.socket import attribute, attributes
 from ..kernel.show import read_sysctl
 from ..model.objects import MacAddress
+from .records import LinkRow, NamespaceRows
 
 RTM_GETRULE, RTM_GETNSID = 34, 90
 _NEIGHBOUR_STATES = {
@@ -47,14 +48,14 @@ Names = Mapping[int, str]
 Row = Dict[str, Any]
 
 
-def read(namespace: Namespace) -> Dict[str, Any]:
+def read(namespace: Namespace) -> NamespaceRows:
     """Links, addresses, routes, rules, neighbours, FDB, next hops, sysctls and counters."""
     devices = links(namespace)
     names = {link["ifindex"]: link["name"] for link in devices}
     with namespace.entered():
         sysctls = _sysctls([link["name"] for link in devices])
         numbers = counters()
-    return {
+    rows: Row = {
         "links": devices,
         "addresses": _dump(namespace, rtnetlink.RTM_GETADDR, bytes(8), names, _address),
         "routes": _dump(namespace, rtnetlink.RTM_GETROUTE, bytes(12), names, _route),
@@ -65,9 +66,10 @@ def read(namespace: Namespace) -> Dict[str, Any]:
         "sysctls": sysctls,
         "counters": numbers,
     }
+    return cast(NamespaceRows, rows)
 
 
-def links(namespace: Namespace) -> List[Row]:
+def links(namespace: Namespace) -> List[LinkRow]:
     """The devices. A veth's ``link`` is its peer's ifindex in the namespace of number ``link_netnsid``."""
     found = _dump(namespace, rtnetlink.RTM_GETLINK, bytes(16), {}, _link)
     names = {link["ifindex"]: link["name"] for link in found}
@@ -77,7 +79,7 @@ def links(namespace: Namespace) -> List[Row]:
                 link[key] = names.get(link[key], str(link[key]))
         if "vxlan" in link:
             link["vxlan"]["device"] = names.get(link["vxlan"]["device"], "")
-    return found
+    return cast(List[LinkRow], found)
 
 
 def nsid(namespace: Namespace, descriptor: int) -> Optional[int]:

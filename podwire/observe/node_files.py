@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from ..ipam.store import DATA_DIR, Claim
+from .records import Attachment, Conflist, Leases, NodeFiles
 
 CONFIG_DIR = "/etc/cni/net.d"
 RESULTS = "/var/lib/cni/results"
 SUBNET_ENV = "/run/flannel/subnet.env"
 
 
-def read() -> Dict[str, Any]:
+def read() -> NodeFiles:
     """All of them; what is not there is empty, what cannot be read says so."""
     lists = conflists()
     return {
@@ -25,9 +26,9 @@ def read() -> Dict[str, Any]:
     }
 
 
-def conflists() -> List[Dict[str, Any]]:
+def conflists() -> List[Conflist]:
     """Network configurations as runtimes read them (libcni ConfFiles: .conf, .conflist, .json), in their order."""
-    found: List[Dict[str, Any]] = []
+    found: List[Conflist] = []
     with suppress(OSError):
         for name in sorted(os.listdir(CONFIG_DIR)):
             if not name.endswith((".conf", ".conflist", ".json")):
@@ -37,16 +38,20 @@ def conflists() -> List[Dict[str, Any]]:
                 found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
-            row = {"file": name, "name": data.get("name", ""), "version": data.get("cniVersion"), "plugins": plugins}
-            if not isinstance(plugins, list):
-                row.update(plugins=[], error="plugins is not a list")
-            found.append(row)
+            named: Conflist = {
+                "file": name, "name": data.get("name", ""), "version": data.get("cniVersion"), "plugins": []
+            }  # fmt: skip
+            if isinstance(plugins, list):
+                named["plugins"] = plugins
+            else:
+                named["error"] = "plugins is not a list"
+            found.append(named)
     return found
 
 
-def attachments() -> List[Dict[str, Any]]:
+def attachments() -> List[Attachment]:
     """libcni's cached ADDs (libcni/api.go, cachedInfo)."""
-    found: List[Dict[str, Any]] = []
+    found: List[Attachment] = []
     with suppress(OSError):
         for name in sorted(os.listdir(RESULTS)):
             data, _ = _json(os.path.join(RESULTS, name))
@@ -66,16 +71,17 @@ def attachments() -> List[Dict[str, Any]]:
                     "pod": f"{space}.{pod}" if pod and space else pod,
                     "ips": [ip["address"].partition("/")[0] for ip in ips if "address" in ip],
                     "interfaces": [
-                        {key: interface.get(key, "") for key in ("name", "mac", "sandbox")} for interface in interfaces
+                        {"name": it.get("name", ""), "mac": it.get("mac", ""), "sandbox": it.get("sandbox", "")}
+                        for it in interfaces
                     ],
                 }
             )
     return found
 
 
-def reservations(directories: List[str]) -> Dict[str, Dict[str, List[str]]]:
+def reservations(directories: List[str]) -> Leases:
     """Network -> address -> [container id, ifname], of all networks of host-local (and of podwire's IPAM)."""
-    found: Dict[str, Dict[str, List[str]]] = {}
+    found: Leases = {}
     for directory in directories:
         with suppress(OSError):
             for network in sorted(os.listdir(directory)):
@@ -102,14 +108,14 @@ def subnet_env() -> Dict[str, str]:
     return {}
 
 
-def _data_dirs(lists: List[Dict[str, Any]]) -> List[str]:
+def _data_dirs(lists: List[Conflist]) -> List[str]:
     """Where the configured host-locals keep their reservations."""
     configured = [plugin.get("ipam") or {} for each in lists for plugin in each["plugins"] if isinstance(plugin, dict)]
     named = [str(ipam["dataDir"]) for ipam in configured if isinstance(ipam, dict) and ipam.get("dataDir")]
     return list(dict.fromkeys([DATA_DIR, *named]))
 
 
-def _json(path: str) -> Tuple[Any, Optional[str]]:
+def _json(path: str) -> Tuple[object, Optional[str]]:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, FrozenSet, List, Tuple
+from typing import Any, Callable, FrozenSet, List, Tuple, TypedDict
 
 from ..errors import IpamError
 from ..intent.cluster import Cluster
@@ -20,9 +20,19 @@ _KINDS = {"FdbEntry": "fdb"}
 
 #: kind, device, towards (address or prefix), object in words, desired, seen.
 Row = Tuple[str, str, str, str, bool, bool]
+#: Address, container id, interface, pod; without a pod nobody alive holds it.
+LeaseRow = Tuple[str, str, str, str]
 
 
-def describe(cluster: Cluster, node: str) -> Dict[str, Any]:
+class NodeState(TypedDict):
+    """``unlisted``: how many objects that are as desired were left out."""
+
+    objects: List[Row]
+    unlisted: int
+    reservations: List[LeaseRow]
+
+
+def describe(cluster: Cluster, node: str) -> NodeState:
     """``{"objects": rows, "unlisted": count, "reservations": rows}`` of the node this process runs in. KernelError."""
     wanted = desired(cluster, node)
     with Namespace.current(node) as here:
@@ -80,8 +90,7 @@ def _towards(each: Object) -> str:
     return str(each.address) if isinstance(each, Neighbour) else ""
 
 
-def _reservations(network: str) -> List[Tuple[str, str, str, str]]:
-    """(address, container id, interface, pod) of each; without a pod nobody alive holds it."""
+def _reservations(network: str) -> List[LeaseRow]:
     from ..sandbox import sandboxes
 
     alive = {each.container_id: name for name, each in sandboxes.running().items()}

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from . import node_files
+from .records import NamedSandbox
 
 #: Where namespaces are mounted by name. /var/run is /run, on all but the oldest distributions.
 DIRECTORIES = ("/run/netns", "/var/run/netns", "/run/docker/netns")
@@ -28,6 +29,17 @@ class Found(NamedTuple):
     pids: Tuple[int, ...]
     container: str
     known_by: str
+
+    def row(self) -> NamedSandbox:
+        """As a snapshot has it."""
+        return {
+            "name": self.name,
+            "netns": self.netns,
+            "inode": self.inode,
+            "pids": list(self.pids),
+            "container": self.container,
+            "known_by": self.known_by,
+        }
 
 
 class _Space:

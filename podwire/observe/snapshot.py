@@ -22,22 +22,22 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Collection, Dict, Mapping, Optional, Sequence
+from typing import Collection, Dict, Optional, Sequence
 
 from ..errors import KernelError
 from ..kernel import Namespace
 from . import node_files
 from .namespace import counters, links, nsid, read
+from .records import NamedSandbox, SandboxRow, Snapshot
 from .sandboxes import Found, find
 
 __all__ = ["Found", "Snapshot", "counters", "find", "links", "read", "take"]
 
-Snapshot = Mapping[str, Any]
 #: Where runtimes of pods name namespaces; Docker's containers without a network are its own business.
 _POD_NAMES = re.compile(r"(/var)?/run/netns/")
 
 
-def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collection[str] = ()) -> Dict[str, Any]:
+def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collection[str] = ()) -> Snapshot:
     """The snapshot of the node that this process runs in; of ``sandboxes`` if they are known already.
 
     A namespace that only exists on the same machine is none of the node's: it counts if a runtime has recorded
@@ -45,14 +45,14 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
     KernelError where the kernel refuses. A sandbox that goes away meanwhile is left out.
     """
     began = time.monotonic()
-    taken: Dict[str, Any] = {}
+    read_sandboxes: Dict[str, SandboxRow] = {}
     with Namespace.current(node) as here:
         own = read(here)
         behind = {
             link["link_netnsid"] for link in own["links"] if "link_netnsid" in link and link["name"] not in uplinks
         }
         known = set()
-        unattached = {}
+        unattached: Dict[str, NamedSandbox] = {}
         for each in find() if sandboxes is None else sandboxes:
             try:
                 with Namespace.open(each.netns, each.name) as inside:
@@ -60,15 +60,15 @@ def take(node: str, sandboxes: Optional[Sequence[Found]] = None, uplinks: Collec
                     known.add(number)
                     recorded = each.known_by in ("podwire", "libcni")
                     if recorded or number in behind or (back is not None and _leads_to(inside, back)):
-                        taken[each.name] = {**each._asdict(), "nsid": number, "namespace": read(inside)}
+                        read_sandboxes[each.name] = {**each.row(), "nsid": number, "namespace": read(inside)}
                     elif _is_bare(each, inside):
-                        unattached[each.name] = each._asdict()
+                        unattached[each.name] = each.row()
             except KernelError:
                 continue
     return {
         "node": node,
         "namespace": own,
-        "sandboxes": taken,
+        "sandboxes": read_sandboxes,
         "unattached": unattached,
         "unnamed": sorted(behind - known),
         **node_files.read(),

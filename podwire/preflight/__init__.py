@@ -1,1 +1,1 @@
-"""What would be in the way of a cluster: all of it at once, before anything is touched."""
+"""Checks prerequisites before anything is changed, and reports every problem together."""

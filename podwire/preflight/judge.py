@@ -12,7 +12,7 @@ _SKEW = 2.0
 _SHOWN = 8
 _ORDER = (PROBLEM, WARNING, NOT_RUN, OK)
 
-#: What a node told of itself: ``findings`` (lists of Finding's fields), ``machine_id``, ``clock`` (Unix time there) and
+#: What a node reported: ``findings`` (lists of Finding's fields), ``machine_id``, ``clock`` (Unix time there) and
 #: ``asked`` (the controller's before and after).
 Told = Mapping[str, Any]
 
@@ -33,41 +33,41 @@ class Report(NamedTuple):
         return {"nodes": self.nodes, "problems": self.count(PROBLEM), "findings": rows}
 
 
-def judge(cluster: Cluster, hosts: Sequence[str], told: Mapping[str, Told], heard: Mapping[str, Any]) -> Report:
-    """``told`` and ``heard`` (see wire.py) by node, of this run; ``hosts`` are those that were asked."""
-    found: List[Tuple[str, Finding]] = []
+def judge(cluster: Cluster, hosts: Sequence[str], answers: Mapping[str, Told], heard: Mapping[str, Any]) -> Report:
+    """``answers`` and ``heard`` (see wire.py) by node, of this run; ``hosts`` are those that were asked."""
+    findings: List[Tuple[str, Finding]] = []
     for host in hosts:
-        if host not in told:
+        if host not in answers:
             fix = "see what Ansible says of it above"
-            found.append((host, Finding(PROBLEM, "reach", "Ansible did not get an answer from the node", fix)))
+            findings.append((host, Finding(PROBLEM, "reach", "Ansible did not get an answer from the node", fix)))
             continue
-        found += [(host, Finding(*each)) for each in told[host]["findings"]]
-        found += ((host, each) for each in _clock(told[host]))
-    found += _identities(cluster, told)
-    found += _pairs(cluster, hosts, heard)
+        findings += [(host, Finding(*fields)) for fields in answers[host]["findings"]]
+        findings += ((host, finding) for finding in _clock(answers[host]))
+    findings += _identities(cluster, answers)
+    findings += _pairs(cluster, hosts, heard)
     merged: Dict[Finding, List[str]] = {}
-    for host, finding in found:
+    for host, finding in findings:
         merged.setdefault(finding, []).append(host)
-    rows = sorted(merged.items(), key=lambda each: (_ORDER.index(each[0].level), each[0].check))
+    rows = sorted(merged.items(), key=lambda row: (_ORDER.index(row[0].level), row[0].check))
     return Report(len(hosts), tuple((tuple(nodes), finding) for finding, nodes in rows))
 
 
-def _clock(told: Told) -> Iterator[Finding]:
-    before, after = told["asked"]
-    skew = max(before - told["clock"], told["clock"] - after, 0.0)
+def _clock(answer: Told) -> Iterator[Finding]:
+    before, after = answer["asked"]
+    skew = max(before - answer["clock"], answer["clock"] - after, 0.0)
     if skew > _SKEW:
-        word = "behind" if told["clock"] < before else "ahead of"
+        direction = "behind" if answer["clock"] < before else "ahead of"
         yield Finding(
-            WARNING, "clock", f"{skew:.0f} s {word} the controller's", "set it, by chrony or systemd-timesyncd"
+            WARNING, "clock", f"{skew:.0f} s {direction} the controller's", "set it, by chrony or systemd-timesyncd"
         )
 
 
-def _identities(cluster: Cluster, told: Mapping[str, Told]) -> Iterator[Tuple[str, Finding]]:
+def _identities(cluster: Cluster, answers: Mapping[str, Told]) -> Iterator[Tuple[str, Finding]]:
     """Nodes of one machine have its identity, and containers that of their image: they may."""
     owners: Dict[str, List[str]] = {}
-    for node, each in told.items():
-        if each["machine_id"] and cluster.node(node).kind == "ssh":
-            owners.setdefault(each["machine_id"], []).append(node)
+    for node, facts in answers.items():
+        if facts["machine_id"] and cluster.node(node).kind == "ssh":
+            owners.setdefault(facts["machine_id"], []).append(node)
     for identity, nodes in owners.items():
         if len(nodes) > 1:
             text = f"{_list(nodes)} have one /etc/machine-id, {identity[:12]}: clones of one image"
@@ -99,11 +99,11 @@ def _pairs(cluster: Cluster, hosts: Sequence[str], heard: Mapping[str, Any]) -> 
                     small.setdefault(sizes[host], []).append(host)
             for size, from_whom in sorted(small.items()):
                 text = f"from {_list(from_whom)} (IPv{version}) packets of {size} bytes pass, and {needed} do not"
-                fix = f"raise the MTU on the way, or declare it: node_mtu or the segment's mtu: {size}"
+                fix = f"raise the MTU of the path, or declare it: node_mtu or the segment's mtu: {size}"
                 yield receiver, Finding(PROBLEM, "path MTU", text, fix)
             good += sum(host in sizes and sizes[host] >= needed for host in senders)
     if good:
-        yield "all", Finding(OK, "pairs", f"{good} ways between nodes: UDP port {port} is open, {needed} bytes pass")
+        yield "all", Finding(OK, "pairs", f"{good} paths between nodes: UDP port {port} is open, {needed} bytes pass")
 
 
 def _closed(cluster: Cluster, version: int, silent: Sequence[str]) -> Finding:
@@ -124,9 +124,9 @@ def _list(nodes: Sequence[str]) -> str:
 def render(report: Report) -> str:
     """For people: what is wrong first, with what to do; what is well in a line each."""
     counts = ((PROBLEM, "problem"), (WARNING, "warning"), (NOT_RUN, "check not run"))
-    words = [f"{report.count(level)} {word}{'s' if report.count(level) != 1 else ''}" for level, word in counts]
-    words[2] = f"{report.count(NOT_RUN)} not run"
-    lines = [f"preflight of {report.nodes} nodes: {', '.join(words)}", ""]
+    totals = [f"{report.count(level)} {word}{'s' if report.count(level) != 1 else ''}" for level, word in counts]
+    totals[2] = f"{report.count(NOT_RUN)} not run"
+    lines = [f"preflight of {report.nodes} nodes: {', '.join(totals)}", ""]
     for nodes, finding in report.rows:
         who = f"all {report.nodes} nodes" if len(nodes) == report.nodes > 1 else _list(nodes)
         where = "" if nodes == ("all",) or finding.level == OK and len(nodes) == report.nodes else f" [{who}]"

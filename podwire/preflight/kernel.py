@@ -61,16 +61,16 @@ def _features(cluster: Cluster) -> Iterator[Finding]:
 
 def _try_all(cluster: Cluster) -> Iterator[Tuple[str, str]]:
     """(feature, why it is not there)."""
-    with fresh_namespace("a namespace to try in") as here:
+    with fresh_namespace("a namespace to try in") as namespace:
         objects: List[Tuple[str, Object]] = [
             ("bridge", Link("pw-bridge", "bridge")),
-            ("veth", Link("pw-veth", "veth", peer=VethPeer(here.name, "pw-peer"))),
+            ("veth", Link("pw-veth", "veth", peer=VethPeer(namespace.name, "pw-peer"))),
             *((link.kind, link) for link in cluster.backend_driver.probe_links()),
             ("nftables", NatRule(cluster.cluster_cidrs[0], cluster.cluster_cidrs[:1])),
         ]
         for feature, wanted in objects:
             try:
-                execute([(here, Operation(ADD, wanted))], {here.name: here})
+                execute([(namespace, Operation(ADD, wanted))], {namespace.name: namespace})
             except KernelError as error:
                 yield feature, error.message
 
@@ -91,8 +91,8 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
             )
         else:
             yield Finding(OK, "forwarding", f"{keys[version]} = {value}" + ("" if value == "1" else ", will be 1"))
-    filters = {each: sysctl_or_none(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", node.interface)}
-    strict = [each for each, value in filters.items() if value == "1"]
+    filters = {device: sysctl_or_none(f"net/ipv4/conf/{device}/rp_filter") for device in ("all", node.interface)}
+    strict = [device for device, value in filters.items() if value == "1"]
     if strict and "2" not in filters.values() and 4 in cluster.versions:  # the larger one counts (IN_DEV_RPFILTER)
         loose = command("sysctl -w net/ipv4/conf/{}/rp_filter=2", node.interface)
         yield Finding(
@@ -106,8 +106,8 @@ def _forwarding(cluster: Cluster, node: Node) -> Iterator[Finding]:
 def _bridges(cluster: Cluster) -> Iterator[Finding]:
     """With br_netfilter frames between pods of one node pass iptables' FORWARD, which Docker sets to DROP."""
     through = sysctl_or_none("net/bridge/bridge-nf-call-iptables")
-    with Namespace.current() as here:
-        drops = any(forward_drops(here, version) for version in cluster.versions)
+    with Namespace.current() as namespace:
+        drops = any(forward_drops(namespace, version) for version in cluster.versions)
     if drops:
         also = "; with bridge-nf-call-iptables = 1 also between pods of this node" if through == "1" else ""
         cidr = cluster.cluster_cidrs[0]
@@ -118,19 +118,19 @@ def _bridges(cluster: Cluster) -> Iterator[Finding]:
             f"iptables -I FORWARD -s {cidr} -j ACCEPT and -d {cidr}, or the firewall plugin in cni.conflist",
         )
     else:
-        told = {None: "br_netfilter is not loaded", "0": "bridges are not filtered"}.get(
+        bridges = {None: "br_netfilter is not loaded", "0": "bridges are not filtered"}.get(
             through, "bridges are filtered"
         )
-        yield Finding(OK, "iptables", f"FORWARD does not drop; {told}")
+        yield Finding(OK, "iptables", f"FORWARD does not drop; {bridges}")
 
 
 def _devices(cluster: Cluster) -> Iterator[Finding]:
     """Devices that have the backend's names and are somebody else's."""
     names = [cluster.backend_driver.device(version) for version in cluster.versions]
-    with Namespace.current() as here:
+    with Namespace.current() as namespace:
         for name in filter(None, names):
-            found: Optional[Link] = link_of(here, name)
-            if found is not None and found.alias != BACKEND_ALIAS:
+            link: Optional[Link] = link_of(namespace, name)
+            if link is not None and link.alias != BACKEND_ALIAS:
                 yield Finding(
                     PROBLEM,
                     "devices",

@@ -34,14 +34,14 @@ def look(cluster: Cluster, node: Node) -> Iterator[Finding]:
 
 def _lists(cluster: Cluster) -> Iterator[Finding]:
     """A container runtime takes the first configuration by name (libcni, ConfFiles)."""
-    own = os.path.basename(conflist.path_of(cluster.cni.name))
+    own_name = os.path.basename(conflist.path_of(cluster.cni.name))
     try:
         names = sorted(os.listdir(conflist.CONF_DIR))
     except OSError:
         names = []
-    others = [name for name in names if name.endswith((".conf", ".conflist", ".json")) and name != own]
-    if others and others[0] < own:
-        text = f"{conflist.CONF_DIR}/{others[0]} comes before podwire's {own}: container runtimes take the first"
+    others = [name for name in names if name.endswith((".conf", ".conflist", ".json")) and name != own_name]
+    if others and others[0] < own_name:
+        text = f"{conflist.CONF_DIR}/{others[0]} comes before podwire's {own_name}: container runtimes take the first"
         yield Finding(PROBLEM, "CNI configuration", text, "move it away, once its pods are gone")
     elif others:
         text = f"{conflist.CONF_DIR} also has {', '.join(others)}"
@@ -63,29 +63,29 @@ def _plugins(node: Node) -> Iterator[Finding]:
         fix = "declare another cni_directory, or cni_force: true to replace them, or cni.plugin_dirs to use them"
         yield Finding(PROBLEM, "CNI plugins", text, fix)
     else:
-        yield Finding(OK, "CNI plugins", f"none of others' in the way in {_PLUGINS}")
+        yield Finding(OK, "CNI plugins", f"none of others' in {_PLUGINS}")
 
 
 def _networks() -> Iterator[Finding]:
-    with Namespace.current() as here:
-        names = devices(here)
-    found = {owner: name for name in names for start, owner in _OTHERS.items() if name.startswith(start)}
-    found.pop("Calico", None) if found.get("Calico") == "tunl0" else None  # the kernel's own, with ipip
-    for owner, name in sorted(found.items()):
+    with Namespace.current() as namespace:
+        names = devices(namespace)
+    owners = {owner: name for name in names for start, owner in _OTHERS.items() if name.startswith(start)}
+    owners.pop("Calico", None) if owners.get("Calico") == "tunl0" else None  # the kernel's own, with ipip
+    for owner, name in sorted(owners.items()):
         text = f"{name} looks like {owner}'s: two networks on one node"
         yield Finding(WARNING, "other networks", text, f"remove {owner} first")
 
 
 def _running() -> FrozenSet[str]:
     """The names of all processes, cut off at 15 characters as the kernel has them."""
-    found = set()
+    names = set()
     for path in glob.glob("/proc/[0-9]*/comm"):
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                found.add(file.read().strip())
+                names.add(file.read().strip())
         except OSError:
             continue
-    return frozenset(found)
+    return frozenset(names)
 
 
 def _firewalls(cluster: Cluster, running: FrozenSet[str]) -> Iterator[Finding]:

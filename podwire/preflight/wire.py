@@ -67,33 +67,33 @@ def _name(run: str) -> str:
 
 def listen(cluster: Cluster, run: str, seconds: float) -> None:
     """Start the listener in the background. It ends when ``collect`` asks it, or after ``seconds``."""
-    ears = []
+    receivers = []
     for version in cluster.versions:
         try:
-            ear = socket.socket(_FAMILY[version], socket.SOCK_RAW, socket.IPPROTO_UDP)
+            receiver = socket.socket(_FAMILY[version], socket.SOCK_RAW, socket.IPPROTO_UDP)
         except PermissionError as error:
             raise ProofError(
                 "failed to listen for peers: a raw socket needs root", "set ansible_become: true"
             ) from error
-        ear.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
-        ears.append(ear)
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    door.bind(_name(run))
-    door.listen(1)
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
+        receivers.append(receiver)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    control.bind(_name(run))
+    control.listen(1)
     child = os.fork()
     if child:
         os.waitpid(child, 0)
-        for each in (door, *ears):
-            each.close()
+        for opened in (control, *receivers):
+            opened.close()
         return
     try:
-        _leave({door.fileno(), *(each.fileno() for each in ears)})
-        _hear(ears, door, run.encode(), cluster.backend.port, time.monotonic() + seconds)
+        _leave({control.fileno(), *(opened.fileno() for opened in receivers)})
+        _hear(receivers, control, run.encode(), cluster.backend.port, time.monotonic() + seconds)
     finally:
         os._exit(0)
 
 
-def _leave(kept: set[int]) -> None:
+def _leave(kept_open: set[int]) -> None:
     """Out of the caller's session and of all its files: nobody waits for this process."""
     if os.fork():
         os._exit(0)
@@ -103,42 +103,42 @@ def _leave(kept: set[int]) -> None:
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     for descriptor in map(int, os.listdir("/proc/self/fd")):
-        if descriptor > 2 and descriptor not in kept:
+        if descriptor > 2 and descriptor not in kept_open:
             try:
                 os.close(descriptor)
             except OSError:  # the listing's own
                 continue
 
 
-def _hear(ears: Sequence[socket.socket], door: socket.socket, run: bytes, port: int, deadline: float) -> None:
+def _hear(receivers: Sequence[socket.socket], control: socket.socket, run: bytes, port: int, deadline: float) -> None:
     heard: Heard = {}
     tag = _MAGIC + run + b" "
     buffer = bytearray(65536)
     while True:
-        left = deadline - time.monotonic()
-        ready = select.select([door, *ears], [], [], max(0.0, left))[0]
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        ready = select.select([control, *receivers], [], [], max(0.0, remaining))[0]
+        if remaining <= 0:
             return
-        for ear in ready:
-            if ear is door:
+        for receiver in ready:
+            if receiver is control:
                 continue
-            version = 4 if ear.family == socket.AF_INET else 6
-            length = ear.recv_into(buffer)
+            version = 4 if receiver.family == socket.AF_INET else 6
+            length = receiver.recv_into(buffer)
             at = (buffer[0] & 15) * 4 if version == 4 else 0
             body = at + _UDP_HEADER
             if buffer[at + 2 : at + 4] == port.to_bytes(2, "big") and buffer[body : body + len(tag)] == tag:
                 sender = bytes(buffer[body + len(tag) : length]).partition(b" ")[0].decode(errors="replace")
                 size = length + (0 if version == 4 else _HEADER[6])
-                told = heard.setdefault(str(version), {})
-                told[sender] = max(told.get(sender, 0), size)
-        if ready == [door]:  # and nothing is waiting to be heard
-            with door.accept()[0] as asking:
-                asking.sendall(json.dumps(heard).encode())
+                sizes = heard.setdefault(str(version), {})
+                sizes[sender] = max(sizes.get(sender, 0), size)
+        if ready == [control]:  # and nothing is waiting to be heard
+            with control.accept()[0] as client:
+                client.sendall(json.dumps(heard).encode())
             return
 
 
 def send(cluster: Cluster, node: Node, run: str) -> None:
-    """Send to every peer, on the way that the backend's packets will take."""
+    """Send to every peer, by the route that the backend's packets will take."""
     for version in cluster.versions:
         targets = [peer.public_ip(version) for peer in cluster.nodes if peer.name != node.name]
         sizes = sorted({size for size in _LADDER if size < node.mtu} | {node.mtu, cluster.underlay_mtu})
@@ -177,17 +177,17 @@ def _round(out: socket.socket, targets: Sequence[str], bodies: List[bytes], port
 
 def collect(run: str) -> Heard:
     """What the listener heard; it ends. ProofError if it is not there any more."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         try:
-            asking.connect(_name(run))
+            client.connect(_name(run))
         except OSError as error:
             raise ProofError("failed to hear of peers: the listener on this node is gone", "run it again") from error
         data = b""
         while True:
-            more = asking.recv(65536)
+            more = client.recv(65536)
             if not more:
                 break
             data += more
     heard: Any = json.loads(data or b"{}")
-    found: Heard = heard
-    return found
+    sizes: Heard = heard
+    return sizes

@@ -7,44 +7,19 @@ B, on a device of the same MTU). For each pod: both ends of its veth pair, its p
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from ipaddress import ip_address
+from typing import Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..intent.cluster import Cluster
-from ..model.objects import MAIN_TABLE, IPNetwork
-from .guarantee import Failure, Guarantee, Observations, guarantee
+from ..model.objects import IPNetwork
+from ..observe.records import LinkRow, RouteRow, VxlanRow
+from ..observe.view import View
+from .guarantee import Failure, Guarantee, guarantee
+from .observations import Observations
 
 TITLE = "nodes hold each other's real addresses and MTU"
 Difference = Tuple[str, str]
 """(cause, reason)."""
-
-
-class View:
-    """A namespace's tables, by what they are looked up with."""
-
-    def __init__(self, namespace: Mapping[str, Any]) -> None:
-        self.links: Dict[str, Mapping[str, Any]] = {link["name"]: link for link in namespace["links"]}
-        self.devices: Dict[str, str] = {address["address"]: address["device"] for address in namespace["addresses"]}
-        self.lengths: Dict[str, int] = {address["address"]: address["prefix"] for address in namespace["addresses"]}
-        self.neighbours: Dict[Tuple[str, str], Mapping[str, Any]] = {
-            (neighbour["device"], neighbour["address"]): neighbour for neighbour in namespace["neighbours"]
-        }
-        self.next_hops: Dict[int, Mapping[str, Any]] = {next_hop["id"]: next_hop for next_hop in namespace["next_hops"]}
-        self.fdb: Dict[Tuple[str, str], List[Mapping[str, Any]]] = {}
-        for each in namespace["fdb"]:
-            self.fdb.setdefault((each["device"], each["mac"]), []).append(each)
-        #: Bridge -> its ports that pass nothing to each other (br_skb_isolated).
-        self.isolated: Dict[str, List[str]] = {}
-        for link in namespace["links"]:
-            if link.get("port", {}).get("isolated"):
-                self.isolated.setdefault(link.get("master", ""), []).append(link["name"])
-        self.routes: List[Tuple[IPNetwork, Mapping[str, Any]]] = [
-            (ip_network(route["destination"]), route) for route in namespace["routes"] if route["table"] == MAIN_TABLE
-        ]
-
-    def vteps(self) -> List[Mapping[str, Any]]:
-        """The VXLAN devices."""
-        return [link for link in self.links.values() if "vxlan" in link]
 
 
 class _Unknown(Exception):
@@ -112,7 +87,7 @@ def between(here: View, there: View, block: IPNetwork, cluster: Cluster, peer: s
         if cluster.discovered:
             raise _Unknown
         return "no route", f"no route to {block} but the default route"
-    hop = here.next_hops.get(route.get("next_hop", 0), route)
+    hop = here.hop(route)
     device, gateway = hop.get("device", ""), hop.get("gateway", "")
     link = here.links.get(device)
     if link is None or not link["up"]:
@@ -126,12 +101,12 @@ def _within(network: IPNetwork, block: IPNetwork) -> bool:
     return network != block and network.subnet_of(block)  # type: ignore[arg-type]
 
 
-def _way(route: Mapping[str, Any]) -> str:
+def _way(route: RouteRow) -> str:
     via = f"via {route['gateway']} " if "gateway" in route else ""
     return f"{via}dev {route['device']}" if "device" in route else via.strip() or str(route["kind"])
 
 
-def _by_vxlan(here: View, there: View, link: Mapping[str, Any], gateway: str) -> Optional[Difference]:
+def _by_vxlan(here: View, there: View, link: LinkRow, gateway: str) -> Optional[Difference]:
     device, mine = link["name"], link["vxlan"]
     neighbour = here.neighbours.get((device, gateway))
     if neighbour is None or "mac" not in neighbour:
@@ -164,22 +139,23 @@ def _by_vxlan(here: View, there: View, link: Mapping[str, Any], gateway: str) ->
     return None
 
 
-def _vtep(there: View, mac: str, mine: Mapping[str, Any], gateway: str) -> Optional[Mapping[str, Any]]:
+def _vtep(there: View, mac: str, mine: VxlanRow, gateway: str) -> Optional[LinkRow]:
     """The peer's device that answers to ours: by what is most its own first."""
     vteps = there.vteps()
-    for fits in (
+    tests: Sequence[Callable[[LinkRow], bool]] = (
         lambda link: link["name"] == there.devices.get(gateway),
         lambda link: link["mac"] == mac,
         lambda link: link["vxlan"]["vni"] == mine["vni"],
         lambda link: True,
-    ):
+    )
+    for fits in tests:
         found = [link for link in vteps if fits(link)]
         if found:
             return found[0]
     return None
 
 
-def _local(there: View, vxlan: Mapping[str, Any]) -> str:
+def _local(there: View, vxlan: VxlanRow) -> str:
     """The underlay address that a VTEP sends from; where it names none, its device's only one."""
     if vxlan["local"] and vxlan["local"] != "0.0.0.0":
         return str(vxlan["local"])
@@ -187,9 +163,7 @@ def _local(there: View, vxlan: Mapping[str, Any]) -> str:
     return own[0] if len(own) == 1 else ""
 
 
-def _direct(
-    here: View, there: View, link: Mapping[str, Any], gateway: str, cluster: Cluster, peer: str
-) -> Optional[Difference]:
+def _direct(here: View, there: View, link: LinkRow, gateway: str, cluster: Cluster, peer: str) -> Optional[Difference]:
     if not gateway:
         if cluster.discovered:
             raise _Unknown
@@ -214,11 +188,7 @@ def _pods(observed: Optional[Observations], here: Optional[View]) -> Iterator[Tu
     """Each pod of a node that hangs on a veth pair, and what is wrong there."""
     if observed is None or here is None:
         return  # its pairs are not run, which is enough said
-    ends = {
-        (link["link_netnsid"], link["link"]): link
-        for link in here.links.values()
-        if "link_netnsid" in link and "link" in link
-    }
+    ends = here.veth_ends()
     for name, sandbox in observed["snapshot"]["sandboxes"].items():
         inside = View(sandbox["namespace"])
         for link in inside.links.values():
@@ -227,7 +197,7 @@ def _pods(observed: Optional[Observations], here: Optional[View]) -> Iterator[Tu
                 yield name, _veth(here, inside, link, outside)
 
 
-def _veth(here: View, inside: View, link: Mapping[str, Any], outside: Mapping[str, Any]) -> Optional[Difference]:
+def _veth(here: View, inside: View, link: LinkRow, outside: LinkRow) -> Optional[Difference]:
     name, end = link["name"], outside["name"]
     for which, each in ((f"its {name}", link), (end, outside)):
         if not each["up"]:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, TypedDict
 
 from ..backend import BackendSettings
 from ..backend.host_gw import HostGwBackend
@@ -19,10 +19,28 @@ from ..model.objects import IPAddress, IPNetwork
 from ..observe import snapshot
 from ..sandbox import sandboxes
 from . import responders
-from .guarantee import really_has
 from .leases import blocks_of
+from .observations import real_devices
 
-_Found = Mapping[str, Any]
+
+class DiscoveredPod(TypedDict):
+    """``port``: of a server of ours in it, 0 where none could listen."""
+
+    netns: str
+    addresses: List[str]
+    port: int
+
+
+class _DiscoveredOptions(TypedDict, total=False):
+    snapshot: snapshot.Snapshot
+    pods: Dict[str, DiscoveredPod]
+
+
+class Discovered(_DiscoveredOptions):
+    """What a node has, as JSON: ``pods`` and ``snapshot`` where the pods are to be found, and in ``sinks`` the port of
+    whoever swallows what it is sent."""
+
+    sinks: Dict[str, int]
 
 
 class Inferred(NamedTuple):
@@ -34,36 +52,33 @@ class Inferred(NamedTuple):
     notes: Tuple[str, ...]
 
 
-def find(cluster: Cluster, node: str, throughput: bool = False) -> Dict[str, Any]:
+def find(cluster: Cluster, node: str, throughput: bool = False) -> Discovered:
     """Prepare the node this process runs in until ``leave``: pods of others answer, and where ``throughput`` is
-    to be measured the node and one of its pods swallow what they are sent.
-
-    Gives ``pods`` (name -> netns, addresses, port, which is 0 where no server of ours could listen) and ``snapshot``
-    where the pods are to be found, and ``sinks`` (name -> port).
-    """
-    pods: Dict[str, Any] = {}
-    told: Dict[str, Any] = {}
+    to be measured the node and one of its pods swallow what they are sent."""
+    pods: Dict[str, DiscoveredPod] = {}
+    result: Discovered = {"sinks": {}}
     if cluster.discovered:
         here = cluster.node(node)
-        told["snapshot"] = snapshot.take(node, uplinks={here.interface, *(port.device for port in here.ports)})
-        for name, each in told["snapshot"]["sandboxes"].items():
-            has = really_has(each["namespace"])["addresses"]
-            if has:
-                pods[f"{node}/{re.sub(r'[^A-Za-z0-9._-]', '-', name)}"] = {"netns": each["netns"], "addresses": has}
-    else:
-        running = sandboxes.running().values()
-        pods.update({each.pod: {"netns": each.netns} for each in running if not each.host_network})
+        result["snapshot"] = snapshot.take(node, uplinks={here.interface, *(port.device for port in here.ports)})
+        for name, sandbox in result["snapshot"]["sandboxes"].items():
+            addresses = real_devices(sandbox["namespace"])["addresses"]
+            if addresses:
+                key = f"{node}/{re.sub(r'[^A-Za-z0-9._-]', '-', name)}"
+                pods[key] = {"netns": sandbox["netns"], "addresses": addresses, "port": 0}
+        result["pods"] = pods
+    paths = {name: pod["netns"] for name, pod in pods.items()}
+    servers = dict(paths)
+    if not cluster.discovered:
+        paths = {running.pod: running.netns for running in sandboxes.running().values() if not running.host_network}
     sinks = {node: "/proc/self/ns/net"} if throughput else {}
-    if throughput and pods:
-        last = list(pods)[-1]  # the first one sends
-        sinks[last] = pods[last]["netns"]
-    answering = {name: each["netns"] for name, each in pods.items()} if cluster.discovered else {}
-    started = responders.start(node, answering, sinks)
-    if cluster.discovered:
-        for name, each in pods.items():
-            each["port"] = started.servers.get(name, 0)
-        told["pods"] = pods
-    return {**told, "sinks": started.sinks}
+    if throughput and paths:
+        last = list(paths)[-1]  # the first one sends
+        sinks[last] = paths[last]
+    started = responders.start(node, servers, sinks)
+    for name, pod in pods.items():
+        pod["port"] = started.servers.get(name, 0)
+    result["sinks"] = dict(started.sinks)
+    return result
 
 
 def leave() -> None:
@@ -71,7 +86,7 @@ def leave() -> None:
     responders.stop()
 
 
-def infer(cluster: Cluster, found: Mapping[str, _Found]) -> Inferred:
+def infer(cluster: Cluster, found: Mapping[str, Discovered]) -> Inferred:
     """The declared cluster with pods, blocks, MTU, backend and CNI as they are on the nodes that were looked at."""
     pods: List[Pod] = []
     addresses: Dict[str, List[str]] = {}
@@ -106,7 +121,7 @@ def infer(cluster: Cluster, found: Mapping[str, _Found]) -> Inferred:
 
 
 def _nodes(
-    cluster: Cluster, found: Mapping[str, _Found], ips: Mapping[str, List[IPAddress]], versions: Sequence[int]
+    cluster: Cluster, found: Mapping[str, Discovered], ips: Mapping[str, List[IPAddress]], versions: Sequence[int]
 ) -> Tuple[List[Node], List[str]]:
     """The nodes with their blocks, and where these are written."""
     nodes: List[Node] = []
@@ -123,7 +138,7 @@ def _nodes(
     return nodes, sorted(sources)
 
 
-def _block(taken: Mapping[str, Any], own: Sequence[IPAddress]) -> Tuple[IPNetwork, str]:
+def _block(taken: snapshot.Snapshot, own: Sequence[IPAddress]) -> Tuple[IPNetwork, str]:
     """The block that holds a node's pods, or half of them at least, so that a stray one is seen to be outside: as it is
     written, else as the node's devices have it, else the least."""
     for network, place in blocks_of(taken):
@@ -148,7 +163,7 @@ def _least(ips: Sequence[IPAddress]) -> IPNetwork:
     return least
 
 
-def _cluster_cidr(cluster: Cluster, found: Mapping[str, _Found], nodes: Sequence[Node], version: int) -> IPNetwork:
+def _cluster_cidr(cluster: Cluster, found: Mapping[str, Discovered], nodes: Sequence[Node], version: int) -> IPNetwork:
     """The network that holds the nodes' blocks: as it is written, else the least."""
     blocks = [cidr for node in nodes for cidr in node.pod_cidrs if cidr.version == version]
     ends = [ip for block in blocks for ip in (block[0], block[-1])]
@@ -158,7 +173,7 @@ def _cluster_cidr(cluster: Cluster, found: Mapping[str, _Found], nodes: Sequence
     return _least(ends)
 
 
-def _flannel_networks(found: Mapping[str, _Found]) -> Iterator[IPNetwork]:
+def _flannel_networks(found: Mapping[str, Discovered]) -> Iterator[IPNetwork]:
     for told in found.values():
         for key in ("FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"):
             text = told["snapshot"]["subnet_env"].get(key, "")
@@ -169,18 +184,18 @@ def _flannel_networks(found: Mapping[str, _Found]) -> Iterator[IPNetwork]:
                     continue
 
 
-def _mtu(found: Mapping[str, _Found]) -> Tuple[int, str]:
+def _mtu(found: Mapping[str, Discovered]) -> Tuple[int, str]:
     """The pods' MTU: what most of their devices have."""
     counts: Counter[int] = Counter()
     for told in found.values():
         for sandbox in told["snapshot"]["sandboxes"].values():
-            mtu = really_has(sandbox["namespace"])["mtu"]
+            mtu = real_devices(sandbox["namespace"])["mtu"]
             if mtu:
                 counts[mtu] += 1
     return (counts.most_common(1)[0][0], "the pods' devices") if counts else (0, "nowhere")
 
 
-def _cni(found: Mapping[str, _Found]) -> CniSettings:
+def _cni(found: Mapping[str, Discovered]) -> CniSettings:
     """``bridge`` with its name where pods' devices are ports of one, as most of them are ports."""
     ports: Counter[Tuple[str, bool]] = Counter()
     for told in found.values():
@@ -195,7 +210,7 @@ def _cni(found: Mapping[str, _Found]) -> CniSettings:
     return CniSettings("bridge", bridge=bridge, hairpin=hairpin)
 
 
-def _backend(found: Mapping[str, _Found]) -> BackendSettings:
+def _backend(found: Mapping[str, Discovered]) -> BackendSettings:
     for told in found.values():
         for link in told["snapshot"]["namespace"]["links"]:
             if "vxlan" in link and link["up"]:

@@ -11,10 +11,11 @@ import socket
 import struct
 import time
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
+from typing import Dict, List, Optional, Sequence, Set
 
 from ..kernel import Namespace
 from ..model.objects import IPNetwork, MacAddress
+from ..observe.records import Snapshot
 from .packets import checksum_part
 
 #: Seconds to wait after the last new answer. A bridge answers within a millisecond; a second owner too.
@@ -35,9 +36,7 @@ def second_owners(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dic
     return {ip: sorted(macs) for ip, macs in _ask(node, bridge, addresses).items() if len(macs) > 1 and ip in wanted}
 
 
-def strangers(
-    node: Namespace, bridge: str, snapshot: Mapping[str, Any], blocks: Sequence[IPNetwork]
-) -> Dict[str, List[str]]:
+def strangers(node: Namespace, bridge: str, snapshot: Snapshot, blocks: Sequence[IPNetwork]) -> Dict[str, List[str]]:
     """Address -> the MAC addresses that answer for it on ``bridge``, for addresses that no known sandbox has.
 
     Every address of a pod CIDR of up to ``SCANNED`` addresses is asked for; of a larger one those with a lease file or

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-#: One node's observations, see prober.py.
-Observations = Mapping[str, Any]
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 #: Failing checks that a verdict lists one by one; every one of them is counted and grouped.
 LISTED = 50
@@ -72,14 +69,3 @@ def by_cause(failures: Sequence[Failure], total: Optional[int] = None) -> Tuple[
         return ()
     whole = total is None or total == len(failures)
     return tuple(f"with {cause}: {count}" if whole else f"with {cause}" for cause, count in counts.items() if count > 1)
-
-
-def really_has(namespace: Mapping[str, Any]) -> Dict[str, Any]:
-    """The addresses (without loopback's and link-local ones) and the smallest MTU of a pod's devices."""
-    found = sorted(
-        address["address"]
-        for address in namespace["addresses"]
-        if address["device"] != "lo" and address.get("scope", "global") == "global"
-    )
-    mtus = [link["mtu"] for link in namespace["links"] if link["kind"] != "loopback" and link["up"]]
-    return {"addresses": found, "mtu": min(mtus, default=None)}

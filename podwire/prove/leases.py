@@ -7,8 +7,10 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from ..intent.cluster import Cluster
 from ..model.objects import IPNetwork
+from ..observe.records import Snapshot
 from . import expect
-from .guarantee import Failure, Guarantee, Observations, guarantee
+from .guarantee import Failure, Guarantee, guarantee
+from .observations import Observations
 
 _IPAM = ("host-local", "podwire")
 
@@ -57,14 +59,14 @@ def leases(
     return guarantee("leases", title, "checks", ran, failures, not_run, notes)
 
 
-def reserves(snapshot: Mapping[str, Any]) -> bool:
+def reserves(snapshot: Snapshot) -> bool:
     """Whether a node's networks keep reservations as host-local does."""
     if snapshot["reservations"]:
         return True
     return any(ipam.get("type") in _IPAM for _, ipam in _ipams(snapshot))
 
 
-def _ipams(snapshot: Mapping[str, Any]) -> Iterator[Tuple[str, Mapping[str, Any]]]:
+def _ipams(snapshot: Snapshot) -> Iterator[Tuple[str, Mapping[str, Any]]]:
     for conflist in snapshot["conflists"]:
         for plugin in conflist["plugins"]:
             ipam = plugin.get("ipam") if isinstance(plugin, dict) else None
@@ -72,7 +74,7 @@ def _ipams(snapshot: Mapping[str, Any]) -> Iterator[Tuple[str, Mapping[str, Any]
                 yield conflist["file"], ipam
 
 
-def _living(snapshot: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, str]]:
+def _living(snapshot: Snapshot) -> Tuple[Dict[str, str], Dict[str, str]]:
     """Address -> sandbox that has it on a device, and container id -> sandbox."""
     alive: Dict[str, str] = {}
     containers: Dict[str, str] = {}
@@ -137,7 +139,7 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
-def pod_devices(snapshot: Mapping[str, Any]) -> Set[str]:
+def pod_devices(snapshot: Snapshot) -> Set[str]:
     """Devices of the pod network itself: VTEPs, veths into sandboxes, bridges with one of them as a port."""
     links = snapshot["namespace"]["links"]
     found = {link["name"] for link in links if "vxlan" in link}
@@ -150,7 +152,7 @@ def pod_devices(snapshot: Mapping[str, Any]) -> Set[str]:
     return found
 
 
-def _networks(snapshot: Mapping[str, Any], cluster: Cluster) -> Iterator[Tuple[IPNetwork, str]]:
+def _networks(snapshot: Snapshot, cluster: Cluster) -> Iterator[Tuple[IPNetwork, str]]:
     """The networks that a node stands on, and by which device."""
     own = pod_devices(snapshot) | {cluster.cni.bridge}
     routed = {route["device"] for route in snapshot["namespace"]["routes"] if route.get("scope") == "host"}
@@ -161,7 +163,7 @@ def _networks(snapshot: Mapping[str, Any], cluster: Cluster) -> Iterator[Tuple[I
         yield ip_network((address["address"], address["prefix"]), strict=False), address["device"]
 
 
-def blocks_of(snapshot: Mapping[str, Any]) -> Iterator[Tuple[IPNetwork, str]]:
+def blocks_of(snapshot: Snapshot) -> Iterator[Tuple[IPNetwork, str]]:
     """The blocks that a node's pods get their addresses from, and where that is written."""
     for file, ipam in _ipams(snapshot):
         sets = ipam.get("ranges") or [[ipam]]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from functools import partial
+from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from ..intent.cluster import Cluster
 from ..kernel import Namespace
@@ -17,13 +18,14 @@ from ..observe import snapshot
 from . import expect, throughput, user_checks
 from .bulk import bulk
 from .duplicate_addresses import second_owners, strangers
-from .guarantee import really_has
+from .observations import FailureRow, Observations, Probed, Summary, real_devices
 from .pathmtu import PathMtu
 from .reach import Progress, Reach
 from .sockets import ALL, ICMP, Check, Problem, Sockets, Source
 
 #: Failing pairs listed one by one, per node and kind of check; the rest is counted.
 LISTED = 1000
+_T = TypeVar("_T")
 _FRAGMENTS = ("Ip.FragCreates", "Ip6.FragCreates")
 
 
@@ -46,7 +48,7 @@ class Options(NamedTuple):
     quick: bool = False
 
 
-def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Options = Options()) -> Dict[str, Any]:  # noqa: B008
+def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Options = Options()) -> Observations:  # noqa: B008
     """Probe from the lab node this process runs in; observations for ``verdict.judge``.
 
     ``addresses``: of all pods of the cluster, as their nodes attached them. ProofError, KernelError.
@@ -69,7 +71,7 @@ def addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
     for name, each in sandboxes.running().items():
         if not each.host_network:
             with Namespace.open(each.netns, name) as pod:
-                found[name] = really_has(snapshot.read(pod))["addresses"]
+                found[name] = real_devices(snapshot.read(pod))["addresses"]
     return found
 
 
@@ -79,7 +81,7 @@ def observe(
     addresses: expect.Addresses,
     running: Mapping[str, Running],
     options: Options = Options(),  # noqa: B008  # frozen
-) -> Dict[str, Any]:
+) -> Observations:
     """The same with the node's sandboxes given, however they were found."""
     began = time.monotonic()
     ends = expect.endpoints(cluster, addresses)
@@ -92,21 +94,24 @@ def observe(
                 opened = Namespace.current(pod.name) if here.host_network else Namespace.open(here.netns, pod.name)
                 sources.append(Source(pod.name, stack.enter_context(opened)))
         taken = _snapshot(cluster, node, running)
-        observations: Dict[str, Any] = {
+        probed = _Probing(cluster, node, ends, sources, options).run()
+        pods = [end.address for end in ends if end.node == node and end.address and not end.host_network]
+        bridge = cluster.cni.bridge if cluster.cni.type == "bridge" else ""
+        observations: Observations = {
+            **probed,
             "node": node,
             "mtu": cluster.mtu,
             "pods": {
-                source.name: really_has(taken["sandboxes"][source.name]["namespace"])
+                source.name: real_devices(taken["sandboxes"][source.name]["namespace"])
                 for source in sources[1:]
                 if source.name in taken["sandboxes"]
             },
             "absent": [pod.name for pod in declared if pod.name not in running],
             "snapshot": taken,
+            "second_owners": second_owners(sources[0].namespace, bridge, pods),
+            "strangers": {},
+            "seconds": 0.0,
         }
-        observations.update(_Probing(cluster, node, ends, sources, options).run())
-        pods = [end.address for end in ends if end.node == node and end.address and not end.host_network]
-        bridge = cluster.cni.bridge if cluster.cni.type == "bridge" else ""
-        observations["second_owners"] = second_owners(sources[0].namespace, bridge, pods)
         if options.sinks is not None:
             spaces = {source.name: source.namespace for source in sources}
             observations["throughput"] = throughput.measure(cluster, node, ends, spaces, options.sinks, taken)
@@ -115,7 +120,7 @@ def observe(
     return observations
 
 
-def _snapshot(cluster: Cluster, node: str, running: Mapping[str, Running]) -> Dict[str, Any]:
+def _snapshot(cluster: Cluster, node: str, running: Mapping[str, Running]) -> snapshot.Snapshot:
     """The node's snapshot, in which pods that we know by name are sure to have it, whatever else is found."""
     found = {each.inode: each for each in snapshot.find()}
     for name, each in running.items():
@@ -139,24 +144,29 @@ class _Probing:
         self.accepted = _Accepted(cluster)
         self.took: Dict[str, float] = {}
 
-    def run(self) -> Dict[str, Any]:
+    def run(self) -> Probed:
         with Sockets(self.sources) as sockets:
-            found = self._timed("pods", lambda: self._reach(sockets))
+            pairs, agents, nodes = self._timed("pods", lambda: self._reach(sockets))
             before = self._fragments()
-            found["path_mtu"] = self._timed("mtu", lambda: self._path_mtu(sockets))
-            found["bulk"] = self._timed("bulk", lambda: self._bulk(sockets))
-            found["fragments"] = self._fragments() - before
+            probed: Probed = {
+                "pairs": pairs,
+                "agents": agents,
+                "nodes": nodes,
+                "path_mtu": self._timed("mtu", lambda: self._path_mtu(sockets)),
+                "bulk": self._timed("bulk", lambda: self._bulk(sockets)),
+                "fragments": self._fragments() - before,
+                "took": self.took,
+            }
             if self.cluster.checks:
-                began = time.monotonic()
-                found["checks"], found["controls"] = user_checks.run(self.cluster, self.node, self.ends, sockets)
-                self.took["checks"] = round(time.monotonic() - began, 3)
-        return {**found, "took": self.took}
+                run = partial(user_checks.run, self.cluster, self.node, self.ends, sockets)
+                probed["checks"], probed["controls"] = self._timed("checks", run)
+        return probed
 
-    def _timed(self, key: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
+    def _timed(self, key: str, work: Callable[[], _T]) -> _T:
         began = time.monotonic()
-        found = work()
+        result = work()
         self.took[key] = round(time.monotonic() - began, 3)
-        return found
+        return result
 
     def _possible(self, pair: expect.Pair) -> bool:
         return pair.source.pod in self.index and bool(pair.source.address and pair.target.address)
@@ -175,7 +185,8 @@ class _Probing:
 
     # --- who reaches whom ------------------------------------------------------------------------
 
-    def _reach(self, sockets: Sockets) -> Dict[str, Any]:
+    def _reach(self, sockets: Sockets) -> Tuple[Summary, Summary, Summary]:
+        """Of pairs of pods, of the node and its pods, of pods and their node."""
         mode = expect.mode_for(self.ends, self.options.mode)
         classes = [pair for pair in expect.classes_from(self.node, self.ends) if self._possible(pair)]
         pairs = classes
@@ -201,25 +212,25 @@ class _Probing:
             more = again.run()
             self.silent |= {(self.index[extra[n].source.pod], extra[n].target.address) for n in again.unanswered}
         ran = [(pair.source.pod, pair.target) for pair in pairs]
-        told = {
-            "pairs": _summary(ran, {number: problem for number, problem in problems.items() if number < first}),
-            "agents": _summary([(self.node, end) for end in agents], _part(problems, first, second)),
-            "nodes": _summary(
-                [(end.pod, end._replace(pod=self.node, address=ip)) for end, ip in nodes],
-                _part(problems, second, len(checks)),
-            ),
-        }
+        summary = _summary(ran, _part(problems, 0, first))
         members = _summary([(pair.source.pod, pair.target) for pair in extra], more)
-        failures = [*told["pairs"]["failures"], *members["failures"]]
-        told["pairs"].update(mode=mode, all_protocols=every, members=members["towards"], failures=_fairly(failures))
-        return told
+        failures = _fairly([*summary["failures"], *members["failures"]])
+        of_pairs: Summary = {
+            **summary, "mode": mode, "all_protocols": every, "members": members["towards"], "failures": failures
+        }  # fmt: skip
+        of_agents = _summary([(self.node, end) for end in agents], _part(problems, first, second))
+        of_nodes = _summary(
+            [(end.pod, end._replace(pod=self.node, address=ip)) for end, ip in nodes],
+            _part(problems, second, len(checks)),
+        )
+        return of_pairs, of_agents, of_nodes
 
     def _here(self, end: expect.Endpoint) -> bool:
         return end.pod in self.index and bool(end.address)
 
     # --- how large packets may be ----------------------------------------------------------------
 
-    def _path_mtu(self, sockets: Sockets) -> Dict[str, Any]:
+    def _path_mtu(self, sockets: Sockets) -> Summary:
         answering: List[expect.Pair] = []
         mute: List[expect.Pair] = []
         for pair in expect.mtu_pairs_from(self.node, self.ends):
@@ -233,7 +244,7 @@ class _Probing:
             too[len(answering) + number] = Problem("timeout", "no answer at any size")
         return _summary([(pair.source.pod, pair.target) for pair in answering + mute], too)
 
-    def _bulk(self, sockets: Sockets) -> Dict[str, Any]:
+    def _bulk(self, sockets: Sockets) -> Summary:
         """One transfer for each pair of nodes and family."""
         pairs = [pair for pair in expect.bulk_pairs_from(self.node, self.ends) if self._possible(pair)]
         if self.options.quick:  # what does not answer as it should will not take data either, and has failed already
@@ -266,10 +277,10 @@ class _Accepted:
         return self._known[key]
 
 
-def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, Problem]) -> Dict[str, Any]:
+def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, Problem]) -> Summary:
     """Counts for each target's node, and the failures: listed up to a bound, the rest counted."""
     towards: Dict[str, List[int]] = {}
-    failures: List[Tuple[str, str, str, str, str]] = []
+    failures: List[FailureRow] = []
     for number, (source, target) in enumerate(ran):
         count = towards.setdefault(target.node, [0, 0])
         problem = problems.get(number)
@@ -284,11 +295,11 @@ def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, 
     }
 
 
-def _fairly(failures: Sequence[Tuple[str, str, str, str, str]]) -> List[Tuple[str, str, str, str, str]]:
+def _fairly(failures: Sequence[FailureRow]) -> List[FailureRow]:
     """As many failures as are listed, so that each cause has some."""
     if len(failures) <= LISTED:
         return list(failures)
-    by_cause: Dict[str, List[Tuple[str, str, str, str, str]]] = {}
+    by_cause: Dict[str, List[FailureRow]] = {}
     for failure in failures:
         by_cause.setdefault(failure[3], []).append(failure)
     share = LISTED // len(by_cause)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import select
 import socket
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..intent.cluster import Cluster
 from ..kernel import Namespace
+from ..observe.records import Snapshot
+from ..observe.view import View
 from . import expect
-from .consistency import View
-from .guarantee import Failure, Guarantee, Observations, guarantee
+from .guarantee import Failure, Guarantee, guarantee
+from .observations import Observations, ThroughputRow
 from .reach import FAMILY
 
 STREAMS = (1, 4)
@@ -33,8 +35,8 @@ def measure(
     ends: Sequence[expect.Endpoint],
     namespaces: Mapping[str, Namespace],
     sinks: Mapping[str, Mapping[str, int]],
-    snapshot: Mapping[str, Any],
-) -> List[Dict[str, Any]]:
+    snapshot: Snapshot,
+) -> List[ThroughputRow]:
     """Rows of ``kind``, ``source``, ``target``, ``streams`` and ``bits`` a second (None: it did not come about).
 
     ``namespaces``: of the node (by its name) and its pods; ``sinks``: node -> pod or node -> port. Empty unless
@@ -58,7 +60,7 @@ def measure(
         bare = sinks[end.node].get(end.node)
         if kind != SAME and there is not None and bare is not None:
             paths.setdefault((UNDERLAY, node), (end.node, str(there), bare))
-    rows = []
+    rows: List[ThroughputRow] = []
     for (kind, name), (target, address, port) in paths.items():
         for streams in STREAMS:
             opened = [namespaces[name].call(_connect, source.version, address, port) for _ in range(streams)]
@@ -72,7 +74,7 @@ def _kind(cluster: Cluster, here: View, end: expect.Endpoint) -> str:
     block = cluster.node(end.node).pod_cidr(end.version)
     for network, route in here.routes:
         if network == block:
-            device = here.next_hops.get(route.get("next_hop", 0), route).get("device", "")
+            device = here.hop(route).get("device", "")
             return "vxlan" if "vxlan" in here.links.get(device, {}) else "direct"
     return "direct"
 
@@ -133,8 +135,9 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations]) -> Guarantee:
                 failures.append(Failure(row["source"], row["target"], "", "no throughput", f"{streams}: no connection"))
                 continue
             ratio = ""
-            if kind != UNDERLAY and bare.get(row["streams"]):
-                ratio = f" ({row['bits'] / bare[row['streams']]:.2f} of the underlay)"
+            underlay = bare.get(row["streams"])
+            if kind != UNDERLAY and underlay:
+                ratio = f" ({row['bits'] / underlay:.2f} of the underlay)"
             told.append(f"{streams} {row['bits'] / 1e9:.2f} Gbit/s{ratio}")
         if told:
             ways = next(f"{row['source']} -> {row['target']}" for row in rows if row["kind"] == kind)

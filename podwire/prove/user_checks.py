@@ -10,11 +10,12 @@ import errno
 import select
 import socket
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ..intent.cluster import Check, Cluster
 from . import expect, packets
-from .guarantee import Failure, Guarantee, Observations, guarantee
+from .guarantee import Failure, Guarantee, guarantee
+from .observations import CheckRow, Observations
 from .pathmtu import PathMtu
 from .reach import FAMILY
 from .sockets import ICMP, Sockets
@@ -41,7 +42,7 @@ class Trial(NamedTuple):
 
 def run(
     cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sockets: Sockets
-) -> Tuple[Dict[str, Any], Dict[str, Dict[str, bool]]]:
+) -> Tuple[Dict[str, CheckRow], Dict[str, Dict[str, bool]]]:
     """(what came of the checks that start on ``node``, by number; by number and address, whether services on ``node``
     that others try in vain answer here). Keys are text, as JSON wants them."""
     index = {source.name: number for number, source in enumerate(sockets.sources)}
@@ -65,10 +66,10 @@ def run(
     found = _until(cluster, trials, sockets)
     answering = _once(controls, sockets)
     lively = _once(alive, sockets)
-    told: Dict[str, Any] = {}
+    told: Dict[str, CheckRow] = {}
     for trial in trials:
         outcome, tries, seconds = found[trial]
-        row = told.setdefault(str(trial.number), {"outcomes": {}, "tries": 0, "seconds": 0.0, "mtu": ""})
+        row = told.setdefault(str(trial.number), _nothing())
         row["outcomes"][trial.address] = outcome
         row["tries"], row["seconds"] = max(row["tries"], tries), max(row["seconds"], seconds)
     for key, row in told.items():
@@ -76,9 +77,13 @@ def run(
     _measure(cluster, [trial for trial in trials if found[trial][0] == REACHABLE], sockets, told)
     answered: Dict[str, Dict[str, bool]] = {}
     for trial in controls:
-        row = answered.setdefault(str(trial.number), {})
-        row[trial.address] = row.get(trial.address, False) or answering[trial] == REACHABLE
+        answers = answered.setdefault(str(trial.number), {})
+        answers[trial.address] = answers.get(trial.address, False) or answering[trial] == REACHABLE
     return told, answered
+
+
+def _nothing() -> CheckRow:
+    return {"outcomes": {}, "tries": 0, "seconds": 0.0, "mtu": "", "source_alive": False}
 
 
 def node_of(cluster: Cluster, name: str) -> str:
@@ -212,7 +217,7 @@ def _meaning(code: int) -> str:
     return SILENT if code == errno.ETIMEDOUT else UNREACHABLE
 
 
-def _measure(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets, told: Dict[str, Any]) -> None:
+def _measure(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets, told: Dict[str, CheckRow]) -> None:
     for size in sorted({cluster.checks[trial.number].mtu for trial in trials} - {0}):
         asked = [trial for trial in trials if cluster.checks[trial.number].mtu == size]
         probes = [Probe(each.source, each.version, each.address, 0, "", None, ICMP) for each in asked]
@@ -236,7 +241,7 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         node = node_of(cluster, check.source)
         if node and node not in nodes:
             continue
-        row = seen.get(node, {}).get("checks", {}).get(str(number))
+        row = seen[node].get("checks", {}).get(str(number)) if node in seen else None
         if row is None or not row["outcomes"]:
             not_run += 1
             notes.append(f"not run: {check.name}: {check.source} or {check.target} does not run")

@@ -26,8 +26,9 @@ from ..intent.cluster import Cluster
 from . import expect, throughput, user_checks
 from .consistency import consistency
 from .groups import Cells, describe
-from .guarantee import LISTED, Class, Failure, Guarantee, Observations, by_cause, guarantee, really_has
+from .guarantee import LISTED, Class, Failure, Guarantee, by_cause, guarantee
 from .leases import leases, ranges
+from .observations import Observations, Summary, real_devices
 
 __all__ = ["Failure", "Guarantee", "Verdict", "from_json", "judge", "to_json"]
 
@@ -126,8 +127,9 @@ def _held(seen: Mapping[str, Observations]) -> Iterator[Tuple[str, str, str]]:
     """(sandbox, address, node) of everything that the nodes found, declared or not."""
     for node, observed in seen.items():
         names = dict(observed["pods"])
-        for name, sandbox in observed.get("snapshot", {}).get("sandboxes", {}).items():
-            names.setdefault(name, really_has(sandbox["namespace"]))
+        if "snapshot" in observed:
+            for name, sandbox in observed["snapshot"]["sandboxes"].items():
+                names.setdefault(name, real_devices(sandbox["namespace"]))
         for name, has in names.items():
             for ip in has["addresses"]:
                 yield name, ip, node
@@ -192,7 +194,7 @@ def _pairs(
     if without:
         notes.append(f"not run, no address: {', '.join(without)}")
     title = "pods reach each other without NAT"
-    return _from_cells("pods", title, "pairs", "pairs", expected, seen, ends, tuple(notes))
+    return _from_cells("pods", title, "pairs", lambda told: told.get("pairs"), expected, seen, ends, tuple(notes))
 
 
 def _count_pairs(node: str, ends: Sequence[expect.Endpoint]) -> List[Tuple[Tuple[str, str], int]]:
@@ -217,14 +219,18 @@ def _agents(
     cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
     expected = {(node, node): len(expect.agent_targets(node, ends)) for node in nodes}
-    return _from_cells("agents", "node agents reach their pods", "checks", "agents", expected, seen, ends, ())
+    return _from_cells(
+        "agents", "node agents reach their pods", "checks", lambda told: told.get("agents"), expected, seen, ends, ()
+    )
 
 
 def _nodes(
     cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
     expected = {(node, node): len(expect.node_targets(cluster, node, ends)) for node in nodes}
-    return _from_cells("nodes", "pods reach their node", "checks", "nodes", expected, seen, ends, ())
+    return _from_cells(
+        "nodes", "pods reach their node", "checks", lambda told: told.get("nodes"), expected, seen, ends, ()
+    )
 
 
 def _path_mtu(
@@ -235,7 +241,9 @@ def _path_mtu(
     mode = "every pair" if expect.measures_all(ends) else "a sample, in each direction of every node pair and every pod"
     size = cluster.mtu
     title = f"{size} bytes pass unfragmented, {size + 1} are refused"
-    return _from_cells("mtu", title, "paths", "path_mtu", expected, seen, user_checks, (f"measured: {mode}",))
+    return _from_cells(
+        "mtu", title, "paths", lambda told: told.get("path_mtu"), expected, seen, user_checks, (f"measured: {mode}",)
+    )
 
 
 def _bulk(
@@ -244,7 +252,7 @@ def _bulk(
     user_checks = [end for end in ends if not end.host_network]
     expected = _counted(expect.bulk_pairs_from, ends, nodes)
     title = "TCP moves bulk data in full segments"
-    return _from_cells("bulk", title, "transfers", "bulk", expected, seen, user_checks, ())
+    return _from_cells("bulk", title, "transfers", lambda told: told.get("bulk"), expected, seen, user_checks, ())
 
 
 def _counted(
@@ -276,20 +284,21 @@ def _from_cells(
     key: str,
     title: str,
     unit: str,
-    field: str,
+    summary_of: Callable[[Observations], Optional[Summary]],
     expected: Cells,
     seen: Mapping[str, Observations],
     ends: Sequence[expect.Endpoint],
     notes: Tuple[str, ...],
 ) -> Guarantee:
     """Count cell by cell, (source's node, target's node); what is missing in a cell did not run."""
+    summaries = {node: summary for node, told in seen.items() for summary in [summary_of(told)] if summary is not None}
     passed = failed = not_run = 0
     failing: Cells = {}
     probed: Cells = {}
     failures: List[Failure] = []
     classes: List[Class] = []
     for (node, target), total in expected.items():
-        told = seen[node].get(field, _NOTHING) if node in seen else _NOTHING
+        told = summaries.get(node, _NOTHING)
         good, bad = told["towards"].get(target, (0, 0))
         not_run += max(0, total - good - bad)
         # What a class stands for, probed because the class failed, counts beside it.
@@ -299,8 +308,8 @@ def _from_cells(
         classes.append((node, target, good + more, bad + worse, max(0, total - good - bad)))
         if bad + worse:
             failing[node, target] = bad + worse
-    for observed in seen.values():
-        failures += [Failure(*failure) for failure in observed.get(field, _NOTHING)["failures"]]
+    for summary in summaries.values():
+        failures += [Failure(*failure) for failure in summary["failures"]]
     shared: List[str] = []
     if failed:
         shared = [
@@ -320,7 +329,7 @@ def _family(failures: Sequence[Failure], total: int, ends: Sequence[expect.Endpo
         yield f"over IPv{families.pop()}: {total}"
 
 
-_NOTHING: Observations = {"towards": {}, "failures": ()}
+_NOTHING: Summary = {"passed": 0, "failed": 0, "towards": {}, "failures": ()}
 
 
 def _absent(seen: Mapping[str, Observations]) -> Tuple[str, ...]:

@@ -88,4 +88,4 @@ def _only_tagged(header: bool) -> bytes:
     for load, at, value, to_the_end in ((0x40, 0, word, 5), (0x48, 4, half, 3), (0x50, 6, byte, 1)):
         program += [(load, 0, 0, _ECHO_HEADER + at), (0x15, 0, to_the_end, value)]
     program += [(0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0)]
-    return b"".join(_INSTRUCTION.pack(*each) for each in program)
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)

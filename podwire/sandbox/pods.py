@@ -61,7 +61,7 @@ def reconcile(cluster: Cluster, node: str, *, check: bool = False, keep_others: 
 def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
     """Bridges of attachments that cannot stay because podCIDR, bridge or plugin are declared otherwise now.
 
-    Such a bridge's own route to the old podCIDR is in the way of its new owner's, so whoever converges the
+    Such a bridge's own route to the old podCIDR conflicts with its new owner's, so whoever converges the
     node's routes, which comes before ``reconcile``, has to own it too. Changes nothing.
     """
     network = conflist.declared(cluster, node)
@@ -72,15 +72,15 @@ def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
 def told(cluster: Cluster, node: str) -> Dict[str, List[str]]:
     """The addresses that CNI gave to the node's pods, as it keeps them; pods that are not attached are missing."""
     recorded = sandboxes.recorded()
-    cached = {each.attachment.container_id: each.result for each in cached_of_all_networks(CACHE_DIR)}
-    found = {}
+    cached = {entry.attachment.container_id: entry.result for entry in cached_of_all_networks(CACHE_DIR)}
+    addresses = {}
     for pod in cluster.pods_of(node):
         if pod.host_network:
-            found[pod.name] = [str(address.ip) for address in cluster.node(node).addresses]
+            addresses[pod.name] = [str(address.ip) for address in cluster.node(node).addresses]
         elif pod.name in recorded and recorded[pod.name].container_id in cached:
             result = cached[recorded[pod.name].container_id]
-            found[pod.name] = [str(ip.address.ip) for ip in result.ips]
-    return found
+            addresses[pod.name] = [str(ip.address.ip) for ip in result.ips]
+    return addresses
 
 
 def detach_all(cluster: Cluster, node: str, *, check: bool = False) -> PodsOutcome:
@@ -92,8 +92,8 @@ def detach_recorded(*, check: bool = False) -> PodsOutcome:
     """Likewise on a node that has lost what was declared: by its records of sandboxes, and by the lists that
     attachments were made with, which are cached with their results."""
     recorded = sandboxes.recorded()
-    ours = {each.container_id for each in recorded.values()}
-    cached = [each for each in cached_of_all_networks(CACHE_DIR) if each.attachment.container_id in ours]
+    container_ids = {sandbox.container_id for sandbox in recorded.values()}
+    cached = [entry for entry in cached_of_all_networks(CACHE_DIR) if entry.attachment.container_id in container_ids]
     lines = [f"- pod {name}" for name in recorded]
     shared: Set[str] = set()
     for (config, plugin_dirs), group in groupby(sorted(cached, key=_made_with), key=_made_with):
@@ -101,8 +101,8 @@ def detach_recorded(*, check: bool = False) -> PodsOutcome:
         shared |= conflist.bridges(network)
         if not check:
             runtime = Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT)
-            runtime.delete([each.attachment for each in group])
-    for name in {each.network for each in cached}:
+            runtime.delete([entry.attachment for entry in group])
+    for name in {entry.network for entry in cached}:
         path = conflist.path_of(name)
         if os.path.exists(path):
             lines.append(f"- file {path}")
@@ -133,13 +133,15 @@ class _Run:
         self.network = conflist.declared(cluster, node)
         self.runtime = self._runtime(self.network, cluster.cni.plugin_dirs)
         self.recorded = sandboxes.recorded()
-        self.cached = {each.attachment.claim: each for each in cached_of_all_networks(CACHE_DIR)}
+        self.cached = {entry.attachment.claim: entry for entry in cached_of_all_networks(CACHE_DIR)}
         self.lines: List[str] = []
         self.results: Dict[str, List[str]] = {}
         self.errors: Dict[str, CniError] = {}
         declared = {pod.name: pod for pod in pods}
         self.staying = {
-            name: each for name, each in self.recorded.items() if name in declared and _fits(each, declared[name])
+            name: sandbox
+            for name, sandbox in self.recorded.items()
+            if name in declared and _fits(sandbox, declared[name])
         }
         self.others = self._others() if keep_others else {}
         self.kept = self._kept()
@@ -150,21 +152,21 @@ class _Run:
 
     def _kept(self) -> Dict[Attachment, Reservation]:
         """Attachments that can stay, put right in place where need be."""
-        attachments = [_attachment(each) for each in self.staying.values() if not each.host_network]
+        attachments = [_attachment(sandbox) for sandbox in self.staying.values() if not sandbox.host_network]
         attachments = [attachment for attachment in attachments if self._can_stay(self.cached.get(attachment.claim))]
-        attachments += [each for each in self.others.values() if self._is_whole(each)]
+        attachments += [other for other in self.others.values() if self._is_whole(other)]
         held = self.runtime.held(attachments) if attachments else {}
-        return {each: reservation for each, reservation in held.items() if reservation is not None}
+        return {attachment: reservation for attachment, reservation in held.items() if reservation is not None}
 
     def _others(self) -> Dict[Claim, Attachment]:
         """Cached attachments that are not of podwire's own sandboxes. After a reboot the records of these are gone,
         and their names tell whose they were."""
         names = {os.path.join(sandboxes.NAMES, pod.name) for pod in self.pods}
-        ours = {each.container_id for each in self.recorded.values()}
+        container_ids = {sandbox.container_id for sandbox in self.recorded.values()}
         return {
-            claim: each.attachment
-            for claim, each in self.cached.items()
-            if claim.container_id not in ours and each.attachment.netns not in names
+            claim: entry.attachment
+            for claim, entry in self.cached.items()
+            if claim.container_id not in container_ids and entry.attachment.netns not in names
         }
 
     def _is_whole(self, other: Attachment) -> bool:
@@ -213,12 +215,14 @@ class _Run:
 
     def _detach(self) -> None:
         """DEL whatever left a trace and is not kept, then stop the sandboxes that do not stay."""
-        ours = {each.container_id: name for name, each in self.recorded.items()}
-        gone = self._gone(set(ours))
+        recorded = {sandbox.container_id: name for name, sandbox in self.recorded.items()}
+        gone = self._gone(set(recorded))
         ending = [name for name in self.recorded if name not in self.staying]
         self.lines += [f"- pod {name}" for name in ending]
         self.lines += [
-            f"- attachment {each.container_id[:12]} {each.ifname}" for each in gone if each.container_id not in ours
+            f"- attachment {attachment.container_id[:12]} {attachment.ifname}"
+            for attachment in gone
+            if attachment.container_id not in recorded
         ]
         if self.check:
             return
@@ -230,20 +234,20 @@ class _Run:
         """DEL each with the list and plugins that it was attached with."""
         for (config, plugin_dirs), group in groupby(sorted(gone, key=self._origin), key=self._origin):
             runtime = self._runtime(parse_list(config), plugin_dirs) if config else self.runtime
-            self.errors.update({each.name: error for each, error in runtime.delete(list(group)).items()})
+            self.errors.update({attachment.name: error for attachment, error in runtime.delete(list(group)).items()})
 
-    def _gone(self, ours: Set[str]) -> List[Attachment]:
-        valid = {each.claim for each in self.kept} | set(self.others)
-        found = {each.claim: each for each in self.runtime.stale(valid)}
+    def _gone(self, container_ids: Set[str]) -> List[Attachment]:
+        valid = {attachment.claim for attachment in self.kept} | set(self.others)
+        leftovers = {attachment.claim: attachment for attachment in self.runtime.stale(valid)}
         for claim, cached in self.cached.items():  # of a network that had another name
-            if claim not in valid and claim.container_id in ours:
-                found.setdefault(claim, cached.attachment)
+            if claim not in valid and claim.container_id in container_ids:
+                leftovers.setdefault(claim, cached.attachment)
         if self.runtime.executes:  # foreign plugins' addresses tell nothing of an ADD that was killed
             for recorded in self.recorded.values():
                 attachment = _attachment(recorded)
                 if attachment.claim not in valid and not recorded.host_network:
-                    found.setdefault(attachment.claim, attachment)
-        return list(found.values())
+                    leftovers.setdefault(attachment.claim, attachment)
+        return list(leftovers.values())
 
     def _origin(self, attachment: Attachment) -> Tuple[str, Tuple[str, ...]]:
         cached = self.cached.get(attachment.claim)
@@ -252,7 +256,9 @@ class _Run:
     def _retire_lists(self) -> None:
         """Remove what the lists on disk have and the declared one has not: their bridges, and the lists of
         networks that have another name now."""
-        others = {each.network for each in self.cached.values() if self._is_ours(each.attachment)} - {self.network.name}
+        others = {entry.network for entry in self.cached.values() if self._is_ours(entry.attachment)} - {
+            self.network.name
+        }
         for name in (self.network.name, *sorted(others)):
             old = conflist.written(name)
             if old is not None:
@@ -261,7 +267,7 @@ class _Run:
             self._remove_file(conflist.path_of(name))
 
     def _is_ours(self, attachment: Attachment) -> bool:
-        return any(each.container_id == attachment.container_id for each in self.recorded.values())
+        return any(sandbox.container_id == attachment.container_id for sandbox in self.recorded.values())
 
     def _remove_file(self, path: str) -> None:
         if os.path.exists(path):
@@ -312,16 +318,18 @@ class _Run:
             for pod in self.pods
             if not pod.host_network
         }
-        new = {name: each for name, each in new.items() if each not in self.kept or each in lost}
+        new = {
+            name: attachment for name, attachment in new.items() if attachment not in self.kept or attachment in lost
+        }
         answers = (self.runtime.dry_run if self.check else self.runtime.add)(list(new.values()))
-        if not self.kept:  # else mending has told of it
+        if not self.kept:  # else repairing has listed it
             self._tell(self.runtime.shared(answers))
         self._take_results(answers.results)
         for name in new:
             if name in self.results:
                 sign = "~" if name in self.staying else "+"
                 self.lines.append(" ".join([f"{sign} pod {name}", *self.results[name]]))
-        self.errors.update({each.name: error for each, error in answers.errors.items()})
+        self.errors.update({attachment.name: error for attachment, error in answers.errors.items()})
 
     def _tell(self, operations: Operations) -> None:
         self.lines += [f"{operation} on {where}" for where, operation in operations]

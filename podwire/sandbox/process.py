@@ -90,7 +90,7 @@ def pids_inside(holders: Iterable[int]) -> Dict[int, Dict[int, int]]:
     for holder in holders:
         with suppress(OSError):
             spaces[os.readlink(f"/proc/{holder}/ns/pid")] = holder
-    found: Dict[int, Dict[int, int]] = {holder: {} for holder in spaces.values()}
+    pids: Dict[int, Dict[int, int]] = {holder: {} for holder in spaces.values()}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -99,5 +99,5 @@ def pids_inside(holders: Iterable[int]) -> Dict[int, Dict[int, int]]:
             if holder_there is not None:
                 with open(f"/proc/{name}/status", encoding="utf-8") as status:
                     numbers = next(line for line in status if line.startswith("NSpid:"))
-                found[holder_there][int(numbers.split()[-1])] = int(name)
-    return found
+                pids[holder_there][int(numbers.split()[-1])] = int(name)
+    return pids

@@ -48,13 +48,13 @@ def recorded() -> Dict[str, Sandbox]:
         files = sorted(os.listdir(RECORDS))
     except FileNotFoundError:
         return {}
-    found = {}
+    by_pod = {}
     for name in files:
         if name.endswith(".json"):
             with open(os.path.join(RECORDS, name), encoding="utf-8") as file:
                 sandbox = Sandbox(**json.load(file))
-            found[sandbox.pod] = sandbox
-    return found
+            by_pod[sandbox.pod] = sandbox
+    return by_pod
 
 
 def running() -> Dict[str, Sandbox]:

@@ -1,7 +1,7 @@
 """What runs in every pod: a tiny server that tells clients their own address, by HTTP and by UDP, and an ear for pings.
 
 ``GET /`` answers ``{"pod": "web-1", "node": "node-1", "client": "10.244.1.2"}``, the client as this
-end of the connection sees it, so that NAT on the way shows at once. ``GET /?nonce=<16 hex digits>``
+end of the connection sees it, so that NAT on the path shows at once. ``GET /?nonce=<16 hex digits>``
 adds ``"icmp"``: the source address of the echo request that came with that nonce, or null. ``POST /`` swallows
 a body of any size first. A datagram is answered with the same JSON; one that begins with pings' tag and a nonce
 with these and ``<pod> <client> <icmp, or ->``.
@@ -183,8 +183,8 @@ class Server:
                 return
             address = _plain(client[0])
             if data.startswith(TAG) and len(data) >= _TAGGED:
-                seen = self._pings.source(data[len(TAG) : _TAGGED])
-                answer = b"%b%b %b %b" % (data[:_TAGGED], self._pod, address.encode(), (seen or "-").encode())
+                source = self._pings.source(data[len(TAG) : _TAGGED])
+                answer = b"%b%b %b %b" % (data[:_TAGGED], self._pod, address.encode(), (source or "-").encode())
             else:
                 answer = f'{self._head}{address}"}}\n'.encode()
             with suppress(OSError):
@@ -203,8 +203,8 @@ class Server:
         text = f'{self._head}{_plain(client)}"'
         nonce = _nonce(query)
         if nonce is not None:
-            seen = self._pings.source(nonce)
-            text += f', "icmp": "{seen}"' if seen else ', "icmp": null'
+            source = self._pings.source(nonce)
+            text += f', "icmp": "{source}"' if source else ', "icmp": null'
         return _response(200, text + "}\n", body=method != b"HEAD")
 
 

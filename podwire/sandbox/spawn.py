@@ -37,7 +37,7 @@ def spawned(module: str, label: str, requests: Sequence[Dict[str, Any]]) -> Iter
     The block records them. They are acknowledged when it ends without an exception, and exit
     otherwise. ``label`` stands in their command line for people. LabError when one cannot start.
     """
-    reports, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reports, their_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reports.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     orders, acknowledge = os.pipe()
     trouble, their_trouble = os.pipe()
@@ -48,13 +48,13 @@ def spawned(module: str, label: str, requests: Sequence[Dict[str, Any]]) -> Iter
             {"PATH": os.environ.get("PATH", os.defpath)},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, orders, 0),
-                (os.POSIX_SPAWN_DUP2, theirs.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, their_end.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, their_trouble, 2),
             ],
             setsigmask=[],
         )
     finally:
-        theirs.close()
+        their_end.close()
         os.close(orders)
         os.close(their_trouble)
     try:
@@ -72,7 +72,7 @@ def spawned(module: str, label: str, requests: Sequence[Dict[str, Any]]) -> Iter
 def _send(pipe: int, requests: Sequence[Dict[str, Any]]) -> None:
     data = json.dumps(list(requests)).encode()
     data = struct.pack("=I", len(data)) + data
-    with suppress(BrokenPipeError):  # the starter died; its last words are read where reports are missed
+    with suppress(BrokenPipeError):  # the starter died; its message is read where reports are missed
         while data:
             data = data[os.write(pipe, data) :]
 
@@ -82,8 +82,8 @@ def _gather(reports: socket.socket, trouble: int, count: int) -> List[int]:
     for _ in range(count):
         report, ancillary, _flags, _address = reports.recvmsg(_LONGEST_REPORT, socket.CMSG_SPACE(_CREDENTIALS.size))
         if not report:
-            words = os.read(trouble, 65536).decode(errors="replace").strip().splitlines()
-            raise LabError(f"failed to start processes: {words[-1] if words else 'they exited at once'}")
+            lines = os.read(trouble, 65536).decode(errors="replace").strip().splitlines()
+            raise LabError(f"failed to start processes: {lines[-1] if lines else 'they exited at once'}")
         index, _, error = report.decode().partition(" ")
         if error:
             raise LabError(error)
@@ -105,10 +105,10 @@ def requests() -> List[Dict[str, Any]]:
         with suppress(OSError):  # the listing's own
             os.close(descriptor)
     size = struct.unpack("=I", _read(4))[0]
-    found: List[Dict[str, Any]] = json.loads(_read(size))
+    listed: List[Dict[str, Any]] = json.loads(_read(size))
     gc.collect()
     gc.freeze()
-    return found
+    return listed
 
 
 def _read(size: int) -> bytes:

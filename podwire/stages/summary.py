@@ -14,7 +14,7 @@ from .. import __version__
 from ..intent.cluster import Cluster
 from ..json_files import write_json
 from ..prove.discovery import infer
-from ..prove.guarantee import Observations
+from ..prove.observations import Observations
 from ..prove.text import render, table
 from ..prove.verdict import Verdict, judge, to_json
 from ..report.document import Run, build

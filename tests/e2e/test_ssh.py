@@ -143,7 +143,7 @@ def test_preflight_finds_nothing_but_what_is_theirs(there: Machines, site: Playb
     assert run.changed == 0
     assert "0 problems" in run.output
     assert "99-theirs.conflist" in run.output
-    assert "6 ways between nodes" in run.output
+    assert "6 paths between nodes" in run.output
 
 
 def test_a_machine_leaves_and_joins_again(there: Machines, site: Playbooks) -> None:

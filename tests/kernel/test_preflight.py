@@ -74,7 +74,7 @@ def test_nothing_is_in_the_way_before_and_after_and_nothing_is_left(lab: Cluster
         before = [run(lab, host, "sh -c 'ip -o link; ip route; ps -e -o comm; ls -R /run /etc/cni'") for host in HOSTS]
         found = preflight(lab)
         assert PROBLEM not in found, found
-        assert any("6 ways between nodes" in text for _, _, text in found[OK])
+        assert any("6 paths between nodes" in text for _, _, text in found[OK])
         after = [run(lab, host, "sh -c 'ip -o link; ip route; ps -e -o comm; ls -R /run /etc/cni'") for host in HOSTS]
         assert after == before
 
@@ -104,7 +104,7 @@ DAMAGES = [
         "node-2",
         "ip address add 172.30.0.13/32 dev eth0",
         "ip address delete 172.30.0.13/32 dev eth0",
-        ("twins", "172.30.0.13 is also at"),
+        ("duplicate IP", "172.30.0.13 is also at"),
     ),
     (
         "node-2",
@@ -112,7 +112,7 @@ DAMAGES = [
         "rm /etc/cni/net.d/05-other.conflist",
         ("CNI configuration", "05-other.conflist comes before"),
     ),
-    ("node-3", "ip route add 172.30.0.12/32 dev lo", "ip route delete 172.30.0.12/32 dev lo", ("ways", "by lo")),
+    ("node-3", "ip route add 172.30.0.12/32 dev lo", "ip route delete 172.30.0.12/32 dev lo", ("routes", "by lo")),
     (
         "node-2",
         "mkdir -p /etc/ufw; echo ENABLED=yes >/etc/ufw/ufw.conf; rm -f /etc/default/ufw",
@@ -152,7 +152,7 @@ def test_a_way_that_the_node_itself_refuses_is_a_finding_like_others(lab: Cluste
     route = f"{kind} 172.30.0.13/32"
     with damaged(lab, "node-1", f"ip route add {route}", f"ip route delete {route}"):
         found = preflight(lab)
-    assert (("node-1",), "ways", "no route to node-3 (172.30.0.13)") in found[PROBLEM]
+    assert (("node-1",), "routes", "no route to node-3 (172.30.0.13)") in found[PROBLEM]
 
 
 def test_a_loose_filter_for_all_devices_makes_a_strict_one_loose(lab: Cluster) -> None:

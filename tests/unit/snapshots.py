@@ -110,7 +110,7 @@ def evidence(snapshot: Dict[str, Any], failures: Sequence[Sequence[str]] = ()) -
         "path_mtu": nothing, "bulk": nothing, "fragments": 0, "absent": [], "second_owners": {}, "strangers": [],
     }  # fmt: skip
     return {
-        "observations": observations, "plan": [], "foreign": [], "nft": {}, "hits": {}, "cannot": [], "qdiscs": {},
-        "filters": {}, "plugins": {}, "podwire": [], "policies": {}, "listeners": {}, "oracle": {},
+        "observations": observations, "plan": [], "foreign": [], "nft": {}, "hits": [], "cannot": [], "qdiscs": {},
+        "filters": [], "plugins": {}, "podwire": [], "policies": {}, "listeners": {}, "oracle": {},
         "limits": {"connections": [0, 9], "neighbours": [0, 0]},
     }  # fmt: skip

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from podwire.errors import FaultError, IntentError
 from podwire.faults import resources
 from podwire.faults.catalogue import CATALOGUE, named
-from podwire.faults.codec import state_from_json, state_to_json
 from podwire.faults.document import markdown
 from podwire.faults.fault import LAYERS, Patch, Put, expected
 from podwire.faults.files import Plugin
@@ -24,6 +23,7 @@ from podwire.faults.restore import mended
 from podwire.intent.cluster import DeclaredFault
 from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
 from podwire.intent.inventory import read
+from podwire.model.codec import state_from_json, state_to_json
 from podwire.model.objects import Address, FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer, Vxlan
 from podwire.model.state import EMPTY, State
 from podwire.plan import plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from copy import deepcopy
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 
 from podwire.backend.vxlan import vtep_mac
 from podwire.explain import collect
-from podwire.explain.commands import FLOOD
+from podwire.explain.commands import FLOOD, commands
 from podwire.explain.inferred import plans, recorded
+from podwire.explain.operations import from_row
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
 
@@ -32,7 +32,8 @@ def told(cluster: Cluster = CLUSTER) -> Dict[str, Any]:
 
 def rows(told: Dict[str, Any], node: str) -> List[str]:
     signs = {"add": "+", "change": "~", "remove": "-"}
-    return [f"{signs[row['action']]} {row['object']}" for row in plans(CLUSTER, told)[node]]
+    operations = map(from_row, plans(CLUSTER, told)[node])
+    return [f"{signs[operation.action]} {operation.object}" for operation in operations]
 
 
 def space(told: Dict[str, Any], node: str) -> Dict[str, Any]:
@@ -94,7 +95,7 @@ def test_a_mesh_that_learns_needs_what_floods_and_nothing_else() -> None:
     assert rows(seen, "node-1") == [f"+ fdb {FLOOD} dst {gone['destination']} dev flannel.1 self permanent"]
     space(seen, "node-1")["fdb"].append({**gone, "destination": "172.30.0.99"})
     (row,) = plans(CLUSTER, seen)["node-1"]
-    assert [shlex.join(words) for words, _ in row["commands"]] == [
+    assert list(map(str, commands(from_row(row)))) == [
         f"bridge fdb append {FLOOD} dev flannel.1 dst {gone['destination']} self permanent",
         f"bridge fdb del {FLOOD} dev flannel.1 dst 172.30.0.99 self",
     ]
@@ -154,6 +155,7 @@ def found(**addresses: List[str]) -> Dict[str, Any]:
         f"node-1/{name}": {
             "netns": each["netns"],
             "addresses": [it["address"] for it in each["namespace"]["addresses"]],
+            "port": 0,
         }
         for name, each in taken["sandboxes"].items()
     }

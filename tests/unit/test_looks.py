@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -13,6 +13,7 @@ from podwire.explain.evidence import World
 from podwire.explain.iptables import parse as parse_iptables
 from podwire.explain.nftables import Rule
 from podwire.explain.packet_paths import certain, flights
+from podwire.explain.records import RuleId
 from podwire.kernel.trace.packets import Passage, parse
 
 #: As a kernel tells it: a probe of 226 bytes by VXLAN, answered; a stranger's packet; copies that raw sockets refuse.
@@ -40,6 +41,11 @@ ANSWERED = TRACE + "\n".join(
     )
 )
 WAY = ["eth0", "veth1", "cni0", "flannel.1", "eth0"]
+
+
+def path(what: str, way: List[str], reason: str = "", function: str = "") -> Dict[str, Any]:
+    end = f"{reason} in {function}" if reason else ""
+    return {"what": what, "way": way, "end": end, "reason": reason, "function": function}
 
 
 def told(text: str, answered: bool = False, alone: bool = True) -> List[Any]:
@@ -87,14 +93,14 @@ def test_a_question_after_a_mac_address_is_told_where_it_ended() -> None:
         Passage("aa", "", reason="NO_TX_TARGET", function="vxlan_xmit", ours=True),
     ]
     found = flights(passages, (226,), alone=True, answered=False)
-    assert found == [{"what": "neighbour", "way": ["flannel.1"], "end": "NO_TX_TARGET in vxlan_xmit"}]
+    assert found == [path("neighbour", ["flannel.1"], "NO_TX_TARGET", "vxlan_xmit")]
     assert flights(passages, (226,), alone=True, answered=True) == []
 
 
 def test_a_drop_of_another_protocol_is_not_the_probes_end() -> None:
     passages = [Passage("aa", "eth0", 240, True, ours=True), Passage("aa", reason="X", function="ip6_mc_input",
                                                                      protocol=0x86DD)]  # fmt: skip
-    assert flights(passages, (226,), alone=True, answered=False) == [{"what": "probe", "way": ["eth0"], "end": ""}]
+    assert flights(passages, (226,), alone=True, answered=False) == [path("probe", ["eth0"])]
     both = flights(passages, (226,), alone=True, answered=False, version=6)
     assert both[0]["end"] == "X in ip6_mc_input"
 
@@ -170,21 +176,22 @@ def look(verdicts: List[Any], answered: bool = False) -> Any:
 @pytest.mark.parametrize(
     "rule, verdicts, answered, spared",
     [
-        ("ip house out 4", [["", "ip house out", 3, False]], False, True),
-        ("ip house out 4", [["", "ip house out", 4, True]], False, False),
-        ("ip house out 4", [], False, False),  # nobody asked, or nothing came by
-        ("ip house out 4", [["", "ip house out", 3, False]], True, False),  # this time it passed
-        ("netdev house early 4", [["", "ip house out", 3, False]], False, False),  # comes before what is traced
+        (("ip", "out"), [["", "ip house out", 3, False]], False, True),
+        (("ip", "out"), [["", "ip house out", 4, True]], False, False),
+        (("ip", "out"), [], False, False),  # nobody asked, or nothing came by
+        (("ip", "out"), [["", "ip house out", 3, False]], True, False),  # this time it passed
+        (("netdev", "early"), [["", "ip house out", 3, False]], False, False),  # comes before what is traced
     ],
 )
 def test_a_rule_that_a_lost_probe_never_met_is_spared(
-    rule: str, verdicts: List[Any], answered: bool, spared: bool
+    rule: Tuple[str, str], verdicts: List[Any], answered: bool, spared: bool
 ) -> None:
     world = World.__new__(World)
     world.looks = [("node-1", look(verdicts, answered))]
-    assert world.spares("node-1", "", rule, frozenset({("a", "b")})) is spared
-    assert not world.spares("node-1", "", rule, frozenset({("c", "d")}))
-    assert not world.spares("node-2", "", rule, frozenset({("a", "b")}))
+    named = RuleId("", f"{rule[0]} house {rule[1]}", 4)
+    assert world.spares("node-1", rule[0], named, frozenset({("a", "b")})) is spared
+    assert not world.spares("node-1", rule[0], named, frozenset({("c", "d")}))
+    assert not world.spares("node-2", rule[0], named, frozenset({("a", "b")}))
 
 
 def test_a_look_in_words() -> None:

@@ -40,7 +40,7 @@ def test_equal_findings_are_one_and_nothing_is_in_the_way() -> None:
     assert [each for each in report.rows if each[1].level != OK] == []
     assert rows(report, OK)[0][:1] == (tuple(HOSTS),)
     assert "0 problems, 0 warnings, 0 not run" in render(report)
-    assert "6 ways" in render(report)
+    assert "6 paths" in render(report)
 
 
 def test_a_closed_port_names_receiver_and_senders() -> None:
@@ -87,4 +87,4 @@ def test_a_node_without_an_answer_is_a_problem_and_its_pairs_were_not_run() -> N
     report = judged(given, heard)
     assert [nodes for nodes, *_ in rows(report, PROBLEM)] == [("node2",)]
     assert [nodes for nodes, *_ in rows(report, NOT_RUN)] == [("node2",)]
-    assert "2 ways" in render(report)
+    assert "2 paths" in render(report)

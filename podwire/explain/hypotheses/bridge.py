@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, FrozenSet, Iterator, List, Mapping
+from typing import FrozenSet, Iterator, List
 
-from ...model.command import command
-from ..cause import Cause
+from ...model.command import Command, command
+from ...model.objects import File, IPNetwork, Object, Route
+from ...observe.records import AddressRow, LinkRow
+from ..cause import Cause, Pair
 from ..evidence import NodeView, PodView, World
+from ..operations import Change, fix
 from ..titles import cause
-
-Link = Mapping[str, Any]
 
 
 def hypotheses(world: World) -> Iterator[Cause]:
@@ -32,14 +33,13 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
     bridge = node.view.links.get(name)
     if bridge is None or not world.pods_of(node.name):
         return
-    everything = world.far(node.name) | world.near(node.name) | world.local(node.name)
-    reach = world.far(node.name) | world.local(node.name)
     if not bridge["up"]:
         keys = {f"{node.name} bridge down", f"{node.name} bridge address"}
         keys |= {f"{node.name} pod {pod} port state" for pod in node.pods}
-        # The route to the block goes with the bridge, and comes back with it.
+        # The route to the pod CIDR goes with the bridge, and comes back with it.
         yield cause(
-            "bridge_down", f"link {name}", node.name, name, keys=frozenset(keys), pairs=everything,
+            "bridge_down", f"link {name}", node.name, name, keys=frozenset(keys),
+            pairs=world.far(node.name) | world.near(node.name) | world.local(node.name),
             evidence=[f"expected: {name} up", "found: down"], fix=[command("ip link set dev {} up", name)],
         )  # fmt: skip
     if bridge["mtu"] < world.cluster.mtu and not any(
@@ -51,46 +51,60 @@ def _bridge(world: World, node: NodeView) -> Iterator[Cause]:
             evidence=[f"expected: MTU {world.cluster.mtu}", f"found: {bridge['mtu']}, and its ports take more"],
             fix=[command("ip link set dev {} mtu {}", name, world.cluster.mtu)],
         )  # fmt: skip
-    has = {address["address"]: address for address in node.namespace["addresses"] if address["device"] == name}
     for block in world.blocks(node.name):
-        gateway = str(block[1])
-        others = [
-            each for ip, each in has.items()
-            if ip != gateway and ip_address(ip).version == block.version and not ip_address(ip).is_link_local
-        ]  # fmt: skip
-        claimed = [(each, peer) for each in others for peer in [world.block_of(each["address"])] if peer is not None]
-        for each, peer in claimed:
-            if peer.name == node.name:
-                continue
-            theirs = next(b for b in peer.pod_cidrs if ip_address(each["address"]) in b)
-            rows = [row for row in node.planned("Route") if row["key"] == str(theirs)] + node.planned("File")
-            fix = [command("ip addr del {}/{} dev {}", each["address"], each["prefix"], name), *node.steps(rows)]
-            yield cause(
-                "duplicate_pod_cidr", f"address {each['address']}/{each['prefix']} dev {name}", node.name, name,
-                keys=frozenset({*map(node.key, rows), f"{node.name} bridge extra {each['address']}"}),
-                pairs=world.between(node.name, peer.name),
-                evidence=[f"expected: {theirs} is the block of {peer.name}",
-                          f"found: {name} has {each['address']}/{each['prefix']}",
-                          f"lease file: FLANNEL_SUBNET={node.snapshot['subnet_env'].get('FLANNEL_SUBNET', '')}"],
-                fix=fix, verb="./run site",
-            )  # fmt: skip
-        if gateway in has:
+        yield from _addresses(world, node, name, block)
+
+
+def _addresses(world: World, node: NodeView, bridge: str, block: IPNetwork) -> Iterator[Cause]:
+    """The gateway of a pod CIDR, and other addresses of its family."""
+    rows = [address for address in node.namespace["addresses"] if address["device"] == bridge]
+    gateway = str(block[1])
+    claimed: List[AddressRow] = []
+    unexpected: List[AddressRow] = []
+    for address in rows:
+        ip = ip_address(address["address"])
+        if str(ip) == gateway or ip.version != block.version or ip.is_link_local:
             continue
-        strange = [each for each in others if all(each is not it for it, _ in claimed)]
-        keys = {f"{node.name} bridge address", *(f"{node.name} bridge extra {each['address']}" for each in strange)}
-        steps = [command("ip addr del {}/{} dev {}", each["address"], each["prefix"], name) for each in strange]
-        steps.append(command("ip addr replace {}/{} dev {}", gateway, block.prefixlen, name))
-        found = ", ".join(f"{each['address']}/{each['prefix']}" for each in strange)
-        yield cause(
-            "bridge_address_stale" if strange else "bridge_address_lost",
-            f"address {gateway}/{block.prefixlen} dev {name}", node.name, name, keys=frozenset(keys), pairs=reach,
-            evidence=[f"expected: {gateway}/{block.prefixlen} on {name}", f"found: {found or 'no address'}"],
-            fix=steps,
-        )  # fmt: skip
+        peer = world.block_of(ip)
+        (unexpected if peer is None else claimed).append(address)
+        if peer is not None and peer.name != node.name:
+            theirs = next(pod_cidr for pod_cidr in peer.pod_cidrs if ip in pod_cidr)
+            yield _duplicate(world, node, peer.name, theirs, address)
+    if any(address["address"] == gateway for address in rows):
+        return
+    keys = {f"{node.name} bridge extra {address['address']}" for address in unexpected}
+    steps = [_removed(address) for address in unexpected]
+    steps.append(command("ip addr replace {}/{} dev {}", gateway, block.prefixlen, bridge))
+    texts = ", ".join(f"{address['address']}/{address['prefix']}" for address in unexpected)
+    yield cause(
+        "bridge_address_stale" if unexpected else "bridge_address_lost",
+        f"address {gateway}/{block.prefixlen} dev {bridge}", node.name, bridge,
+        keys=frozenset({f"{node.name} bridge address", *keys}), pairs=world.far(node.name) | world.local(node.name),
+        evidence=[f"expected: {gateway}/{block.prefixlen} on {bridge}", f"found: {texts or 'no address'}"], fix=steps,
+    )  # fmt: skip
+
+
+def _removed(address: AddressRow) -> Command:
+    return command("ip addr del {}/{} dev {}", address["address"], address["prefix"], address["device"])
+
+
+def _duplicate(world: World, node: NodeView, peer: str, theirs: IPNetwork, address: AddressRow) -> Cause:
+    """An address of a peer's pod CIDR."""
+    name, text = address["device"], f"{address['address']}/{address['prefix']}"
+    changes: List[Change[Object]] = [it for it in node.changes(Route) if it.object.destination == theirs]
+    changes += node.changes(File)
+    return cause(
+        "duplicate_pod_cidr", f"address {text} dev {name}", node.name, name,
+        keys=frozenset({*map(node.key, changes), f"{node.name} bridge extra {address['address']}"}),
+        pairs=world.between(node.name, peer),
+        evidence=[f"expected: {theirs} is the pod CIDR of {peer}", f"found: {name} has {text}",
+                  f"lease file: FLANNEL_SUBNET={node.snapshot['subnet_env'].get('FLANNEL_SUBNET', '')}"],
+        fix=[_removed(address), *fix(changes)], verb="./run site",
+    )  # fmt: skip
 
 
 def _isolated(world: World, node: NodeView, pods: List[PodView]) -> Cause:
-    ports = [pod.port["name"] for pod in sorted(pods) if pod.port]
+    ports = [pod.port["name"] for pod in sorted(pods, key=lambda pod: pod.name) if pod.port]
     return cause(
         "ports_isolated", f"link {ports[0]}", node.name, ports[0],
         keys=frozenset(f"{node.name} pod {pod.name} isolated" for pod in pods), pairs=world.near(node.name),
@@ -99,7 +113,7 @@ def _isolated(world: World, node: NodeView, pods: List[PodView]) -> Cause:
     )  # fmt: skip
 
 
-def _port_down(node: NodeView, pod: PodView, port: Link, pairs: FrozenSet[Any]) -> Cause:
+def _port_down(node: NodeView, pod: PodView, port: LinkRow, pairs: FrozenSet[Pair]) -> Cause:
     keys = frozenset({f"{node.name} pod {pod.name} port down", f"{node.name} pod {pod.name} port state"})
     return cause(
         "port_down", f"link {port['name']}", node.name, port["name"], keys=keys, pairs=pairs,
@@ -108,7 +122,7 @@ def _port_down(node: NodeView, pod: PodView, port: Link, pairs: FrozenSet[Any]) 
     )  # fmt: skip
 
 
-def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Cause]:
+def _port(world: World, node: NodeView, pod: PodView, port: LinkRow) -> Iterator[Cause]:
     name, bridge, pairs = port["name"], world.cluster.cni.bridge, world.of(pod.name)
     key = f"{node.name} pod {pod.name}"
     if not port["up"]:
@@ -120,15 +134,15 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
         steps += [command("bridge link set dev {} hairpin on", name)] if world.cluster.cni.hairpin else []
         yield cause(
             "port_without_master", f"link {name}", node.name, name, keys=frozenset({f"{key} master"}), pairs=pairs,
-            evidence=[f"expected: a port of {bridge}", f"found: {port.get('master') or 'of no bridge'}"],
-            fix=steps,
+            evidence=[f"expected: a port of {bridge}", f"found: {port.get('master') or 'of no bridge'}"], fix=steps,
         )  # fmt: skip
         return
     flags = port.get("port", {})
-    if flags.get("state", "forwarding") != "forwarding":
+    state = flags.get("state", "forwarding")
+    if state != "forwarding":
         yield cause(
             "port_disabled", f"bridge port {name} state", node.name, name, keys=frozenset({f"{key} port state"}),
-            pairs=pairs, evidence=["expected: state forwarding", f"found: {flags['state']}"],
+            pairs=pairs, evidence=["expected: state forwarding", f"found: {state}"],
             fix=[command("bridge link set dev {} state 3", name)],
         )  # fmt: skip
     if flags.get("learning") is False:
@@ -139,13 +153,19 @@ def _port(world: World, node: NodeView, pod: PodView, port: Link) -> Iterator[Ca
                       f"found: learning off, flood {'on' if flags.get('flood', True) else 'off'}"],
             fix=[command("bridge link set dev {} learning on flood on", name)],
         )  # fmt: skip
-    mac = (pod.device or {}).get("mac")
+    yield from _pinned(world, node, pod, name)
+
+
+def _pinned(world: World, node: NodeView, pod: PodView, port: str) -> Iterator[Cause]:
+    """Bridge entries that keep a pod's MAC address on another port."""
+    mac, bridge = pod.device["mac"] if pod.device else "", world.cluster.cni.bridge
     for entry in node.namespace["fdb"]:
-        elsewhere = entry.get("master") == bridge and entry["device"] not in (name, bridge)
-        if entry["mac"] == mac and elsewhere and (entry.get("sticky") or entry.get("permanent")):
+        device = entry["device"]
+        is_elsewhere = entry.get("master") == bridge and device not in (port, bridge)
+        if entry["mac"] == mac and is_elsewhere and (entry.get("sticky") or entry.get("permanent")):
             yield cause(
-                "fdb_pinned_to_wrong_port", f"fdb {mac} dev {entry['device']}", node.name, entry["device"],
-                keys=frozenset({f"{key} fdb"}), pairs=pairs,
-                evidence=[f"expected: {mac} on {name}", f"found: sticky on {entry['device']}"],
-                fix=[command("bridge fdb del {} dev {} master", mac, entry["device"])],
+                "fdb_pinned_to_wrong_port", f"fdb {mac} dev {device}", node.name, device,
+                keys=frozenset({f"{node.name} pod {pod.name} fdb"}), pairs=world.of(pod.name),
+                evidence=[f"expected: {mac} on {port}", f"found: sticky on {device}"],
+                fix=[command("bridge fdb del {} dev {} master", mac, device)],
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What only the kernel's own word on a dropped packet tells: programs that no table lists."""
+"""What only the kernel's drop reason of a traced packet shows: programs that no table lists."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ _HOOKS = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
-    seen: Dict[str, Cause] = {}
+    causes: Dict[str, Cause] = {}
     for drop in drops(world):
         node = world.nodes.get(drop.node)
         if node is not None and drop.reason in _HOOKS:
-            for each in _filters(world, node, drop.device, _HOOKS[drop.reason]):
-                seen.setdefault(f"{each.node} {each.object}", each)
+            for candidate in _filters(world, node, drop.device, _HOOKS[drop.reason]):
+                causes.setdefault(f"{candidate.node} {candidate.object}", candidate)
         elif node is not None and (drop.reason == "XDP" or drop.function == "do_xdp_generic"):
-            seen.setdefault(f"{drop.node} {drop.device}", _xdp(world, node, drop.device))
-    yield from seen.values()
+            causes.setdefault(f"{drop.node} {drop.device}", _xdp(world, node, drop.device))
+    yield from causes.values()
 
 
 def _filters(world: World, node: NodeView, device: str, hook: str) -> Iterator[Cause]:
-    """By tc (eBPF programs mostly). What goes out is dropped before the device is told to have it: any may be meant."""
-    found = node.told["filters"]
-    names = [name for name in found if name.endswith(f" {hook}") and (hook == "egress" or name.split()[0] == device)]
-    for name in names or [f"{device} {hook}"]:
-        listed = found.get(name, [])
-        where = name.split()[0]
-        shown = [f"{each['kind']} {each['name']}".strip() + f", preference {each['preference']}" for each in listed]
+    """By tc (eBPF programs mostly). At egress the trace of a dropped packet lacks the device: any may be meant."""
+    rows = [
+        row for row in node.evidence["filters"] if row["hook"] == hook and (hook == "egress" or row["device"] == device)
+    ]
+    for name in dict.fromkeys(row["device"] for row in rows) if rows else [device]:
+        listed = [row for row in rows if row["device"] == name]
+        texts = [f"{row['kind']} {row['name']}".strip() + f", preference {row['preference']}" for row in listed]
         # Programs that are attached by a link (tcx, Linux 6.6) are in no list of tc's.
-        fix = command("bpftool net show dev {}", where)._replace(comment="and detach what drops")
+        fix = command("bpftool net show dev {}", name)._replace(comment="and detach what drops")
         if len(listed) == 1:
-            fix = command("tc filter del dev {} {} pref {}", where, hook, listed[0]["preference"])
+            fix = command("tc filter del dev {} {} pref {}", name, hook, listed[0]["preference"])
         yield cause(
-            "filter_drops", f"filter {name}", node.name, where, keys=frozenset({f"{node.name} filter {name}"}),
-            pairs=_by(world, node, where),
+            "filter_drops", f"filter {name} {hook}", node.name, name,
+            keys=frozenset({f"{node.name} filter {name} {hook}"}), pairs=_by(world, node, name),
             evidence=["expected: nothing drops packets of pods there",
-                      f"found: {'; '.join(shown) or 'a program that tc does not list: see bpftool net'}"],
+                      f"found: {'; '.join(texts) or 'a program that tc does not list: see bpftool net'}"],
             fix=[fix],
         )  # fmt: skip
 
 
 def _xdp(world: World, node: NodeView, device: str) -> Cause:
-    """A program of XDP's, in its generic mode: what drivers run themselves drops before there is a packet to trace."""
+    """An XDP program in generic mode: what drivers run themselves drops before there is a packet to trace."""
     return cause(
         "filter_drops", f"link {device}", node.name, device, keys=frozenset({f"{node.name} xdp {device}"}),
         pairs=_by(world, node, device),

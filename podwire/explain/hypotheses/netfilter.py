@@ -2,141 +2,158 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from ipaddress import ip_address, ip_network
-from typing import Any, FrozenSet, Iterator, List, Optional
+from typing import FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...model.command import Command, command, within
-from ...model.objects import IPNetwork
+from ...model.objects import Link
 from ..cause import Cause, Pair
 from ..evidence import NodeView, World
 from ..iptables import FAMILIES
 from ..nftables import ENDS, OURS, Rule, accepts, rules, table
+from ..operations import fix
+from ..records import ChainRow, RuleId, Ruleset
 from ..titles import cause
+from .rule_matching import (
+    BRIDGED,
+    forwarded,
+    is_between_pods,
+    is_idle,
+    is_vague,
+    may_meet,
+    pods_of,
+    translated,
+)
 
 _OTHER_HOOKS = ("input", "output", "prerouting", "postrouting", "ingress", "egress")
+
+
+class _Suspect(NamedTuple):
+    """What a rule of a node does to pods. ``is_deviation``: whether it needs an explanation by itself; ``rules``: those
+    that go together with it."""
+
+    id: str
+    pairs: FrozenSet[Pair]
+    is_deviation: bool = True
+    object: str = ""
+    evidence: Tuple[str, ...] = ()
+    rules: Tuple[Rule, ...] = ()
 
 
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes and pods."""
     for node in world.nodes.values():
-        for place, ruleset in node.told["nft"].items():
-            found = list(rules(node, place, ruleset))
+        for place, ruleset in node.evidence["nft"].items():
+            listed = list(rules(node.hits, place, ruleset))
             yield from _policies(world, node, place, ruleset)
-            yield from _inside(world, node, place, found) if place else _node(world, node, found)
+            yield from _inside(world, node, place, listed) if place else _node(world, node, listed)
 
 
-def _policies(world: World, node: NodeView, place: str, ruleset: List[Any]) -> Iterator[Cause]:
+def _policies(world: World, node: NodeView, place: str, ruleset: Ruleset) -> Iterator[Cause]:
     """Base chains that drop what no rule accepts, of a pod or of the node."""
-    for chain in (each["chain"] for each in ruleset if "chain" in each):
+    for chain in (item["chain"] for item in ruleset if "chain" in item):
         if chain.get("policy") != "drop" or chain.get("hook") not in ("forward", "input", "output"):
             continue
         if chain["table"] in OURS:
             continue
-        far = world.forwarded(node.name)
-        if node.sysctl("net/bridge/bridge-nf-call-iptables") == "1":
-            far |= world.near(node.name)  # bridged frames go through the chain as well, once br_netfilter has hooks
-        where = f"{chain['family']} {chain['table']} {chain['name']}"
-        pairs = far if chain["hook"] == "forward" else far | world.local(node.name)
-        pairs = world.of(place) if place else pairs
-        hits = {name: n for name, n in node.told["hits"].items() if n and name.startswith(f"{place}/{where} ")}
-        named = f"{place}/{where} 0" in hits
-        if not named and world.spares(node.name, place, f"{where} 0", pairs):
+        policy = RuleId(place, f"{chain['family']} {chain['table']} {chain['name']}", 0)
+        pairs = world.of(place) if place else _by_policy(world, node, chain)
+        hits = {rule: count for rule, count in node.hits.items() if count and rule[:2] == policy[:2]}
+        if policy not in hits and world.spares(node.name, chain["family"], policy, pairs):
             continue
         # Who wrote rules that accept has thought of what passes: believed only if nothing else explains it.
-        thought = accepts(ruleset, chain) and not named
-        fix = _accepting(chain)
+        is_deliberate = accepts(ruleset, chain) and policy not in hits
+        accept = _accepting(chain)
+        keys = set() if is_deliberate else {f"{node.name} {place} chain {policy.chain}"}
         yield cause(
             "pod_firewall" if place else "forward_dropped" if chain["hook"] == "forward" else "packets_dropped",
             table(chain["family"], chain["table"]), node.name, place=f"pod:{place}" if place else "node",
-            keys=frozenset() if thought else frozenset({f"{node.name} {place} chain {where}"}), pairs=pairs,
-            evidence=["expected: pods' packets are accepted", f"found: chain {where} has policy drop",
+            keys=frozenset(keys), pairs=pairs,
+            evidence=["expected: pods' packets are accepted", f"found: chain {policy.chain} has policy drop",
                       *([f"packets that its rules counted while probes ran: {sum(hits.values())}"] if hits else [])],
-            fix=[within(node.pods[place].netns, fix) if place else fix],
+            fix=[within(node.pods[place].netns, accept) if place else accept],
         )  # fmt: skip
 
 
-def _accepting(chain: Any) -> Command:
+def _by_policy(world: World, node: NodeView, chain: ChainRow) -> FrozenSet[Pair]:
+    pairs = world.forwarded(node.name)
+    if node.sysctl(BRIDGED) == "1":
+        pairs |= world.near(node.name)  # bridged frames go through the chain as well, once br_netfilter has hooks
+    return pairs if chain["hook"] == "forward" else pairs | world.local(node.name)
+
+
+def _accepting(chain: ChainRow) -> Command:
+    words = chain["family"], chain["table"], chain["name"]
     if chain["family"] in FAMILIES.values():
-        return command("{} -t {} -P {} ACCEPT", chain["family"], chain["table"], chain["name"])
-    accept = ["{ policy accept; }"]
-    return command("nft chain {} {} {}", chain["family"], chain["table"], chain["name"], more=accept)
+        return command("{} -t {} -P {} ACCEPT", *words)
+    return command("nft chain {} {} {}", *words, more=["{ policy accept; }"])
 
 
-def _node(world: World, node: NodeView, found: List[Rule]) -> Iterator[Cause]:
-    port, bridge = world.cluster.backend.port, world.cluster.cni.bridge
-    translated = [r for r in found if r.verdict == "snat" and r.matches.get("udp dport") == port]
-    for rule in found:
-        id, pairs, object, fix, more, keys = "", frozenset(), rule.object, [rule.fix], [], {_key(node, rule)}  # type: ignore[var-annotated]
-        hook = rule.chain.get("hook", "")
-        if rule.verdict == "snat" and rule in translated:
-            id, pairs = "node_behind_nat", world.far(node.name)
-            others = [r for r in found if r.table == rule.table and r.matches.get("udp dport") == port]
-            keys |= {_key(node, r) for r in others}
-            fix = [r.fix for r in others]
-        elif rule.verdict in ("masquerade", "snat") and hook == "postrouting" and _between_pods(world, node, rule):
-            id, pairs = "pod_snat", _translated(world, node)
-            keys = set() if _is_vague(rule) else keys
-        elif rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
-            id, pairs = "outer_checksum_bad", world.far(node.name)
-        elif rule.verdict in ENDS:
-            if rule.matches.get("udp dport") == port and world.cluster.backend_driver.udp_port == port:
-                id, pairs = "vxlan_port_blocked", world.far(node.name)
-            elif hook == "output" and rule.matches.get("icmp type") == "destination-unreachable":
-                yield from _icmp(world, node, rule)
-            elif hook == "output" and rule.matches.get("oifname") == bridge:
-                id, pairs = "agent_blocked", world.local(node.name)
-            elif hook == "forward":
-                if rule.matches.get("iifname") == bridge == rule.matches.get("oifname"):
-                    key = "net/bridge/bridge-nf-call-iptables"
-                    if node.sysctl(key) != "1":
-                        continue
-                    id, pairs, object = "bridge_netfilter_drop", world.near(node.name), f"sysctl {key}"
-                    more = [f"{key} is 1: bridged frames go through this chain"]
-                elif _may_meet(world, node, rule):
-                    pods = _pods_of(world, rule)
-                    # A policy's rules are about a pod at a time, others' about networks.
-                    own = [pod for pod in pods if world.home[pod] == node.name and len(pods) == 1]
-                    id = "policy_stale" if own else "packets_dropped"
-                    pairs = frozenset(p for pod in own for p in world.of(pod)) if own else _forwarded(world, node, rule)
-                    pairs = frozenset(p for p in pairs if set(p) & set(pods)) if pods else pairs
-                    more = [f"its comment: {rule.comment}"] if rule.comment else []
-            elif hook in _OTHER_HOOKS and _may_meet(world, node, rule):
-                id, pairs = "packets_dropped", _forwarded(world, node, rule) | world.local(node.name)
-        if id and not _is_idle(world, node, "", rule, pairs):
-            if rule.verdict in ENDS and not rule.hits:
-                keys = set()  # every firewall drops something: no deviation, as long as something else explains all
-            yield cause(
-                id, object, node.name, keys=frozenset(keys), pairs=pairs, evidence=[*rule.told(), *more], fix=fix,
-            )  # fmt: skip
+def _node(world: World, node: NodeView, listed: Sequence[Rule]) -> Iterator[Cause]:
+    for rule in listed:
+        if rule.verdict not in ENDS:
+            suspect = _rewrites(world, node, rule, listed)
+        elif rule.chain.get("hook") == "output" and rule.matches.get("icmp type") == "destination-unreachable":
+            yield from _icmp(world, node, rule)
+            continue
+        else:
+            suspect = _drops(world, node, rule)
+        if suspect is None or is_idle(world, node, rule, suspect.pairs):
+            continue
+        # Every firewall drops something: no deviation, as long as something else explains all.
+        is_deviation = suspect.is_deviation and (rule.verdict not in ENDS or bool(rule.hits))
+        together = suspect.rules or (rule,)
+        yield cause(
+            suspect.id, suspect.object or rule.object, node.name,
+            keys=frozenset(_key(node, other) for other in (rule, *together) if is_deviation), pairs=suspect.pairs,
+            evidence=[*rule.evidence(), *suspect.evidence], fix=[other.fix for other in together],
+        )  # fmt: skip
 
 
-def _is_idle(world: World, node: NodeView, place: str, rule: Rule, pairs: FrozenSet[Pair]) -> bool:
-    """Whether a rule that drops has dropped nothing of late: it counted none, or probes that were lost never met it.
-    NAT's chains meet a connection's first packet only, which was long before."""
-    if rule.verdict not in ENDS:
-        return False
-    spared = rule.hits is None and world.spares(node.name, place, f"{rule.where} {rule.handle}", pairs)
-    return rule.hits == 0 or spared
+def _rewrites(world: World, node: NodeView, rule: Rule, listed: Sequence[Rule]) -> Optional[_Suspect]:
+    """A rule that changes packets."""
+    port = world.cluster.backend.port
+    if rule.verdict == "snat" and rule.matches.get("udp dport") == port:
+        others = (other for other in listed if other.table == rule.table and other.matches.get("udp dport") == port)
+        return _Suspect("node_behind_nat", world.far(node.name), rules=tuple(others))
+    is_source = rule.verdict in ("masquerade", "snat") and rule.chain.get("hook") == "postrouting"
+    if is_source and is_between_pods(world, node, rule):
+        return _Suspect("pod_snat", translated(world, node), is_deviation=not is_vague(rule))
+    if rule.verdict == "mangle" and rule.matches.get("udp dport") == port:
+        return _Suspect("outer_checksum_bad", world.far(node.name))
+    return None
 
 
-def _forwarded(world: World, node: NodeView, rule: Rule) -> FrozenSet[Pair]:
-    """Pairs whose packets may come to a rule of a forward chain: bridged ones as well, once br_netfilter has hooks."""
-    bridge = world.cluster.cni.bridge
-    bridged = node.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
-    bridged = bridged and all(rule.matches.get(key, bridge) == bridge for key in ("iifname", "oifname"))
-    return world.forwarded(node.name) | (world.near(node.name) if bridged else frozenset())
+def _drops(world: World, node: NodeView, rule: Rule) -> Optional[_Suspect]:
+    """A rule that drops or rejects."""
+    port, bridge, hook = world.cluster.backend.port, world.cluster.cni.bridge, rule.chain.get("hook", "")
+    if rule.matches.get("udp dport") == port and world.cluster.backend_driver.udp_port == port:
+        return _Suspect("vxlan_port_blocked", world.far(node.name))
+    if hook == "output" and rule.matches.get("oifname") == bridge:
+        return _Suspect("agent_blocked", world.local(node.name))
+    if hook == "forward" and rule.matches.get("iifname") == bridge == rule.matches.get("oifname"):
+        if node.sysctl(BRIDGED) != "1":
+            return None
+        evidence = f"{BRIDGED} is 1: bridged frames go through this chain"
+        return _Suspect(
+            "bridge_netfilter_drop", world.near(node.name), object=f"sysctl {BRIDGED}", evidence=(evidence,)
+        )
+    if not may_meet(world, node, rule):
+        return None
+    if hook == "forward":
+        return _forward(world, node, rule)
+    if hook in _OTHER_HOOKS:
+        return _Suspect("packets_dropped", forwarded(world, node, rule) | world.local(node.name))
+    return None
 
 
-def _translated(world: World, node: NodeView) -> FrozenSet[Pair]:
-    """Who is seen as another: the node's pods by others, others by them as the node, and they by each other where
-    bridged frames meet rules. What fails otherwise says nothing: hosts masquerade what leaves for elsewhere, by rules
-    that spare pods before or by device."""
-    own = frozenset(world.pods_of(node.name))
-    away = frozenset(pair for pair in world.far(node.name) if pair[0] in own)
-    come = {pair for pair, why in world.failing.items() if pair[1] in own and node.view.devices.keys() & why.split()}
-    found = away | (world.near(node.name) & world.failing.keys()) | (world.far(node.name) & come)
-    return frozenset(pair for pair in found if world.failing.get(pair, "nat").partition(":")[0] == "nat")
+def _forward(world: World, node: NodeView, rule: Rule) -> _Suspect:
+    pods = pods_of(world, rule)
+    # A policy's rules are about a pod at a time, others' about networks.
+    is_policy = len(pods) == 1 and world.home[pods[0]] == node.name
+    pairs = world.of(pods[0]) if is_policy else forwarded(world, node, rule)
+    pairs = frozenset(pair for pair in pairs if set(pair) & set(pods)) if pods else pairs
+    comment = (f"its comment: {rule.comment}",) if rule.comment else ()
+    return _Suspect("policy_stale" if is_policy else "packets_dropped", pairs, evidence=comment)
 
 
 def _key(node: NodeView, rule: Rule) -> str:
@@ -144,69 +161,23 @@ def _key(node: NodeView, rule: Rule) -> str:
 
 
 def _icmp(world: World, node: NodeView, rule: Rule) -> Iterator[Cause]:
-    """Only where something has to be said: a device on the way that is narrower than the pods."""
-    rows = [row for row in node.planned("Link") if " mtu " in row["object"] and row["was"]]
+    """ICMP errors that are dropped. They matter where a device is narrower than the pods."""
+    changes = [change for change in node.changes(Link) if change.object.mtu is not None and change.previous is not None]
     yield cause(
-        "pmtu_icmp_filtered", rule.object, node.name, keys=frozenset({_key(node, rule), *map(node.key, rows)}),
+        "pmtu_icmp_filtered", rule.object, node.name, keys=frozenset({_key(node, rule), *map(node.key, changes)}),
         pairs=world.far(node.name),
-        evidence=[*rule.told(), *(f"expected: {r['object']}; found: {r['was']}" for r in rows)],
-        fix=[rule.fix, *node.steps(rows)],
+        evidence=[*rule.evidence(), *(f"expected: {it.object}; found: {it.previous}" for it in changes)],
+        fix=[rule.fix, *fix(changes)],
     )  # fmt: skip
 
 
-def _between_pods(world: World, node: NodeView, rule: Rule) -> bool:
-    """Whether it meets packets from pods to other pods."""
-    source, wide = (_network(rule.matches.get(key)) for key in ("ip saddr", "ip daddr !="))
-    cidrs = world.cluster.cluster_cidrs
-    if wide is not None and any(wide.version == c.version and c.subnet_of(wide) for c in cidrs):  # type: ignore[arg-type]
-        return False
-    if source is None:  # of all, or of a set
-        return True
-    return any(source.version == block.version and source.overlaps(block) for block in world.blocks(node.name))
-
-
-def _is_vague(rule: Rule) -> bool:
-    """Whether a rule's sources are in a set, a range or a concatenation: believed if no other rule explains it."""
-    return "concat" in rule.matches or ("ip saddr" in rule.matches and _network(rule.matches["ip saddr"]) is None)
-
-
-def _network(value: Any) -> Optional[IPNetwork]:
-    """Of a match; None for sets, ranges and names, and where there is none."""
-    with suppress(ValueError):
-        return ip_network(value, strict=False) if isinstance(value, str) else None
-    return None
-
-
-def _may_meet(world: World, node: NodeView, rule: Rule) -> bool:
-    """Whether packets of pods can come to a rule: what counted none, is of other devices or ports drops others."""
-    ports = {pod.port for pod in world.cluster.pods}
-    devices = [rule.matches.get(key) for key in ("iifname", "oifname")]
-    return not (
-        rule.hits == 0
-        or (rule.matches.get("ct state") == "invalid" and not rule.hits)
-        or any(isinstance(it, str) and "*" not in it and it not in node.view.links for it in devices)
-        or any(isinstance(it, int) and it not in ports for it in [rule.matches.get("tcp dport")])
-    )
-
-
-def _pods_of(world: World, rule: Rule) -> List[str]:
-    """Pods that a rule names by address."""
-    found = []
-    for key in ("ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr"):
-        network = _network(rule.matches.get(key))
-        for pod in world.home if network else ():
-            ips = map(ip_address, world.ips.get(pod, []))
-            if network and pod not in world.host_pods and any(ip in network for ip in ips):
-                found.append(pod)
-    return found
-
-
-def _inside(world: World, node: NodeView, pod: str, found: List[Rule]) -> Iterator[Cause]:
+def _inside(world: World, node: NodeView, pod: str, listed: List[Rule]) -> Iterator[Cause]:
+    """Rules of a pod's own namespace."""
     netns, pairs = node.snapshot["sandboxes"][pod]["netns"], world.of(pod)
-    for rule in found:
-        if rule.verdict in ENDS and not _is_idle(world, node, pod, rule, pairs):
+    for rule in listed:
+        if rule.verdict in ENDS and not is_idle(world, node, rule, pairs):
             keys = {f"{node.name} pod {pod} rule {rule.where} {rule.handle}"} if rule.hits else set()
             yield cause(
-                "pod_firewall", rule.object, node.name, "", f"pod:{pod}", frozenset(keys), pairs, rule.told(),
+                "pod_firewall", rule.object, node.name, "", f"pod:{pod}", frozenset(keys), pairs, rule.evidence(),
                 [within(netns, rule.fix)],
             )  # fmt: skip

@@ -2,141 +2,161 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Mapping, Optional
+from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Set, Union
 
 from ...model.command import Command, command, within
+from ...model.objects import FdbEntry, Link, Neighbour, Object, Route
+from ...observe.records import LinkRow, VxlanRow
+from ...plan import ADD, REMOVE
 from ..cause import Cause
 from ..evidence import NodeView, World
+from ..operations import Change, all_changes, device_of, fix, identity
 from ..titles import cause
 
 _SITE = "./run site"
-Row = Mapping[str, Any]
 
 
 def hypotheses(world: World) -> Iterator[Cause]:
     """Candidates of all nodes."""
     for node in world.nodes.values():
-        yield from _device(world, node)
+        links = node.changes(Link)
+        for name in dict.fromkeys(change.object.name for change in links if change.action != REMOVE):
+            yield from _changed(world, node, name, [change for change in links if change.object.name == name])
+        names = {change.object.name for change in links}
+        for name, lost in _lost(node).items():
+            if name in node.view.links and name not in names:
+                yield from _emptied(world, node, node.view.links[name], lost)
 
 
-_FIELDS = (
-    ("vni", "vni_mismatch"), ("port", "vxlan_port_mismatch"), ("local", "vxlan_local_wrong"),
-)  # fmt: skip
+def _lost(node: NodeView) -> Dict[str, List[Union[Change[Route], Change[Neighbour]]]]:
+    """VXLAN device -> routes and neighbours that it lacks."""
+    lost: Dict[str, List[Union[Change[Route], Change[Neighbour]]]] = {}
+    rows: List[Union[Change[Route], Change[Neighbour]]] = [*node.changes(Route), *node.changes(Neighbour)]
+    for change in rows:
+        device = device_of(change.object)
+        if change.action == ADD and "vxlan" in node.view.links.get(device, {}):
+            lost.setdefault(device, []).append(change)
+    return lost
 
 
-def _device(world: World, node: NodeView) -> Iterator[Cause]:
-    rows = node.planned("Link")
-    for name in dict.fromkeys(row["device"] for row in rows if row["action"] != "remove"):
-        mine = [row for row in rows if row["device"] == name]
-        yield from _remade(world, node, name, mine)
-    flapped = _on_devices(node, "Route", "Neighbour")
-    for name, lost in flapped.items():
-        if any(row["device"] == name for row in rows) or name not in node.view.links:
-            continue
-        kinds = {row["kind"] for row in lost}
-        peers = {world.block_of(row["key"]) for row in lost}
-        if kinds == {"Route", "Neighbour"} and len(lost) == 2 * len(peers) and len(peers) == len(world.nodes) - 1:
-            link = node.view.links[name]
-            fdb = [row for row in node.planned("FdbEntry", device=name) if row["action"] == "add"]
-            if len(fdb) == len(peers) > 1:
-                lost += fdb
-                yield cause(
-                    "vtep_remade", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
-                    pairs=world.far(node.name),
-                    evidence=[f"expected: {len(lost)} routes, neighbours and FDB entries on {name}",
-                              "found: none of them"],
-                    fix=node.steps(lost), verb=_SITE,
-                )  # fmt: skip
-                continue
-            yield cause(
-                "vtep_flapped", f"link {name}", node.name, name, keys=frozenset(map(node.key, lost)),
-                pairs=world.far(node.name),
-                evidence=[f"expected: {len(lost)} routes and neighbours on {name}", "found: none of them",
-                          f"{name} is {'up' if link['up'] else 'down'}, and its FDB entries are there: when a device "
-                          "goes down, the kernel takes its routes and neighbours along, and FDB entries not"],
-                fix=node.steps(lost), verb=_SITE,
-            )  # fmt: skip
+def _emptied(
+    world: World, node: NodeView, link: LinkRow, lost: List[Union[Change[Route], Change[Neighbour]]]
+) -> Iterator[Cause]:
+    """A device without any route and neighbour."""
+    name = link["name"]
+    objects = [change.object for change in lost]
+    peers = {world.block_of(it.destination.network_address if isinstance(it, Route) else it.address) for it in objects}
+    kinds = set(map(type, objects))
+    if kinds != {Route, Neighbour} or len(lost) != 2 * len(peers) or len(peers) != len(world.nodes) - 1:
+        return
+    fdb = [change for change in node.changes(FdbEntry, device=name) if change.action == ADD]
+    gone: List[Change[Object]] = [*lost]
+    if len(fdb) == len(peers) > 1:
+        gone += fdb
+        id, what, more = "vtep_remade", "routes, neighbours and FDB entries", []
+    else:
+        id, what = "vtep_flapped", "routes and neighbours"
+        more = [f"{name} is {'up' if link['up'] else 'down'}, and its FDB entries are there: when a device goes down, "
+                "the kernel takes its routes and neighbours along, and FDB entries not"]  # fmt: skip
+    yield cause(
+        id, f"link {name}", node.name, name, keys=frozenset(map(node.key, gone)), pairs=world.far(node.name),
+        evidence=[f"expected: {len(gone)} {what} on {name}", "found: none of them", *more], fix=fix(gone), verb=_SITE,
+    )  # fmt: skip
 
 
-def _on_devices(node: NodeView, *kinds: str) -> dict[str, List[Row]]:
-    found: dict[str, List[Row]] = {}
-    for row in node.planned(*kinds):
-        if row["action"] == "add" and "vxlan" in node.view.links.get(row["device"], {}):
-            found.setdefault(row["device"], []).append(row)
-    return found
+class _Device(NamedTuple):
+    """A device with other settings: what is on it goes with it, and is no cause of its own."""
 
+    node: NodeView
+    name: str
+    wanted: Link
+    changes: List[Change[Object]]
+    evidence: List[str]
 
-def _remade(world: World, node: NodeView, name: str, mine: List[Row]) -> Iterator[Cause]:
-    """A device with other settings: what stands on it goes with it, and is no cause of its own."""
-    wanted = next(row for row in mine if row["action"] != "remove")
-    link = node.view.links.get(name)
-    all_rows = [row for row in node.told["plan"] if row["device"] == name or f"/{name}/" in row["object"]]
-    keys = frozenset(map(node.key, all_rows))
-    found = next((row["object"] for row in mine if row["action"] == "remove"), wanted["was"])
-    evidence = [f"expected: {wanted['object']}", f"found: {found or 'no such device'}"]
-    pairs = world.far(node.name)
-    fix = node.steps(all_rows)
-    mac = _after(wanted["object"].split(), "mac")
-    if link is not None and link["up"] and mac and link["mac"] != mac:
-        # The kernel forgets a device's neighbours with its address (neigh_changeaddr).
-        with_it = [row for row in all_rows if row["kind"] in ("Link", "Neighbour")]
-        yield cause(
-            "vtep_mac_wrong", f"link {name}", node.name, name, keys=frozenset(map(node.key, with_it)), pairs=pairs,
-            evidence=[f"expected: {mac}, to which peers send", f"found: {link['mac']}"], fix=node.steps(with_it),
-            verb=_SITE,
-        )  # fmt: skip
-
-    def made(id: str, quiet: bool = False, fix: List[Command] = fix, more: frozenset[str] = frozenset()) -> Cause:
+    def cause(
+        self,
+        world: World,
+        id: str,
+        quiet: bool = False,
+        more: FrozenSet[str] = frozenset(),
+        steps: Sequence[Command] = (),
+    ) -> Cause:
+        """``more``: further deviations that it accounts for; ``steps``: further commands of its fix."""
+        pairs = world.far(self.node.name) | (world.near(self.node.name) if more else frozenset())
         return cause(
-            id, f"link {name}", node.name, name, keys=keys | more, pairs=pairs, evidence=evidence, fix=fix, verb=_SITE,
-            quiet=quiet,
+            id, f"link {self.name}", self.node.name, self.name, keys=frozenset(map(self.node.key, self.changes)) | more,
+            pairs=pairs, evidence=self.evidence, fix=[*fix(self.changes), *steps], verb=_SITE, quiet=quiet,
         )  # fmt: skip
 
+
+def _changed(world: World, node: NodeView, name: str, links: List[Change[Link]]) -> Iterator[Cause]:
+    wanted = next(change for change in links if change.action != REMOVE)
+    removed = (change.object for change in links if change.action == REMOVE)
+    found = next(removed, wanted.previous)
+    evidence = [f"expected: {wanted.object}", f"found: {found or 'no such device'}"]
+    on_device = [it for it in all_changes(node.plan)
+                 if device_of(it.object) == name or f"/{name}/" in identity(it.object)]  # fmt: skip
+    device = _Device(node, name, wanted.object, on_device, evidence)
+    link = node.view.links.get(name)
     if link is None:
-        yield made("vtep_missing")
+        yield device.cause(world, "vtep_missing")
         return
-    if "vxlan" not in link:
-        return
-    want = wanted["object"].split()
-    has = link["vxlan"]
-    for field, id in _FIELDS:
-        if str(has[field]) != _after(want, field):
-            evidence += [f"other nodes have {field} {other}" for other in sorted(_others(world, node, name, field))]
-            yield made(id)
-            return
-    if not link["up"]:
-        yield made("vtep_down")
-        return
-    room = int(_after(want, "mtu") or link["mtu"])
-    if link["mtu"] > room:
-        # Pods whose MTU was raised with it would send what does not fit.
-        pods = [each for each in node.pods.values() if (each.device or {}).get("mtu", 0) > world.cluster.mtu]
-        steps = list(fix)
-        bridge = node.view.links.get(world.cluster.cni.bridge)
-        for pod in pods:
-            device = pod.device
-            assert device is not None
-            mtu = command("ip link set dev {} mtu {}", device["name"], world.cluster.mtu)
-            steps.append(within(pod.netns, mtu))
-        for each in [pod.port for pod in pods] + [bridge]:
-            if each is not None and each["mtu"] > world.cluster.mtu:
-                steps.append(command("ip link set dev {} mtu {}", each["name"], world.cluster.mtu))
-        fragments = node.told["observations"]["fragments"]
-        evidence.append(
-            f"an outer packet of {link['mtu']} bytes inside does not fit the underlay's {world.cluster.underlay_mtu}"
-        )
-        evidence.append("outer packets may not be fragmented" if has["df"] else f"outer fragments made: {fragments}")
-        more = frozenset(f"{node.name} pod {pod.name} mtu" for pod in pods) | {f"{node.name} bridge mtu"}
-        pairs |= world.near(node.name)  # pods whose MTU is larger find that of others smaller
-        yield made("vxlan_mtu_too_big_df" if has["df"] else "vxlan_mtu_too_big", True, steps, more)
-    elif link["mtu"] < room:
-        yield made("vxlan_mtu_too_small")
+    if link["up"] and wanted.object.mac and link["mac"] != str(wanted.object.mac):
+        yield _mac_wrong(world, device, link)
+    if "vxlan" in link:
+        yield from _settings(world, device, link)
 
 
-def _others(world: World, node: NodeView, name: str, field: str) -> set[str]:
-    others = [each.view.links.get(name, {}) for each in world.nodes.values() if each.name != node.name]
-    return set() if field == "local" else {str(link["vxlan"][field]) for link in others if "vxlan" in link}
+def _mac_wrong(world: World, device: _Device, link: LinkRow) -> Cause:
+    """The kernel forgets a device's neighbours with its address (neigh_changeaddr)."""
+    with_it = [change for change in device.changes if isinstance(change.object, (Link, Neighbour))]
+    return cause(
+        "vtep_mac_wrong", f"link {device.name}", device.node.name, device.name,
+        keys=frozenset(map(device.node.key, with_it)), pairs=world.far(device.node.name),
+        evidence=[f"expected: {device.wanted.mac}, to which peers send", f"found: {link['mac']}"], fix=fix(with_it),
+        verb=_SITE,
+    )  # fmt: skip
 
 
-def _after(words: List[str], word: str) -> Optional[str]:
-    return words[words.index(word) + 1] if word in words else None
+def _settings(world: World, device: _Device, link: LinkRow) -> Iterator[Cause]:
+    current, wanted = link["vxlan"], device.wanted.vxlan
+    others = [other.view.links[device.name]["vxlan"] for other in world.nodes.values()
+              if other is not device.node and "vxlan" in other.view.links.get(device.name, {})]  # fmt: skip
+    if wanted is not None and current["vni"] != wanted.vni:
+        yield _differs(world, device, "vni_mismatch", "vni", {row["vni"] for row in others})
+    elif wanted is not None and current["port"] != wanted.port:
+        yield _differs(world, device, "vxlan_port_mismatch", "port", {row["port"] for row in others})
+    elif wanted is not None and current["local"] != str(wanted.local):
+        yield device.cause(world, "vxlan_local_wrong")
+    elif not link["up"]:
+        yield device.cause(world, "vtep_down")
+    elif device.wanted.mtu is not None and link["mtu"] > device.wanted.mtu:
+        yield _too_big(world, device, link, current)
+    elif device.wanted.mtu is not None and link["mtu"] < device.wanted.mtu:
+        yield device.cause(world, "vxlan_mtu_too_small")
+
+
+def _differs(world: World, device: _Device, id: str, setting: str, others: Set[int]) -> Cause:
+    texts = [f"other nodes have {setting} {value}" for value in sorted(others)]
+    return device._replace(evidence=[*device.evidence, *texts]).cause(world, id)
+
+
+def _too_big(world: World, device: _Device, link: LinkRow, current: VxlanRow) -> Cause:
+    """Pods whose MTU was raised with it would send what does not fit."""
+    node, mtu = device.node, world.cluster.mtu
+    pods = [pod for pod in node.pods.values() if pod.device is not None and pod.device["mtu"] > mtu]
+    steps = [within(pod.netns, command("ip link set dev {} mtu {}", pod.device["name"], mtu))
+             for pod in pods if pod.device is not None]  # fmt: skip
+    for port in [*(pod.port for pod in pods), node.view.links.get(world.cluster.cni.bridge)]:
+        if port is not None and port["mtu"] > mtu:
+            steps.append(command("ip link set dev {} mtu {}", port["name"], mtu))
+    made = f"outer fragments made: {node.observations['fragments']}"
+    evidence = [
+        *device.evidence,
+        f"an outer packet of {link['mtu']} bytes inside does not fit the underlay's {world.cluster.underlay_mtu}",
+        "outer packets may not be fragmented" if current["df"] else made,
+    ]
+    # Pods whose MTU is larger find that of others smaller.
+    more = frozenset(f"{node.name} pod {pod.name} mtu" for pod in pods) | {f"{node.name} bridge mtu"}
+    id = "vxlan_mtu_too_big_df" if current["df"] else "vxlan_mtu_too_big"
+    return device._replace(evidence=evidence).cause(world, id, True, more, steps)

@@ -43,8 +43,8 @@ def read(
     source:  path of the inventory.
     record:  what an earlier run gave; see ``record_of``.
     origins: where a host's variable is written, for messages: (host, variable) -> "file:line".
-    facts:   what SSH nodes said of themselves (doors/facts.py), by host; others keep what was found before.
-    faults:  the names that there are and what each takes (podwire.faults stands above); None: any.
+    facts:   what SSH nodes reported of themselves (stages/facts.py), by host; others keep what was found before.
+    faults:  the known names and what each takes (podwire.faults is a layer above); None: any.
     lost:    hosts that this run tried in vain to reach.
 
     Raises IntentError with all problems.
@@ -83,9 +83,9 @@ def read(
         faults=read_faults(fields.get("faults"), nodes, pods, faults),
     )
     check(cluster, intents, fields, problems)
-    found = list(problems)
-    if found:
-        raise IntentError(found)
+    listed = list(problems)
+    if listed:
+        raise IntentError(listed)
     return cluster
 
 
@@ -109,13 +109,13 @@ def _leases(
                 ordered.append((intent.pod_cidrs[cidr.version][1], intent.name))
         by_name = {intent.name: intent for intent in intents}
         widest: Optional[Tuple[IPNetwork, str]] = None
-        for own, name in sorted(ordered, key=lambda each: (int(each[0].network_address), each[0].prefixlen)):
-            if widest is not None and own.overlaps(widest[0]):
+        for block, name in sorted(ordered, key=lambda entry: (int(entry[0].network_address), entry[0].prefixlen)):
+            if widest is not None and block.overlaps(widest[0]):
                 cause = f"overlaps {widest[0]} of {widest[1]}"
                 by_name[name].pod_cidrs[cidr.version][0].fail(cause, "give each node a block of its own")
                 continue
-            widest = (own, name)
-            explicit[name] = own
+            widest = (block, name)
+            explicit[name] = block
         given = lease(cidr, length, names, explicit, record)
         if len(given) < len(names) and problems.sound("node_pod_cidrs", "cluster_cidrs", "node_prefix_length"):
             room, wanted = 2 ** (length - cidr.prefixlen), len(names)

@@ -33,14 +33,14 @@ def place(
             on[name].append(node.name)
     for segment in segments:
         explicit = _explicit(nodes, segment, routers)
-        here = [router.name for router in routers if segment.name in router.segments]
+        names = [router.name for router in routers if segment.name in router.segments]
         for cidr in segment.cidrs:
-            fixed = _unique([each for each in explicit if each[1].version == cidr.version])
-            given = _numbers(cidr, segment.name, here, on[segment.name], fixed, record)
-            without = len(here) + len(on[segment.name]) - len(given)
+            fixed = _unique([entry for entry in explicit if entry[1].version == cidr.version])
+            given = _numbers(cidr, segment.name, names, on[segment.name], fixed, record)
+            without = len(names) + len(on[segment.name]) - len(given)
             if without:
                 path = f"underlay.segments.{segment.name}.cidrs"
-                cause = f"no address left for {without} of {len(here) + len(on[segment.name])} nodes and routers"
+                cause = f"no address left for {without} of {len(names) + len(on[segment.name])} nodes and routers"
                 problems.add(ALL, path, str(cidr), cause, "write a shorter prefix")
             base = int(cidr.network_address)
             for owner, number in given.items():
@@ -60,20 +60,20 @@ def _ports(owner: str, segments: Iterable[str], placed: _Placed) -> Tuple[Port, 
 def _explicit(
     nodes: Iterable[NodeIntent], segment: Segment, routers: Iterable[RouterIntent]
 ) -> List[Tuple[str, IPAddress, Field]]:
-    found = []
+    addresses = []
     for router in routers:
-        seen = set()
-        for each in router.addresses.get(segment.name, ()):
-            address = on_segment(each, segment)
-            if address is not None and address.version in seen:
-                each.fail(f"a second one of IPv{address.version}", "write one a family")
+        versions = set()
+        for field in router.addresses.get(segment.name, ()):
+            address = on_segment(field, segment)
+            if address is not None and address.version in versions:
+                field.fail(f"a second one of IPv{address.version}", "write one a family")
             elif address is not None:
-                seen.add(address.version)
-                found.append((router.name, address, each))
+                versions.add(address.version)
+                addresses.append((router.name, address, field))
     for node in nodes:
         if node.explicit and node.segments[0] == segment.name:
-            found += [(node.name, address, each) for each, address in node.explicit.values()]
-    return found
+            addresses += [(node.name, address, field) for field, address in node.explicit.values()]
+    return addresses
 
 
 def _unique(explicit: Iterable[Tuple[str, IPAddress, Field]]) -> Dict[str, int]:
@@ -98,9 +98,9 @@ def _numbers(
     last = cidr.num_addresses - (2 if cidr.version == 4 else 1)
     held = {}
     for owner, segments in record.addresses.items():
-        for each in segments.get(segment, ()):
-            if owner not in explicit and each.network == cidr and 0 < int(each) - base <= last:
-                held[owner] = int(each) - base
+        for address in segments.get(segment, ()):
+            if owner not in explicit and address.network == cidr and 0 < int(address) - base <= last:
+                held[owner] = int(address) - base
     given = {owner: address - base for owner, address in explicit.items()}
     middle = min(FIRST_NODE[cidr.version], last + 1)
     for owners, choice in (

@@ -49,11 +49,11 @@ def _ranges(cluster: Cluster, declared: Collection[str], problems: Problems) -> 
     ranges: List[Tuple[str, IPNetwork]] = []
     for path, cidrs in (("cluster_cidrs", cluster.cluster_cidrs), ("service_cidrs", cluster.service_cidrs)):
         ranges += [(f"{path}[{i}]", cidr) for i, cidr in enumerate(cidrs) if problems.sound(path)]
-    segments = [(f"underlay.segments.{each.name}.cidrs", each) for each in cluster.underlay.segments]
+    segments = [(f"underlay.segments.{segment.name}.cidrs", segment) for segment in cluster.underlay.segments]
     ranges += [(path, cidr) for path, segment in segments for cidr in segment.cidrs]
     # The range that the user wrote is the one to change: defaults first, so that it is named.
     defaults = {path for path, _ in ranges if root(path) not in declared}
-    ranges.sort(key=lambda each: each[0] not in defaults)
+    ranges.sort(key=lambda entry: entry[0] not in defaults)
     for i, (path, cidr) in enumerate(ranges):
         for reserved, what in _RESERVED.items():
             if reserved.version == cidr.version and reserved.overlaps(cidr):
@@ -67,7 +67,7 @@ def _ranges(cluster: Cluster, declared: Collection[str], problems: Problems) -> 
                 problems.add(ALL, path, str(cidr), f"overlaps {other_path} = {other}{default}", right)
     for node in cluster.nodes:
         if node.kind == "ssh":
-            for address in (*(each.ip for each in node.addresses), *node.public_ips):
+            for address in (*(interface.ip for interface in node.addresses), *node.public_ips):
                 for path, cidr in ranges:
                     if address in cidr and not path.startswith("underlay"):
                         right = f"choose {root(path)} away from the nodes' network"
@@ -85,8 +85,8 @@ def _kinds(cluster: Cluster, declared: Collection[str], problems: Problems) -> N
         problems.add(ALL, "underlay", None, "all nodes are ssh nodes, which have a network already", "leave it out")
     for node in cluster.nodes:
         if lab is not None and node.kind != lab.kind:
-            lies = "lies inside this machine" if node.kind == "ssh" else "is another"
-            cause = f"{lab.name} is a {lab.kind} node, whose underlay {lies}"
+            place = "lies inside this machine" if node.kind == "ssh" else "is another"
+            cause = f"{lab.name} is a {lab.kind} node, whose underlay {place}"
             problems.add(node.name, "node_kind", node.kind, cause, "declare them in two inventories")
         if node.kind == "ssh" and node.interface in _made_devices(cluster):
             cause = "the name of a device that podwire makes"
@@ -118,7 +118,9 @@ def _families(cluster: Cluster, problems: Problems) -> None:
                         addresses = list(map(str, node.addresses))
                         problems.add(node.name, "node_addresses", addresses, cause, f"add one of IPv{version}")
             elif problems.sound("underlay"):
-                cidrs = [str(c) for each in cluster.underlay.segments if each.name == segment for c in each.cidrs]
+                cidrs = [
+                    str(c) for declared in cluster.underlay.segments if declared.name == segment for c in declared.cidrs
+                ]
                 right = f"add an IPv{version} CIDR for {nodes[0].name} and what else stands there"
                 problems.add(ALL, f"underlay.segments.{segment}.cidrs", cidrs, cause, right)
     for i, cidr in enumerate(cluster.service_cidrs):
@@ -156,14 +158,14 @@ def _capacity(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problem
 
 def _public_ips(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problems) -> None:
     """Public IPs tell nodes apart, and belong to a family that the node has."""
-    seen: Dict[object, str] = {}
+    owners: Dict[object, str] = {}
     for intent, node in zip(intents, cluster.nodes):
         for version, (variable, _) in intent.public_ips.items():
             if node.address(version) is None:
                 right = f"leave it out, or give the node an IPv{version} address"
                 variable.fail(f"{node.name} has no IPv{version} address", right)
         for ip in node.public_ips:
-            other = seen.setdefault(ip, node.name)
+            other = owners.setdefault(ip, node.name)
             if other != node.name:
                 path = "node_public_ip" if intent.public_ips else "node_address"
                 cause = f"{other} is reached at this address as well"
@@ -181,7 +183,7 @@ def _mtu(cluster: Cluster, problems: Problems) -> None:
     lowest = max(_LOWEST_MTU[version] for version in cluster.versions)
     if room < lowest:
         cause = f"leaves pods an MTU of {room}, and IPv{6 if lowest == 1280 else 4} needs {lowest}: {less}"
-        segment = next((each for each in cluster.underlay.segments if each.mtu == underlay), None)
+        segment = next((candidate for candidate in cluster.underlay.segments if candidate.mtu == underlay), None)
         path = f"underlay.segments.{segment.name}.mtu" if segment else "node_mtu"
         problems.add(ALL, path, underlay, cause, f"write {lowest + overhead} or more")
     elif cluster.backend.mtu is not None and cluster.backend.mtu > room:
@@ -193,7 +195,7 @@ def _routers(cluster: Cluster, problems: Problems) -> None:
     if not problems.sound("underlay"):
         return
     for version in cluster.versions:
-        reach: Dict[str, Set[str]] = {each.name: {each.name} for each in cluster.underlay.segments}
+        reach: Dict[str, Set[str]] = {segment.name: {segment.name} for segment in cluster.underlay.segments}
         for router in cluster.underlay.routers:
             ends = [p.segment for p in router.ports if any(a.version == version for a in p.addresses)]
             joined = set().union(*(reach[end] for end in ends)) if ends else set()

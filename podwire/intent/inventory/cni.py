@@ -50,14 +50,14 @@ def _of_fields(fields: Mapping[str, Field], backend: BackendSettings) -> CniSett
 
 
 def _directories(variable: Field) -> Tuple[str, ...]:
-    found: List[str] = []
+    paths: List[str] = []
     for item in variable.items("[/usr/lib/cni]"):
         path = item.text("/usr/lib/cni")
         if path is not None and not path.startswith("/"):
             item.fail("not an absolute path", "write where it is on the nodes, e.g. /usr/lib/cni")
         elif path is not None:
-            found.append(path)
-    return tuple(found)
+            paths.append(path)
+    return tuple(paths)
 
 
 def _of_list(variable: Field, source: str, directories: Tuple[str, ...]) -> CniSettings:
@@ -90,6 +90,9 @@ def _of_list(variable: Field, source: str, directories: Tuple[str, ...]) -> CniS
         return default
     bridge = next((plugin for plugin in plugins if plugin["type"] == "bridge"), None)
     device = str((bridge or {}).get("bridge") or default.bridge)
+    if not is_device_name(device):
+        variable.fail(f"bridge {device!r} is not a device name", "write up to 15 characters, e.g. cni0")
+        return default
     kind = "ptp" if bridge is None and plugins[0]["type"] != "flannel" else "bridge"
     return CniSettings(kind, name, device, conflist=json.dumps(data, indent=2, default=str), plugin_dirs=directories)
 

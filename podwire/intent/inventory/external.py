@@ -44,13 +44,13 @@ class Facts(NamedTuple):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], but: Sequence[IPNetwork]) -> Facts:
         """Read it, without interfaces that have addresses in ``but``: those are podwire's bridges."""
-        found = []
+        interfaces = []
         for name, mtu, texts in data["interfaces"]:
             addresses = tuple(map(ip_interface, texts))
             if not any(address.ip in cidr for address in addresses for cidr in but if cidr.version == address.version):
-                found.append(Interface(name, int(mtu), addresses))
+                interfaces.append(Interface(name, int(mtu), addresses))
         routes = (Route(peer, device, ip_address(source)) for peer, device, source in data["routes"])
-        return cls(tuple(found), tuple(routes))
+        return cls(tuple(interfaces), tuple(routes))
 
 
 def choose(
@@ -61,32 +61,34 @@ def choose(
     Its addresses come with it, one a family: the one that was asked for or is sent from, or else its first.
     None after a problem was noted.
     """
-    wanted = [each.ip for each in declared]
+    wanted = [address.ip for address in declared]
     if "node_interface" in fields:
-        found = [interface for interface in facts.interfaces if interface.name == fields["node_interface"].value]
+        candidates = [interface for interface in facts.interfaces if interface.name == fields["node_interface"].value]
         fail = fields["node_interface"].fail
         cause = "the node has no such device with an address"
     elif "node_interface_regex" in fields:
-        found = _matching(fields["node_interface_regex"], facts)
+        candidates = _matching(fields["node_interface_regex"], facts)
         fail = fields["node_interface_regex"].fail
         cause = "no device of the node has a name like that"
     elif "node_interface_cidr" in fields:
         inside = cidrs(fields["node_interface_cidr"])
         wanted += [a.ip for interface in facts.interfaces for a in interface.addresses if _in(a.ip, inside)]
-        found = [interface for interface in facts.interfaces if any(_in(a.ip, inside) for a in interface.addresses)]
+        candidates = [
+            interface for interface in facts.interfaces if any(_in(a.ip, inside) for a in interface.addresses)
+        ]
         fail = fields["node_interface_cidr"].fail
         cause = "no device of the node has an address there"
     elif wanted:
-        found = [interface for interface in facts.interfaces if any(a.ip in wanted for a in interface.addresses)]
+        candidates = [interface for interface in facts.interfaces if any(a.ip in wanted for a in interface.addresses)]
         variable = fields.get("node_address") or fields["node_addresses"]
         fail = variable.fail
         cause = "no device of the node has it"
     else:
         return _by_route(name, facts, problems)
-    if not found:
+    if not candidates:
         fail(cause, f"it has {_devices(facts)}")
         return None
-    return _external(found[0], wanted)
+    return _external(candidates[0], wanted)
 
 
 def cidrs(variable: Field) -> List[IPNetwork]:
@@ -97,7 +99,7 @@ def cidrs(variable: Field) -> List[IPNetwork]:
 
 def check_choice(fields: Dict[str, Field]) -> None:
     """Note what is wrong with the variables themselves; wrong ones are taken out."""
-    set_ones = [each for each in CHOICES if each in fields]
+    set_ones = [key for key in CHOICES if key in fields]
     for set_one in set_ones[1:]:
         fields.pop(set_one).fail(f"{set_ones[0]} is set as well", "write one of the two")
     name, pattern = fields.get("node_interface"), fields.get("node_interface_regex")
@@ -126,15 +128,15 @@ def _in(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:
 
 def _by_route(name: str, facts: Facts, problems: Problems) -> Optional[External]:
     by_name = {interface.name: interface for interface in facts.interfaces}
-    ways = {route.device: route for route in facts.routes if route.device in by_name}
-    if not ways and len(by_name) == 1:  # the only node of its cluster, perhaps
+    by_device = {route.device: route for route in facts.routes if route.device in by_name}
+    if not by_device and len(by_name) == 1:  # the only node of its cluster, perhaps
         return _external(facts.interfaces[0], ())
-    if len(ways) == 1:
-        ((device, _),) = ways.items()
+    if len(by_device) == 1:
+        ((device, _),) = by_device.items()
         return _external(by_name[device], [route.source for route in facts.routes])
-    if ways:
-        told = " and ".join(f"to {route.peer} by {device}" for device, route in ways.items())
-        cause = f"not set, and the node sends {told}"
+    if by_device:
+        paths = " and ".join(f"to {route.peer} by {device}" for device, route in by_device.items())
+        cause = f"not set, and the node sends {paths}"
         problems.add(name, "node_interface", None, cause, "write the one that all peers are reached by")
     else:
         right = f"write the external interface's name; it has {_devices(facts)}"
@@ -143,8 +145,8 @@ def _by_route(name: str, facts: Facts, problems: Problems) -> Optional[External]
 
 
 def _external(interface: Interface, wanted: Sequence[IPAddress]) -> External:
-    ordered = sorted(interface.addresses, key=lambda each: each.ip not in wanted)
-    first = {each.version: each for each in reversed(ordered)}
+    ordered = sorted(interface.addresses, key=lambda address: address.ip not in wanted)
+    first = {address.version: address for address in reversed(ordered)}
     return External(interface.name, interface.mtu, tuple(first[version] for version in sorted(first)))
 
 

@@ -20,7 +20,7 @@ def read_faults(
     """The declared faults. ``known``: None: any name will do."""
     if variable is None:
         return ()
-    found: List[DeclaredFault] = []
+    faults: List[DeclaredFault] = []
     on = {pod.name: pod.node for pod in pods}
     for item in variable.items(_EXAMPLE):
         if not isinstance(item.value, Mapping):
@@ -34,7 +34,7 @@ def read_faults(
             _choose(fields["fault"], known, "no such fault", "-e fault=list has them all")
             name = fields["fault"].value
             takes = known[name] if isinstance(name, str) and name in known else ("peer", "pod")
-            for key in (each for each in ("peer", "pod") if each in fields and each not in takes):
+            for key in (name_of for name_of in ("peer", "pod") if name_of in fields and name_of not in takes):
                 fields[key].fail(f"{name} takes no {key}", "leave it out")
         names = [node.name for node in nodes]
         for key in ("node", "peer"):
@@ -45,10 +45,10 @@ def read_faults(
         words = {key: str(fields[key].value) if key in fields else "" for key in _KEYS[:-1]}
         fault = DeclaredFault(**words, host_wide="host_wide" in fields and fields["host_wide"].boolean(False))
         _check(fault, fields, on)
-        if any((each.fault, each.node) == (fault.fault, fault.node) for each in found):
+        if any((earlier.fault, earlier.node) == (fault.fault, fault.node) for earlier in faults):
             item.fail(f"{fault.fault} is declared twice on {fault.node}", "declare it once")
-        found.append(fault)
-    return tuple(found)
+        faults.append(fault)
+    return tuple(faults)
 
 
 def _choose(field: Field, known: Collection[str], cause: str, right: str) -> None:

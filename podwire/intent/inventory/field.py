@@ -1,4 +1,4 @@
-"""Reading plain values: a Field knows its way, so that every problem names host, variable and value."""
+"""Reading plain values: a Field knows its path, so that every problem names host, variable and value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         text = f'"{value}"'
     elif isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{key}: {shown(each)}" for key, each in value.items()) + "}"
+        text = "{" + ", ".join(f"{key}: {shown(member)}" for key, member in value.items()) + "}"
     elif isinstance(value, (list, tuple)):
         text = "[" + ", ".join(map(shown, value)) + "]"
     else:
@@ -147,7 +147,7 @@ class Field:
         return None
 
     def choice(self, options: Sequence[str], default: str) -> str:
-        """One of a few words."""
+        """One of a few options."""
         if isinstance(self.value, str) and self.value in options:
             return str(self.value)
         near = meant(self.value, options) if isinstance(self.value, str) else None

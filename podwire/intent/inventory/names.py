@@ -62,16 +62,16 @@ def is_network(name: str) -> bool:
 def distance(one: str, other: str) -> int:
     """Levenshtein distance."""
     row = list(range(len(other) + 1))
-    for i, left in enumerate(one, 1):
+    for i, letter in enumerate(one, 1):
         diagonal, row[0] = row[0], i
-        for j, right in enumerate(other, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+        for j, other_letter in enumerate(other, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != other_letter))
     return row[-1]
 
 
 def meant(name: str, known: Iterable[str]) -> Optional[str]:
     """The known name that a misspelt one most likely stands for."""
-    best = min(known, key=lambda each: distance(name, each), default=None)
+    best = min(known, key=lambda candidate: distance(name, candidate), default=None)
     return best if best is not None and distance(name, best) <= max(2, len(name) // 3) else None
 
 

@@ -23,7 +23,7 @@ FIRST_DEVICE = "eth0"
 class NodeIntent:
     """What one host declares.
 
-    segments:   where a lab stands it, the first one outside; none for an SSH node.
+    segments:   the lab's segments that it has ports on, the external interface's first; none for an SSH node.
     explicit:   addresses on the first segment, by IP version.
     addresses:  of an SSH node's external interface.
     """
@@ -91,10 +91,10 @@ def _read_lab(node: NodeIntent, fields: Mapping[str, Field], settings: Settings)
     first = next(segment for segment in settings.segments if segment.name == node.segments[0])
     node.mtu = first.mtu
     explicit = []
-    for each in _items(fields, "node_address", "node_addresses", "172.30.0.11"):
-        address = on_segment(each, first)
+    for item in _items(fields, "node_address", "node_addresses", "172.30.0.11"):
+        address = on_segment(item, first)
         if address is not None:
-            explicit.append((each, address))
+            explicit.append((item, address))
     node.explicit = _one_a_family(explicit)
     for variable in ("node_interface_regex", "node_interface_cidr"):
         if variable in fields:
@@ -110,15 +110,15 @@ def _read_lab(node: NodeIntent, fields: Mapping[str, Field], settings: Settings)
 def _segments(variable: Field, settings: Settings) -> Tuple[str, ...]:
     known = [segment.name for segment in settings.segments]
     items = [variable] if isinstance(variable.value, str) else variable.items("[rack-a, rack-b]")
-    found: List[str] = []
+    names: List[str] = []
     for item in items:
         if item.value not in known:
             item.fail("no such segment", f"declared are {', '.join(known)}")
-        elif item.value in found:
+        elif item.value in names:
             item.fail("named twice", "name each segment of a node once")
         else:
-            found.append(str(item.value))
-    return tuple(found)
+            names.append(str(item.value))
+    return tuple(names)
 
 
 def _read_ssh(node: NodeIntent, fields: Dict[str, Field], settings: Settings, problems: Problems, known: Known) -> None:
@@ -128,26 +128,26 @@ def _read_ssh(node: NodeIntent, fields: Dict[str, Field], settings: Settings, pr
         fields["node_segment"].fail("an ssh node stands on no segment of a lab", "leave it out")
     check_choice(fields)
     declared = _one_a_family(_addresses(fields))
-    node.addresses = tuple(each for _, each in declared.values())
+    node.addresses = tuple(address for _, address in declared.values())
     if "node_mtu" in fields:
         node.mtu = fields["node_mtu"].integer(1280 if 6 in settings.versions else 576, 65535, 1500) or node.mtu
-    found = known.earlier
+    external = known.earlier
     if known.facts is not None:
         facts = Facts.from_json(known.facts, settings.cluster_cidrs)
-        found = choose(node.name, fields, facts, node.addresses, problems)
-    elif found is None:
+        external = choose(node.name, fields, facts, node.addresses, problems)
+    elif external is None:
         _without_facts(node, fields, known, problems)
     if "node_interface" in fields:
         node.interface = str(fields["node_interface"].value)
-    elif found is not None:
-        node.interface = found.interface
-    if found is not None:
-        node.addresses = _completed(declared, found, settings.versions)
+    elif external is not None:
+        node.interface = external.interface
+    if external is not None:
+        node.addresses = _completed(declared, external, settings.versions)
         if not node.addresses:
             families = " or ".join(f"IPv{version}" for version in settings.versions)
-            cause = f"the external interface {found.interface} has no {families} address"
+            cause = f"the external interface {external.interface} has no {families} address"
             problems.add(node.name, "node_interface", None, cause, "write one that has")
-        node.mtu = node.mtu if "node_mtu" in fields else found.mtu
+        node.mtu = node.mtu if "node_mtu" in fields else external.mtu
 
 
 def _without_facts(node: NodeIntent, fields: Mapping[str, Field], known: Known, problems: Problems) -> None:
@@ -168,25 +168,27 @@ def _without_facts(node: NodeIntent, fields: Mapping[str, Field], known: Known, 
 
 def _addresses(fields: Mapping[str, Field]) -> List[Tuple[Field, IPInterface]]:
     addresses = []
-    for each in _items(fields, "node_address", "node_addresses", "192.0.2.11/24"):
-        parsed = each.address("192.0.2.11/24")
+    for variable in _items(fields, "node_address", "node_addresses", "192.0.2.11/24"):
+        parsed = variable.address("192.0.2.11/24")
         if parsed is not None:
             address, length = parsed
-            addresses.append((each, interface(address, address.max_prefixlen if length is None else length)))
+            addresses.append((variable, interface(address, address.max_prefixlen if length is None else length)))
     return addresses
 
 
 def _completed(
-    declared: Mapping[int, Tuple[Field, IPInterface]], found: External, versions: Iterable[int]
+    declared: Mapping[int, Tuple[Field, IPInterface]], external: External, versions: Iterable[int]
 ) -> Tuple[IPInterface, ...]:
     """Declared addresses, with the interface's prefix length where none is written; where none is declared at all,
     the interface's own of the pods' families."""
-    own = {address.version: address for address in found.addresses}
+    by_version = {address.version: address for address in external.addresses}
     if not declared:
-        return tuple(own[version] for version in versions if version in own)
+        return tuple(by_version[version] for version in versions if version in by_version)
     return tuple(
-        own[version] if version in own and own[version].ip == each.ip and "/" not in str(field.value) else each
-        for version, (field, each) in declared.items()
+        by_version[version]
+        if version in by_version and by_version[version].ip == address.ip and "/" not in str(field.value)
+        else address
+        for version, (field, address) in declared.items()
     )
 
 
@@ -198,18 +200,18 @@ def _is_address(value: object) -> bool:
 
 
 def _public_ips(fields: Mapping[str, Field]) -> Dict[int, Tuple[Field, IPAddress]]:
-    found = []
-    for each in _items(fields, "node_public_ip", "node_public_ips", "198.51.100.7"):
-        parsed = each.address("198.51.100.7")
+    addresses = []
+    for variable in _items(fields, "node_public_ip", "node_public_ips", "198.51.100.7"):
+        parsed = variable.address("198.51.100.7")
         if parsed is not None and parsed[1] is not None:
-            each.fail("a public IP has no prefix length", f"write {parsed[0]}")
+            variable.fail("a public IP has no prefix length", f"write {parsed[0]}")
         elif parsed is not None:
-            found.append((each, parsed[0]))
-    return _one_a_family(found)
+            addresses.append((variable, parsed[0]))
+    return _one_a_family(addresses)
 
 
 def _pod_cidrs(variable: Field, settings: Settings) -> Dict[int, Tuple[Field, IPNetwork]]:
-    found = []
+    pod_cidrs = []
     for item in variable.items("[10.244.7.0/24]"):
         cidr = item.cidr("10.244.7.0/24")
         if cidr is None:
@@ -223,8 +225,8 @@ def _pod_cidrs(variable: Field, settings: Settings) -> Dict[int, Tuple[Field, IP
         elif cidr.prefixlen > LONGEST[cidr.version]:
             item.fail("too small for a pod", f"write a block of /{LONGEST[cidr.version]} or shorter")
         else:
-            found.append((item, cidr))
-    return _one_a_family(found)
+            pod_cidrs.append((item, cidr))
+    return _one_a_family(pod_cidrs)
 
 
 def _inside(cidr: IPNetwork, cluster: IPNetwork) -> bool:
@@ -242,11 +244,11 @@ def _items(fields: Mapping[str, Field], single: str, several: str, example: str)
 _Versioned = TypeVar("_Versioned", IPAddress, IPInterface, IPNetwork)
 
 
-def _one_a_family(found: Iterable[Tuple[Field, _Versioned]]) -> Dict[int, Tuple[Field, _Versioned]]:
+def _one_a_family(values: Iterable[Tuple[Field, _Versioned]]) -> Dict[int, Tuple[Field, _Versioned]]:
     families: Dict[int, Tuple[Field, _Versioned]] = {}
-    for each, value in found:
+    for variable, value in values:
         if value.version in families:
-            each.fail(f"a second one of IPv{value.version}", "write one a family")
+            variable.fail(f"a second one of IPv{value.version}", "write one a family")
         else:
-            families[value.version] = (each, value)
+            families[value.version] = (variable, value)
     return families

@@ -42,17 +42,19 @@ def read_pods(
         spread = _spread(_list(pods), [node.name for node in nodes if node.pods is None], names, placed)
     else:
         count = _count(pods)
-    found: List[Tuple[Pod, Field]] = []
+    declared: List[Tuple[Pod, Field]] = []
     for node in nodes:
         asked = spread.get(node.name, [])
         number = count
         if node.pods is not None:
             several = isinstance(node.pods.value, (list, tuple))
             asked, number = (_own(node.name, node.pods), 0) if several else ([], _count(node.pods))
-        found += [(Pod(each.name, node.name, each.host_network, each.port), each.variable) for each in asked]
-        found += [(Pod(f"{node.name}-pod-{i}", node.name), node.pods or pods) for i in range(1, number + 1)]
-    _check(found, reserved)
-    return tuple(pod for pod, _ in found)
+        declared += [
+            (Pod(request.name, node.name, request.host_network, request.port), request.variable) for request in asked
+        ]
+        declared += [(Pod(f"{node.name}-pod-{i}", node.name), node.pods or pods) for i in range(1, number + 1)]
+    _check(declared, reserved)
+    return tuple(pod for pod, _ in declared)
 
 
 def _count(variable: Field) -> int:
@@ -88,9 +90,9 @@ def _list(variable: Field) -> List[_Asked]:
 
 def _own(node: str, variable: Field) -> List[_Asked]:
     asked = _list(variable)
-    for each in asked:
-        if each.node is not None and each.node.value != node:
-            each.node.fail(f"in the list of {node}", "leave node out, or move the pod to that node's node_pods")
+    for request in asked:
+        if request.node is not None and request.node.value != node:
+            request.node.fail(f"in the list of {node}", "leave node out, or move the pod to that node's node_pods")
     return asked
 
 
@@ -100,34 +102,34 @@ def _spread(
     """Give the pods of the cluster's list to nodes: where they say, else where they were, else round robin."""
     spread: Dict[str, List[_Asked]] = {}
     known, free = set(all_nodes), set(open_nodes)
-    turn = sum(each.node is None and placed.get(each.name) in free for each in asked)
-    for each in asked:
-        if each.node is None and placed.get(each.name) in free:
-            node = placed[each.name]
-        elif each.node is None:
+    turn = sum(request.node is None and placed.get(request.name) in free for request in asked)
+    for request in asked:
+        if request.node is None and placed.get(request.name) in free:
+            node = placed[request.name]
+        elif request.node is None:
             if not open_nodes:
-                each.variable.fail("no node is left for it: all have node_pods", "move it to a node_pods")
+                request.variable.fail("no node is left for it: all have node_pods", "move it to a node_pods")
                 continue
             node = open_nodes[turn % len(open_nodes)]
             turn += 1
         else:
-            node = str(each.node.value)
+            node = str(request.node.value)
             if node not in known:
                 names = ", ".join(all_nodes[:3]) + (", ..." if len(all_nodes) > 3 else "")
-                each.node.fail("no such node", f"the nodes are {names}")
+                request.node.fail("no such node", f"the nodes are {names}")
                 continue
             if node not in free:
-                each.node.fail(f"{node} has its own list, node_pods", "move the pod there")
+                request.node.fail(f"{node} has its own list, node_pods", "move the pod there")
                 continue
-        spread.setdefault(node, []).append(each)
+        spread.setdefault(node, []).append(request)
     return spread
 
 
-def _check(found: Sequence[Tuple[Pod, Field]], reserved: Mapping[str, str]) -> None:
+def _check(declared: Sequence[Tuple[Pod, Field]], reserved: Mapping[str, str]) -> None:
     """Names are hostnames and unique; the pods of a host network do not share a port."""
     names: Dict[str, Pod] = {}
     ports: Dict[Tuple[str, int], Pod] = {}
-    for pod, variable in found:
+    for pod, variable in declared:
         other = names.setdefault(pod.name, pod)
         holder = ports.setdefault((pod.node, pod.port), pod) if pod.host_network else pod
         if not is_hostname(pod.name) and is_hostname(pod.node):  # a pod without a name of its own has its node's

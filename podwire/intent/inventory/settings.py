@@ -83,7 +83,7 @@ def read_settings(fields: Mapping[str, Field], problems: Problems, source: str) 
 
 def _cidrs(variable: Field, examples: Mapping[int, str]) -> List[IPNetwork]:
     """One CIDR, or two of different families."""
-    found: List[IPNetwork] = []
+    networks: List[IPNetwork] = []
     items = variable.items(f"[{examples[4]}]")
     if not items and isinstance(variable.value, (list, tuple)):
         variable.fail("empty", f"write one CIDR, or two for dual stack: [{examples[4]}, {examples[6]}]")
@@ -91,11 +91,11 @@ def _cidrs(variable: Field, examples: Mapping[int, str]) -> List[IPNetwork]:
         cidr = item.cidr(examples[4])
         if cidr is None:
             continue
-        if any(cidr.version == other.version for other in found):
+        if any(cidr.version == other.version for other in networks):
             item.fail(f"a second {_FAMILY[cidr.version]} CIDR", "write one CIDR a family")
         else:
-            found.append(cidr)
-    return found
+            networks.append(cidr)
+    return networks
 
 
 def _prefix_lengths(variable: Optional[Field], settings: Settings, problems: Problems) -> List[int]:

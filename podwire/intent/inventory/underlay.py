@@ -1,4 +1,4 @@
-"""The underlay as it is declared: segments, routers, and where the nodes stand on them."""
+"""The underlay as it is declared: segments, routers, and which nodes have ports on them."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def read_underlay(
 
 def _segments(variable: Field, versions: Tuple[int, ...]) -> List[Segment]:
     value = variable.value
-    if isinstance(value, Mapping) and any(each is None for each in value.values()):
+    if isinstance(value, Mapping) and any(settings is None for settings in value.values()):
         # "rack-a:" with nothing below it is a segment with defaults, not one that is not set.
         variable = Field(variable.problems, variable.subject, variable.path, {k: v or {} for k, v in value.items()})
     fields = variable.named("write a mapping, e.g. {rack-a: {cidrs: [172.30.1.0/24], mtu: 1500}}")
     segments = []
-    for index, (name, each) in enumerate(fields.items()):
+    for index, (name, settings) in enumerate(fields.items()):
         if not is_segment(name):
-            each.fail("not a segment name", "write 1 to 11 of a-z, 0-9 and '-', e.g. rack-a")
-        keys = each.mapping(("cidrs", "mtu"))
+            settings.fail("not a segment name", "write 1 to 11 of a-z, 0-9 and '-', e.g. rack-a")
+        keys = settings.mapping(("cidrs", "mtu"))
         cidrs = _segment_cidrs(keys["cidrs"]) if "cidrs" in keys else ()
         cidrs = cidrs or tuple(default_cidr(version, index, len(fields)) for version in sorted(versions))
         lowest = max(_LOWEST_MTU[cidr.version] for cidr in cidrs)
@@ -63,18 +63,18 @@ def _segments(variable: Field, versions: Tuple[int, ...]) -> List[Segment]:
 
 
 def _segment_cidrs(variable: Field) -> Tuple[IPNetwork, ...]:
-    found: Dict[int, IPNetwork] = {}
+    by_version: Dict[int, IPNetwork] = {}
     for item in variable.items("[172.30.1.0/24]"):
         cidr = item.cidr("172.30.1.0/24")
         if cidr is None:
             continue
-        if cidr.version in found:
+        if cidr.version in by_version:
             item.fail(f"a second IPv{cidr.version} CIDR of the segment", "write one CIDR a family")
         elif cidr.prefixlen > _LONGEST[cidr.version]:
             item.fail("no room for two hosts", f"write a prefix of /{_LONGEST[cidr.version]} or shorter")
         else:
-            found[cidr.version] = cidr
-    return tuple(found.values())
+            by_version[cidr.version] = cidr
+    return tuple(by_version.values())
 
 
 def _overlaps(segments: List[Segment], problems: Problems) -> None:
@@ -91,12 +91,12 @@ def _overlaps(segments: List[Segment], problems: Problems) -> None:
 def _routers(variable: Field, segments: List[Segment]) -> List[RouterIntent]:
     known = [segment.name for segment in segments]
     routers = []
-    for name, each in variable.named("write a mapping, e.g. {spine: {segments: [rack-a, rack-b]}}").items():
+    for name, settings in variable.named("write a mapping, e.g. {spine: {segments: [rack-a, rack-b]}}").items():
         if not is_hostname(name):
-            each.fail("not a hostname", "write letters, digits and '-', at most 63, e.g. spine")
-        keys = each.mapping(("segments",))
+            settings.fail("not a hostname", "write letters, digits and '-', at most 63, e.g. spine")
+        keys = settings.mapping(("segments",))
         if "segments" not in keys:
-            each.fail("stands on no segment", f"write {{segments: [{', '.join(known)}]}}")
+            settings.fail("stands on no segment", f"write {{segments: [{', '.join(known)}]}}")
             continue
         ports: Dict[str, List[Field]] = {}
         for segment, addresses in _router_segments(keys["segments"]):
@@ -114,16 +114,16 @@ def _router_segments(variable: Field) -> List[Tuple[Field, List[Field]]]:
     """The segments of a router, from a list of names or from a mapping of names to addresses."""
     if not isinstance(variable.value, Mapping):
         return [(item, []) for item in variable.items("[rack-a, rack-b]")]
-    found = []
+    pairs = []
     for name, value in variable.value.items():
-        here = variable.member(name, value)
+        entry = variable.member(name, value)
         addresses: List[Field] = []
         if isinstance(value, (list, tuple)):
-            addresses = here.items("[172.30.1.1]")
+            addresses = entry.items("[172.30.1.1]")
         elif value is not None:
-            addresses = [here]
-        found.append((variable.member(name, str(name)), addresses))
-    return found
+            addresses = [entry]
+        pairs.append((variable.member(name, str(name)), addresses))
+    return pairs
 
 
 def on_segment(variable: Field, segment: Segment) -> Optional[IPAddress]:
@@ -134,7 +134,7 @@ def on_segment(variable: Field, segment: Segment) -> Optional[IPAddress]:
         return None
     address, length = parsed
     cidrs = ", ".join(map(str, segment.cidrs))
-    cidr = next((each for each in segment.cidrs if each.version == address.version), None)
+    cidr = next((candidate for candidate in segment.cidrs if candidate.version == address.version), None)
     if cidr is None or address not in cidr:
         variable.fail(f"outside segment {segment.name} ({cidrs})", f"write an address in it, e.g. {example}")
     elif length is not None and length != cidr.prefixlen:

@@ -22,15 +22,15 @@ def read_checks(
     if variable is None:
         return ()
     ends: Dict[str, object] = {**{node.name: node for node in nodes}, **{pod.name: pod for pod in pods}}
-    found: List[Check] = []
+    checks: List[Check] = []
     for item in variable.items(_EXAMPLE):
         if not isinstance(item.value, Mapping):
             item.fail("not a check", f"write mappings, e.g. {_EXAMPLE}")
             continue
         check = _read(item, ends, known)
         if check is not None:
-            found.append(check)
-    return tuple(found)
+            checks.append(check)
+    return tuple(checks)
 
 
 def _read(item: Field, ends: Mapping[str, object], known: bool) -> Optional[Check]:
