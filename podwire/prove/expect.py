@@ -122,26 +122,26 @@ def classes_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
 
 def _classes(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
     for version in (4, 6):
-        on: Dict[str, List[Endpoint]] = {}
+        by_node: Dict[str, List[Endpoint]] = {}
         for end in ends:
             if end.version == version:
-                on.setdefault(end.node, []).append(end)
-        names = list(on)
-        if node not in on:
+                by_node.setdefault(end.node, []).append(end)
+        names = list(by_node)
+        if node not in by_node:
             continue
-        own, here = on[node], names.index(node)
+        local, position = by_node[node], names.index(node)
         for turn, name in enumerate(names):
-            yield from _pair(own[turn % len(own)], on[name], here)
+            yield from _pair(local[turn % len(local)], by_node[name], position)
         others = len(names) - 1
-        for place, end in enumerate(own):  # each local pod to some pod of another node
-            away = names[(here + 1 + place % others) % len(names)] if others else node
-            yield from _pair(end, on[away], place)
+        for place, end in enumerate(local):  # each local pod to some pod of another node
+            peer = names[(position + 1 + place % others) % len(names)] if others else node
+            yield from _pair(end, by_node[peer], place)
         for name in names:  # and to those pods of other nodes that it is this node's turn to send to
             at = names.index(name)
-            for place, end in enumerate(on[name]):
-                whose = names[(at + 1 + place % others) % len(names)] if others else node
-                if whose == node:
-                    yield from _pair(own[place % len(own)], [end], 0)
+            for place, end in enumerate(by_node[name]):
+                sender = names[(at + 1 + place % others) % len(names)] if others else node
+                if sender == node:
+                    yield from _pair(local[place % len(local)], [end], 0)
 
 
 def _pair(source: Endpoint, candidates: Sequence[Endpoint], start: int) -> Iterator[Pair]:
