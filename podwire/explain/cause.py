@@ -19,9 +19,9 @@ class Cause(NamedTuple):
     node, device, place: where. ``place``: ``node``, ``pod:NAME`` or ``underlay``: where ``fix`` is to be executed is
                always the node, or the switch for ``underlay``.
     keys:      the deviations that it accounts for, its consequences among them.
-    pairs:     pairs that suffer if it is true.
-    evidence:  expected against found, counters, the kernel's own word.
-    fix:       commands, one after the other. verb: what of podwire does the same, "" if nothing does.
+    pairs:     pairs that it affects if it is true.
+    evidence:  expected against found, counters, kernel lookups and drop reasons.
+    fix:       commands, one after the other. verb: podwire's own command that does the same, "" for none.
     quiet:     it needs no failing pair to be believed: it shows otherwise, or later.
     """
 
@@ -42,8 +42,8 @@ class Cause(NamedTuple):
 
 class Explanation(NamedTuple):
     """``causes``, the one that explains most first; ``unexplained``: failing pairs that none of them covers;
-    ``ruled_out``: what was looked at and is not it; ``inferred``: from what intent was taken; ``looks``: closer looks,
-    each with the node that made it; ``cannot``: what could not be read or asked."""
+    ``ruled_out``: candidates that are not it, and why; ``inferred``: from what intent was inferred; ``looks``: traced
+    probes, each with the node that sent it; ``cannot``: what could not be read or traced."""
 
     causes: Tuple[Cause, ...]
     failing: Dict[Pair, str]
@@ -55,24 +55,24 @@ class Explanation(NamedTuple):
     cannot: Tuple[str, ...] = ()
 
     def about(self, source: str, target: str) -> Explanation:
-        """Of all this only what hurts pairs from ``source`` to ``target``, though it need not break them; "" is any."""
+        """The part that affects pairs from ``source`` to ``target``, though it need not break them; "" is any."""
         if not source and not target:
             return self
 
-        def meant(pair: Pair) -> bool:
+        def matches(pair: Pair) -> bool:
             return source in ("", pair[0]) and target in ("", pair[1])
 
-        ends = {pair: why for pair, why in self.failing.items() if meant(pair)}
+        failing = {pair: why for pair, why in self.failing.items() if matches(pair)}
         causes = tuple(
             cause for cause in self.causes
-            if cause.pairs & ends.keys() or (cause.quiet and any(map(meant, cause.pairs)))
+            if cause.pairs & failing.keys() or (cause.quiet and any(map(matches, cause.pairs)))
         )  # fmt: skip
         return self._replace(
-            causes=causes, failing=ends, unexplained=tuple(pair for pair in self.unexplained if pair in ends)
+            causes=causes, failing=failing, unexplained=tuple(pair for pair in self.unexplained if pair in failing)
         )
 
 
-def to_json(found: Explanation) -> Dict[str, Any]:
+def to_json(explanation: Explanation) -> Dict[str, Any]:
     """For reports: ``causes`` with their fields, and what they do not explain."""
     return {
         "format": "podwire causes",
@@ -85,19 +85,19 @@ def to_json(found: Explanation) -> Dict[str, Any]:
                 "node": cause.node,
                 "device": cause.device,
                 "place": cause.place,
-                "pairs": sorted(map(list, cause.pairs & found.failing.keys())),
+                "pairs": sorted(map(list, cause.pairs & explanation.failing.keys())),
                 "evidence": list(cause.evidence),
                 "fix": script(cause.fix),
                 "verb": cause.verb,
                 "confidence": round(cause.confidence, 2),
             }
-            for cause in found.causes
+            for cause in explanation.causes
         ],
-        "failing": [[*pair, why] for pair, why in sorted(found.failing.items())],
-        "unexplained": sorted(map(list, found.unexplained)),
-        "ruled_out": list(found.ruled_out),
-        "inferred": list(found.inferred),
-        "missing": list(found.missing),
-        "cannot": list(found.cannot),
-        "looks": [{"node": node, **look} for node, look in found.looks],
+        "failing": [[*pair, why] for pair, why in sorted(explanation.failing.items())],
+        "unexplained": sorted(map(list, explanation.unexplained)),
+        "ruled_out": list(explanation.ruled_out),
+        "inferred": list(explanation.inferred),
+        "missing": list(explanation.missing),
+        "cannot": list(explanation.cannot),
+        "looks": [{"node": node, **look} for node, look in explanation.looks],
     }

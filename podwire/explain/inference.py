@@ -1,7 +1,7 @@
 """Fewest hypotheses that account for all deviations and failing pairs, and that no passing pair contradicts. Pure.
 
-What has to be accounted for are failing pairs and deviations alike; a cause's consequences are deviations that it
-accounts for as well, so that whoever explains more is chosen first and leaves the smaller ones nothing to explain.
+Failing pairs and deviations have to be accounted for; a cause's consequences are deviations that it
+accounts for as well, so that the one that explains more is chosen first and leaves the smaller ones nothing to explain.
 A candidate without a deviation (a rule of somebody's firewall) comes last, for failing pairs that are left, and only
 where most of what it would break fails. Passing pairs speak against deviations, too: against one that breaks few of
 the pairs that it would, where other causes account for these.
@@ -26,41 +26,41 @@ def infer(candidates: Iterable[Cause], failing: Set[Pair]) -> Tuple[List[Cause],
                 f"{candidate.id} ({candidate.object} on {candidate.node}): everything that it would break passes"
             )
     chosen = _deviations(left, failing)
-    while True:  # whoever is contradicted goes, and gives others what it accounted for
-        against = [each for each in chosen if _is_contradicted(each, chosen, failing)]
+    while True:  # a contradicted one goes, and leaves to others what it accounted for
+        against = [cause for cause in chosen if _is_contradicted(cause, chosen, failing)]
         if not against:
             break
-        worst = min(against, key=lambda each: _confidence(each, failing))
+        worst = min(against, key=lambda cause: _confidence(cause, failing))
         left.remove(worst)
         ruled_out.append(_passing(worst))
         chosen = _deviations(left, failing)
-    left = [each for each in left if each not in chosen]
-    open_pairs = failing.difference(*(each.pairs for each in chosen))
-    loose = [each for each in left if not each.keys]
+    left = [cause for cause in left if cause not in chosen]
+    open_pairs = failing.difference(*(cause.pairs for cause in chosen))
+    loose = [cause for cause in left if not cause.keys]
     while loose and open_pairs:
-        best = max(loose, key=lambda each: (len(each.pairs & open_pairs), each.id))
+        best = max(loose, key=lambda cause: (len(cause.pairs & open_pairs), cause.id))
         loose.remove(best)
         if best.pairs & open_pairs and 2 * len(best.pairs & failing) > len(best.pairs):
             left.remove(best)
             open_pairs -= best.pairs
             chosen.append(best)
-    contradicted = [each for each in left if not each.keys and each.pairs & open_pairs]
-    for each in contradicted:
-        left.remove(each)
-        ruled_out.append(_passing(each))
-    ruled_out += [f"{each.id} ({each.object} on {each.node}): follows from what was found" for each in left]
-    sure = [each._replace(confidence=_confidence(each, failing)) for each in chosen]
-    sure.sort(key=lambda each: (-len(each.pairs & failing) / max(1, len(failing)) * each.confidence, each.quiet))
+    contradicted = [cause for cause in left if not cause.keys and cause.pairs & open_pairs]
+    for cause in contradicted:
+        left.remove(cause)
+        ruled_out.append(_passing(cause))
+    ruled_out += [f"{cause.id} ({cause.object} on {cause.node}): a consequence of the causes above" for cause in left]
+    sure = [cause._replace(confidence=_confidence(cause, failing)) for cause in chosen]
+    sure.sort(key=lambda cause: (-len(cause.pairs & failing) / max(1, len(failing)) * cause.confidence, cause.quiet))
     return sure, ruled_out
 
 
 def _deviations(candidates: List[Cause], failing: Set[Pair]) -> List[Cause]:
-    """The fewest that account for all deviations, whoever accounts for most first."""
+    """The fewest that account for all deviations, the one that accounts for most first."""
     left, chosen = list(candidates), []
-    open_keys = {key for each in left for key in each.keys}
+    open_keys = {key for cause in left for key in cause.keys}
     open_pairs = set(failing)
     while left and open_keys:
-        best = max(left, key=lambda each: (len(each.keys & open_keys), len(each.pairs & open_pairs), each.id))
+        best = max(left, key=lambda cause: (len(cause.keys & open_keys), len(cause.pairs & open_pairs), cause.id))
         if not best.keys & open_keys:
             break
         left.remove(best)

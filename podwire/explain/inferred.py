@@ -34,10 +34,10 @@ def recorded(discovered: Mapping[str, Discovered]) -> Dict[str, Discovered]:
     """What ``discovery.find`` gave, with the addresses that runtimes recorded for pods (libcni's cache, host-local's
     leases) in place of those that they have now."""
     corrected: Dict[str, Discovered] = {}
-    for node, found in discovered.items():
-        snapshot = found["snapshot"]
+    for node, state in discovered.items():
+        snapshot = state["snapshot"]
         by_netns, by_owner = _recorded_addresses(snapshot)
-        pods = dict(found["pods"])
+        pods = dict(state["pods"])
         names = {pod["netns"]: name for name, pod in pods.items()}
         for name, sandbox in {**snapshot["unattached"], **snapshot["sandboxes"]}.items():
             addresses = by_netns.get(sandbox["netns"]) or by_owner.get(sandbox["container"] or "-")
@@ -47,7 +47,7 @@ def recorded(discovered: Mapping[str, Discovered]) -> Dict[str, Discovered]:
                 pods[key] = {"netns": sandbox["netns"], "addresses": addresses, "port": known["port"]}
             elif sandbox["known_by"] == "process" and (by_netns or by_owner):
                 pods.pop(names.get(sandbox["netns"], ""), None)  # no runtime of this node knows it: no pod
-        corrected[node] = {**found, "pods": pods}
+        corrected[node] = {**state, "pods": pods}
     return corrected
 
 
@@ -68,9 +68,9 @@ def _recorded_addresses(snapshot: Snapshot) -> tuple[Dict[str, List[str]], Dict[
 def _by_lease(snapshot: Snapshot) -> Dict[str, List[str]]:
     """Path of a namespace -> its addresses, by leases alone, which name containers that nothing leads from.
 
-    Of two that hold an address it is given to whoever has no other. A single address that nobody holds is of the single
-    namespace that should have one: a port of the bridge that has none of those that are leased, or one that has a
-    name and a process, and no device at all.
+    Of two that hold an address it is given to the one that has no other. A single address that nobody holds is of the
+    single namespace that should have one: a port of the bridge that has none of those that are leased, or one that
+    has a name and a process, and no device at all.
     """
     leased = {ip for leases in snapshot["reservations"].values() for ip in leases}
     held = {

@@ -31,17 +31,17 @@ _ICMP = {"3": "destination-unreachable", "8": "echo-request", "0": "echo-reply"}
 def rulesets(*flavours: str) -> Ruleset:
     """Those of the caller's network namespace; nothing of ``legacy`` where they were never used, which costs one small
     file. UnsupportedError where a flavour has no command."""
-    found: Ruleset = []
+    ruleset: Ruleset = []
     for (version, flavour), family in FAMILIES.items():
         for table in _TABLES if flavour in flavours else ():
             if flavour == "nft" or has_legacy(version, table):
-                found += parse(family, table, Table(version, table, flavour).saved(counters=True))
-    return found
+                ruleset += parse(family, table, Table(version, table, flavour).saved(counters=True))
+    return ruleset
 
 
 def parse(family: str, table: str, lines: Iterable[str]) -> Ruleset:
     """``iptables-save -c`` as ``{"chain": …}`` and ``{"rule": …}``, whose ``spec`` is the rule itself. Pure."""
-    found: Ruleset = []
+    ruleset: Ruleset = []
     numbers: Dict[str, int] = {}
     for line in lines:
         if line.startswith(":"):
@@ -49,7 +49,7 @@ def parse(family: str, table: str, lines: Iterable[str]) -> Ruleset:
             chain: ChainRow = {"family": family, "table": table, "name": name}
             if policy != "-":
                 chain["hook"], chain["policy"] = _HOOKS.get(name, name.lower()), policy.lower()
-            found.append({"chain": chain})
+            ruleset.append({"chain": chain})
         elif line.startswith("["):
             counted, _, rest = line.partition(" ")
             words = shlex.split(rest)
@@ -61,13 +61,13 @@ def parse(family: str, table: str, lines: Iterable[str]) -> Ruleset:
                 "family": family, "table": table, "chain": name, "handle": numbers[name], "comment": comment,
                 "spec": words[1:], "expr": [*expr[:-1], {"counter": {"packets": packets}}, *expr[-1:]],
             }  # fmt: skip
-            found.append({"rule": rule})
-    return found
+            ruleset.append({"rule": rule})
+    return ruleset
 
 
 def _expressions(family: str, words: List[str]) -> Tuple[List[Expression], str]:
     """Matches, with the verdict or jump last; and the comment."""
-    found: List[Expression] = []
+    matches: List[Expression] = []
     protocol, comment, op = "", "", "=="
     end: Expression = {"continue": None}
     for number, word in enumerate(words):
@@ -82,11 +82,11 @@ def _expressions(family: str, words: List[str]) -> Tuple[List[Expression], str]:
         elif word in ("-j", "-g"):
             end = {_VERDICTS[value]: None} if value in _VERDICTS else {"jump": {"target": value}}
         elif word in _MATCHES:
-            found.append({"match": {"op": op, "left": _left(family, protocol, word), "right": _right(word, value)}})
+            matches.append({"match": {"op": op, "left": _left(family, protocol, word), "right": _right(word, value)}})
         op = "=="
-    if protocol and not any("payload" in match["match"]["left"] for match in found):
-        found.insert(0, {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": protocol}})
-    return [*found, end], comment
+    if protocol and not any("payload" in match["match"]["left"] for match in matches):
+        matches.insert(0, {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": protocol}})
+    return [*matches, end], comment
 
 
 def _left(family: str, protocol: str, word: str) -> Expression:

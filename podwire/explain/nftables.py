@@ -156,20 +156,20 @@ def _hooks(
     """Hook -> what packets from there match before they come to a chain, by the first path of jumps."""
     if "hook" in chains[chain]:
         return {chains[chain]["hook"]: {}}
-    found: Dict[str, Matches] = {}
+    by_hook: Dict[str, Matches] = {}
     for rule in callers.get(chain, ()) if chain not in visited else ():
         visited.add(chain)
         for hook, matches in _hooks(_chain_of(rule), chains, callers, visited).items():
-            found.setdefault(hook, {**matches, **_matches(rule)})
-    return found
+            by_hook.setdefault(hook, {**matches, **_matches(rule)})
+    return by_hook
 
 
 def _matches(rule: NftRuleRow) -> Matches:
-    found: Matches = {}
+    matches: Matches = {}
     for match in (part["match"] for part in rule["expr"] if "match" in part):
         op = "" if match["op"] in ("==", "in") else f" {match['op']}"
-        found[_left(match["left"]) + op] = _right(match["right"])
-    return found
+        matches[_left(match["left"]) + op] = _right(match["right"])
+    return matches
 
 
 def _left(left: Expression) -> str:

@@ -51,12 +51,12 @@ def from_row(row: OperationRow) -> Operation:
 
 def changes(plan: Iterable[Operation], kind: Type[_T]) -> List[Change[_T]]:
     """The operations on objects of one kind."""
-    found: List[Change[_T]] = []
+    typed: List[Change[_T]] = []
     for operation in plan:
         target, previous = operation.object, operation.previous
         if isinstance(target, kind):
-            found.append(Change(operation, target, previous if isinstance(previous, kind) else None))
-    return found
+            typed.append(Change(operation, target, previous if isinstance(previous, kind) else None))
+    return typed
 
 
 def all_changes(plan: Iterable[Operation]) -> List[Change[Object]]:

@@ -13,39 +13,39 @@ from .cause import Cause, Explanation, Pair
 SHOWN = 6
 
 
-def render(found: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str = "") -> str:
-    """Each cause with how it is known, whom it hurts and what mends it; then what is left unexplained. ``inventory``:
-    what podwire's own verbs are to be called with."""
+def render(explanation: Explanation, ends: Tuple[str, str] = ("", ""), inventory: str = "") -> str:
+    """Each cause with its evidence, the affected pairs and its fix; then what is left unexplained. ``inventory``: the
+    one that podwire's own commands need."""
     lines = [""]
-    lines += [f"inferred: {each}" for each in found.inferred]
+    lines += [f"inferred: {note}" for note in explanation.inferred]
     if any(ends):
         lines.append(f"about {ends[0] or 'all'} -> {ends[1] or 'all'}")
-    for number, each in enumerate(found.causes, 1):
-        lines += ["", *_cause(number, each, found, f" -i {shlex.quote(inventory)}" if inventory else "")]
-    if found.unexplained:
-        lines += ["", f"unexplained: {_pairs(found.unexplained)}"]
-        lines += [f"    {source} -> {target}: {found.failing[source, target]}"
-                  for source, target in sorted(found.unexplained)[:SHOWN]]  # fmt: skip
-        for node, look in found.looks:
-            if (look["source"], look["target"]) in found.unexplained:
-                lines += [f"  {line}" for line in trace_evidence.words(node, look)]
+    for number, cause in enumerate(explanation.causes, 1):
+        lines += ["", *_cause(number, cause, explanation, f" -i {shlex.quote(inventory)}" if inventory else "")]
+    if explanation.unexplained:
+        lines += ["", f"unexplained: {_pairs(explanation.unexplained)}"]
+        lines += [f"    {source} -> {target}: {explanation.failing[source, target]}"
+                  for source, target in sorted(explanation.unexplained)[:SHOWN]]  # fmt: skip
+        for node, look in explanation.looks:
+            if (look["source"], look["target"]) in explanation.unexplained:
+                lines += [f"  {text}" for text in trace_evidence.lines(node, look)]
         lines += ["  ruled out: every object of the plan, veth pairs, bridges, nftables rules and leases were compared"]
-        lines += [f"    {each}" for each in found.ruled_out]
-    if not found.causes and not found.unexplained:
-        words = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
-        words += " on the nodes that reported" if found.missing else ""
-        lines += ["", words]
-    lines += ["", *(f"without: {each}" for each in found.cannot)] if found.cannot else []
-    if found.missing:
-        lines += ["", f"did not report: {', '.join(found.missing)}"]
+        lines += [f"    {candidate}" for candidate in explanation.ruled_out]
+    if not explanation.causes and not explanation.unexplained:
+        line = "nothing fails between these two" if any(ends) else "nothing fails, and nothing differs from intent"
+        line += " on the nodes that reported" if explanation.missing else ""
+        lines += ["", line]
+    lines += ["", *(f"without: {problem}" for problem in explanation.cannot)] if explanation.cannot else []
+    if explanation.missing:
+        lines += ["", f"did not report: {', '.join(explanation.missing)}"]
     return "\n".join([*lines, ""])
 
 
-def _cause(number: int, cause: Cause, found: Explanation, inventory: str) -> List[str]:
-    hurt = sorted(cause.pairs & found.failing.keys())
+def _cause(number: int, cause: Cause, explanation: Explanation, inventory: str) -> List[str]:
+    affected = sorted(cause.pairs & explanation.failing.keys())
     lines = [f"{number}. {cause.id}: {cause.title}", f"   object      {cause.object} ({_where(cause)})"]
     lines += [f"   {'evidence' if not index else '':10}  {line}" for index, line in enumerate(cause.evidence)]
-    lines.append(f"   affected    {_pairs(hurt) if hurt else 'no pair yet'}")
+    lines.append(f"   affected    {_pairs(affected) if affected else 'no pair yet'}")
     verb = f"{cause.verb}{inventory}" if cause.verb.startswith("./run") else cause.verb
     lines.append(f"   fix         {script(cause.fix) or verb}")
     if cause.fix and verb:

@@ -128,5 +128,5 @@ def _once(fix: Iterable[Command]) -> Tuple[Command, ...]:
 def quiet(
     id: str, object: str, node: str, key: str, evidence: Iterable[str], fix: Iterable[Command], verb: str = ""
 ) -> Cause:
-    """One that rests on its deviation ``key`` alone: no pair need suffer yet."""
+    """One that rests on its deviation ``key`` alone: no pair need fail yet."""
     return cause(id, object, node, keys=frozenset({f"{node} {key}"}), evidence=evidence, fix=fix, verb=verb, quiet=True)

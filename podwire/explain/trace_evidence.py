@@ -59,29 +59,29 @@ def about(cause: Cause, looks: Sequence[Tuple[str, Look]]) -> List[str]:
     if not matching:
         return []
     node, look = min(matching, key=lambda it: (it[1]["answered"], it[0] != cause.node, not _has_end(it[1])))
-    return words(node, look)
+    return lines(node, look)
 
 
 def _has_end(look: Look) -> bool:
     return any(flight["end"] for flight in certain(look["flights"]))
 
 
-def words(node: str, look: Look) -> List[str]:
+def lines(node: str, look: Look) -> List[str]:
     """A traced probe as lines of evidence."""
     name = f"{look['source']} -> {look['target']}"
     head = f"probe {name} ({look['address']}, {look['protocol'].upper()}, {look['length']} bytes)"
     outcome = "answered" if look["answered"] else look["error"].lower() or "no answer"
-    lines = [f"{head}: {outcome}"]
+    texts = [f"{head}: {outcome}"]
     requests = [flight for flight in look["flights"] if flight["what"] == "neighbour"]
     for flight in (*certain(look["flights"]), *requests):
         end = f"; dropped: {flight['end']}" if flight["end"] else ""
         if not look["answered"] or flight["end"]:
-            lines.append(f"{_LABELS[flight['what']]}: {_path(flight['way'])}{end}")
+            texts.append(f"{_LABELS[flight['what']]}: {_path(flight['way'])}{end}")
     for place, chain, handle, is_drop in look["verdicts"]:
         if is_drop:
             rule = f"rule {handle}" if handle else "the policy"
-            lines.append(f"nftables trace: {rule} of {chain} drops it{f' in {place}' if place else ''}")
-    return [*lines, *(_counters(node, look) if not look["answered"] else ())]
+            texts.append(f"nftables trace: {rule} of {chain} drops it{f' in {place}' if place else ''}")
+    return [*texts, *(_counters(node, look) if not look["answered"] else ())]
 
 
 def _counters(node: str, look: Look) -> Iterator[str]:

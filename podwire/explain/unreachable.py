@@ -1,4 +1,4 @@
-"""Nodes that should have told something and did not: what fails towards them is theirs, unless another cause has it."""
+"""Nodes that gave no evidence: a cause of what fails towards them and no other cause explains."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .titles import TITLES
 ID = "node_silent"
 
 
-def blamed(found: Explanation, cluster: Cluster, lost: Iterable[str]) -> Explanation:
+def blamed(explanation: Explanation, cluster: Cluster, lost: Iterable[str]) -> Explanation:
     """With a cause for each of ``lost`` that unexplained pairs have at an end. Pure."""
-    silent, left = [], set(found.unexplained)
+    unreachable, left = [], set(explanation.unexplained)
     for name in lost:
-        own = {name, *(pod.name for pod in cluster.pods_of(name))}
-        pairs = frozenset(pair for pair in left if own & set(pair))
+        ends = {name, *(pod.name for pod in cluster.pods_of(name))}
+        pairs = frozenset(pair for pair in left if ends & set(pair))
         if not pairs:
             continue
         left -= pairs
-        machine = cluster.node(name).kind == "ssh"
-        silent.append(
+        is_machine = cluster.node(name).kind == "ssh"
+        unreachable.append(
             Cause(
                 ID,
                 TITLES[ID],
@@ -29,12 +29,13 @@ def blamed(found: Explanation, cluster: Cluster, lost: Iterable[str]) -> Explana
                 name,
                 pairs=pairs,
                 evidence=("expected: an answer from the node", "found: none; the run's error for it says why"),
-                verb="./run preflight" if machine else "./run site",
+                verb="./run preflight" if is_machine else "./run site",
                 confidence=0.8,
             )
         )
-    felt = [cause for cause in found.causes if cause.pairs & found.failing.keys()]
-    quiet = [cause for cause in found.causes if cause not in felt]
-    return found._replace(
-        causes=(*felt, *silent, *quiet), unexplained=tuple(pair for pair in found.unexplained if pair in left)
+    affecting = [cause for cause in explanation.causes if cause.pairs & explanation.failing.keys()]
+    quiet = [cause for cause in explanation.causes if cause not in affecting]
+    return explanation._replace(
+        causes=(*affecting, *unreachable, *quiet),
+        unexplained=tuple(pair for pair in explanation.unexplained if pair in left),
     )

@@ -1,4 +1,4 @@
-"""A node's files: CNI configuration, libcni's cache, host-local's reservations, flannel's subnet.env."""
+"""A node's files: CNI configuration, libcni's cache, host-local's leases, flannel's subnet.env."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUBNET_ENV = "/run/flannel/subnet.env"
 
 
 def read() -> NodeFiles:
-    """All of them; what is not there is empty, what cannot be read says so."""
+    """All of them; one that does not exist is empty, one that cannot be read has an error."""
     lists = conflists()
     return {
         "conflists": lists,
@@ -28,14 +28,14 @@ def read() -> NodeFiles:
 
 def conflists() -> List[Conflist]:
     """Network configurations as runtimes read them (libcni ConfFiles: .conf, .conflist, .json), in their order."""
-    found: List[Conflist] = []
+    lists: List[Conflist] = []
     with suppress(OSError):
         for name in sorted(os.listdir(CONFIG_DIR)):
             if not name.endswith((".conf", ".conflist", ".json")):
                 continue
             data, error = _json(os.path.join(CONFIG_DIR, name))
             if not isinstance(data, dict):
-                found.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
+                lists.append({"file": name, "name": "", "plugins": [], "error": error or "not a JSON object"})
                 continue
             plugins = data.get("plugins") or [data]
             named: Conflist = {
@@ -45,13 +45,13 @@ def conflists() -> List[Conflist]:
                 named["plugins"] = plugins
             else:
                 named["error"] = "plugins is not a list"
-            found.append(named)
-    return found
+            lists.append(named)
+    return lists
 
 
 def attachments() -> List[Attachment]:
     """libcni's cached ADDs (libcni/api.go, cachedInfo)."""
-    found: List[Attachment] = []
+    rows: List[Attachment] = []
     with suppress(OSError):
         for name in sorted(os.listdir(RESULTS)):
             data, _ = _json(os.path.join(RESULTS, name))
@@ -62,7 +62,7 @@ def attachments() -> List[Attachment]:
             space = arguments.get("K8S_POD_NAMESPACE", "")
             result = data.get("result") or {}
             ips, interfaces = result.get("ips") or (), result.get("interfaces") or ()
-            found.append(
+            rows.append(
                 {
                     "network": data.get("networkName", ""),
                     "container": data["containerId"],
@@ -76,18 +76,18 @@ def attachments() -> List[Attachment]:
                     ],
                 }
             )
-    return found
+    return rows
 
 
 def reservations(directories: List[str]) -> Leases:
     """Network -> address -> [container id, ifname], of all networks of host-local (and of podwire's IPAM)."""
-    found: Leases = {}
+    leases: Leases = {}
     for directory in directories:
         with suppress(OSError):
             for network in sorted(os.listdir(directory)):
                 if not network.startswith("."):
-                    found.setdefault(network, {}).update(_network(os.path.join(directory, network)))
-    return found
+                    leases.setdefault(network, {}).update(_network(os.path.join(directory, network)))
+    return leases
 
 
 def _network(directory: str) -> Dict[str, List[str]]:
@@ -109,8 +109,10 @@ def subnet_env() -> Dict[str, str]:
 
 
 def _data_dirs(lists: List[Conflist]) -> List[str]:
-    """Where the configured host-locals keep their reservations."""
-    configured = [plugin.get("ipam") or {} for each in lists for plugin in each["plugins"] if isinstance(plugin, dict)]
+    """Where the configured host-locals keep their leases."""
+    configured = [
+        plugin.get("ipam") or {} for conflist in lists for plugin in conflist["plugins"] if isinstance(plugin, dict)
+    ]
     named = [str(ipam["dataDir"]) for ipam in configured if isinstance(ipam, dict) and ipam.get("dataDir")]
     return list(dict.fromkeys([DATA_DIR, *named]))
 

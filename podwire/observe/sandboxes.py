@@ -1,8 +1,8 @@
-"""Sandboxes found by their network namespaces, whoever made them.
+"""Sandboxes discovered by their network namespaces, podwire's and others'.
 
 A namespace has a name where something mounted it (``ip netns``, podwire, containerd and CRI-O in /run/netns,
-Docker in /run/docker/netns) and processes where something runs in it. Names for people come, best first, from
-podwire's records, from libcni's cache (which knows Kubernetes' names for them), from the mount, from a process.
+Docker in /run/docker/netns) and processes where something runs in it. The name that is shown comes from podwire's
+records, else from libcni's cache (which has Kubernetes' names), from the mount, or from a process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DIRECTORIES = ("/run/netns", "/var/run/netns", "/run/docker/netns")
 _Identity = Tuple[int, int]
 
 
-class Found(NamedTuple):
+class DiscoveredSandbox(NamedTuple):
     """A network namespace beside the node's own. ``known_by``: podwire, libcni, mount or process."""
 
     name: str
@@ -50,10 +50,10 @@ class _Space:
         self.pids: List[int] = []
 
 
-def find() -> List[Found]:
+def find() -> List[DiscoveredSandbox]:
     """Every network namespace but the caller's own that a path or a process leads to, by name."""
     spaces = _spaces()
-    names: Dict[str, Found] = {}
+    names: Dict[str, DiscoveredSandbox] = {}
     attached = {
         os.path.realpath(attachment["netns"]): attachment
         for attachment in node_files.attachments()
@@ -65,8 +65,8 @@ def find() -> List[Found]:
         name, container, known_by = os.path.basename(path), "", "mount"
         if not space.paths:
             name, known_by = f"{_comm(space.pids[0])}-{space.pids[0]}", "process"
-        for each in space.paths:
-            cached = attached.get(os.path.realpath(each))
+        for mount in space.paths:
+            cached = attached.get(os.path.realpath(mount))
             if cached is not None:
                 container, known_by = cached["container"], "libcni"
                 name = cached["pod"] or name
@@ -75,47 +75,47 @@ def find() -> List[Found]:
             known_by = "podwire"
         if name in names:
             name = f"{name}-{identity[1]}"
-        names[name] = Found(name, path, identity[1], tuple(space.pids), container, known_by)
+        names[name] = DiscoveredSandbox(name, path, identity[1], tuple(space.pids), container, known_by)
     return [names[name] for name in sorted(names)]
 
 
 def _spaces() -> Dict[_Identity, _Space]:
-    own = _identity("/proc/self/ns/net")
-    assert own is not None
+    current = _identity("/proc/self/ns/net")
+    assert current is not None
     spaces: Dict[_Identity, _Space] = {}
     for directory in DIRECTORIES:
         with suppress(OSError):
             for name in sorted(os.listdir(directory)):
                 identity = _identity(f"{directory}/{name}")
                 # A name whose namespace is gone is a plain file on another device.
-                if identity is not None and identity != own and identity[0] == own[0]:
+                if identity is not None and identity != current and identity[0] == current[0]:
                     spaces.setdefault(identity, _Space()).paths.append(f"{directory}/{name}")
     for name in os.listdir("/proc"):
         if name.isdigit():
             identity = _identity(f"/proc/{name}/ns/net")
-            if identity is not None and identity != own:
+            if identity is not None and identity != current:
                 spaces.setdefault(identity, _Space()).pids.append(int(name))
     return spaces
 
 
 def _identity(path: str) -> Optional[_Identity]:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _recorded() -> Dict[_Identity, Tuple[str, str]]:
     """podwire's own sandboxes: pod and container id."""
     from ..sandbox import sandboxes
 
-    found = {}
-    for each in sandboxes.recorded().values():
-        identity = None if each.host_network else _identity(each.netns)
+    names = {}
+    for sandbox in sandboxes.recorded().values():
+        identity = None if sandbox.host_network else _identity(sandbox.netns)
         if identity is not None:
-            found[identity] = each.pod, each.container_id
-    return found
+            names[identity] = sandbox.pod, sandbox.container_id
+    return names
 
 
 def _comm(pid: int) -> str:

@@ -129,7 +129,7 @@ def _snapshot(cluster: Cluster, node: str, running: Mapping[str, Running]) -> sn
         if not sandbox.host_network:
             with Namespace.open(sandbox.netns, name) as opened:
                 inode = os.fstat(opened.fd).st_ino
-            known = by_inode.get(inode) or snapshot.Found(name, sandbox.netns, inode, (), "", "podwire")
+            known = by_inode.get(inode) or snapshot.DiscoveredSandbox(name, sandbox.netns, inode, (), "", "podwire")
             by_inode[inode] = known._replace(name=name, known_by="podwire")
     declared = cluster.node(node)
     return snapshot.take(node, list(by_inode.values()), {declared.interface, *(port.device for port in declared.ports)})

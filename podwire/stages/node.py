@@ -111,7 +111,7 @@ def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answ
 
 
 def look(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """A closer look at a few pairs that fail. Changes nothing that outlives it."""
+    """Trace probes of a few failing pairs. Leaves nothing behind."""
     from ..explain.trace_probe import look
 
     return {"changed": False, "looks": look(name, options["asked"])}

@@ -114,7 +114,7 @@ class Lab:
         return self.within(node, _states, self.cluster)  # type: ignore[no-any-return]
 
     def explain(self) -> Explanation:
-        """What explain.yml does: every node's evidence at once, a closer look where it is asked for, one diagnosis."""
+        """What explain.yml does: evidence of all nodes at once, traced probes where they are asked for, a diagnosis."""
         names = [node.name for node in self.cluster.nodes]
         with ThreadPoolExecutor(len(names)) as pool:
             found = pool.map(lambda name: self.call(name, collect, self.cluster, name, self.addresses), names)

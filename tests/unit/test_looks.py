@@ -199,7 +199,7 @@ def test_a_look_in_words() -> None:
     way = [str(number) for number in range(20)]
     seen["flights"] = [{"what": "probe", "way": way, "end": "NETFILTER_DROP in nft_do_chain"}]
     seen["counters"] = {"": {"eth0 tx dropped": 1}}
-    assert trace_evidence.words("node-1", seen) == [
+    assert trace_evidence.lines("node-1", seen) == [
         "probe a -> b (10.0.0.2, ICMP, 200 bytes): no answer",
         "path: 0 > 1 > 2 > 3 > 4 > 5 > … > 14 > 15 > 16 > 17 > 18 > 19; dropped: NETFILTER_DROP in nft_do_chain",
         "nftables trace: rule 4 of ip house out drops it",

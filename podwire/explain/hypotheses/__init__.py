@@ -22,7 +22,7 @@ from . import (
     vxlan,
 )
 
-_FILES = (
+_LAYERS = (
     bridge,
     pods,
     routes,
@@ -41,5 +41,5 @@ _FILES = (
 
 def candidates(world: World) -> Iterator[Cause]:
     """Everything that might be a cause, the layers in order."""
-    for each in _FILES:
-        yield from each.hypotheses(world)
+    for layer in _LAYERS:
+        yield from layer.hypotheses(world)

@@ -92,8 +92,8 @@ class _Device(NamedTuple):
 def _changed(world: World, node: NodeView, name: str, links: List[Change[Link]]) -> Iterator[Cause]:
     wanted = next(change for change in links if change.action != REMOVE)
     removed = (change.object for change in links if change.action == REMOVE)
-    found = next(removed, wanted.previous)
-    evidence = [f"expected: {wanted.object}", f"found: {found or 'no such device'}"]
+    current = next(removed, wanted.previous)
+    evidence = [f"expected: {wanted.object}", f"found: {current or 'no such device'}"]
     on_device = [it for it in all_changes(node.plan)
                  if device_of(it.object) == name or f"/{name}/" in identity(it.object)]  # fmt: skip
     device = _Device(node, name, wanted.object, on_device, evidence)
