@@ -1,15 +1,15 @@
-"""What a node has, from its snapshot, where nobody knows what it should have: nodes that somebody else set up. Pure."""
+"""Kernel objects of nodes without declared intent, from their snapshots. Pure."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
-#: As ``seen.Row``; desired is None, as no intent says anything.
+#: As ``node_state.Row``; desired is None, because there is no intent.
 Row = Tuple[str, str, str, str, None, bool]
 
 
 def network(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
-    """A snapshot's part that a report shows, in the shape of ``seen.describe``."""
+    """The part of a snapshot that a report shows, in the format of ``node_state.describe``."""
     namespace = snapshot["namespace"]
     rows: List[Row] = [*_devices(namespace), *_routes(namespace), *_neighbours(namespace), *_fdb(namespace)]
     return {"objects": rows, "unlisted": 0, "reservations": list(_reservations(snapshot))}
@@ -30,10 +30,10 @@ def _routes(namespace: Mapping[str, Any]) -> Iterator[Row]:
     for route in namespace["routes"]:
         if route.get("kind", "unicast") in ("local", "broadcast", "multicast", "anycast"):
             continue
-        way = hops.get(route.get("next_hop"), route)
-        device = way.get("device", "")
+        hop = hops.get(route.get("next_hop"), route)
+        device = hop.get("device", "")
         words = [f"route {route['destination']}"]
-        words += [f"{word} {way[key]}" for word, key in (("via", "gateway"), ("dev", "device")) if way.get(key)]
+        words += [f"{word} {hop[key]}" for word, key in (("via", "gateway"), ("dev", "device")) if hop.get(key)]
         yield "route", device, route["destination"], " ".join(words), None, True
 
 
@@ -45,15 +45,17 @@ def _neighbours(namespace: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _fdb(namespace: Mapping[str, Any]) -> Iterator[Row]:
-    for each in namespace["fdb"]:
-        if "destination" in each:
-            text = f"fdb {each['mac']} dst {each['destination']} dev {each['device']}"
-            yield "fdb", each["device"], each["destination"], text, None, True
+    for entry in namespace["fdb"]:
+        if "destination" in entry:
+            text = f"fdb {entry['mac']} dst {entry['destination']} dev {entry['device']}"
+            yield "fdb", entry["device"], entry["destination"], text, None, True
 
 
 def _reservations(snapshot: Mapping[str, Any]) -> Iterator[Tuple[str, str, str, str]]:
-    """As ``seen.describe`` has them: address, container id, interface, sandbox."""
-    alive = {each["container"]: name for name, each in snapshot["sandboxes"].items() if each.get("container")}
-    for held in snapshot.get("reservations", {}).values():
-        for address, (container, interface) in held.items():
-            yield address, container, interface, alive.get(container, "")
+    """As in ``node_state.describe``: address, container id, interface, sandbox."""
+    running = {
+        sandbox["container"]: name for name, sandbox in snapshot["sandboxes"].items() if sandbox.get("container")
+    }
+    for leases in snapshot.get("reservations", {}).values():
+        for address, (container, interface) in leases.items():
+            yield address, container, interface, running.get(container, "")

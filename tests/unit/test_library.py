@@ -58,7 +58,7 @@ def test_the_archive_is_all_that_a_node_needs(tmp_path: Path) -> None:
         [*run, str(tmp_path / "lib"), main, "report", "x.json"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == "podwire: failed to run report: this node has not all of podwire; run it elsewhere\n"
+    assert done.stderr == "podwire: failed to run report: nodes have only a part of podwire; run it on the controller\n"
 
 
 def test_another_library_replaces_it_whole(tmp_path: Path) -> None:
