@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..intent.cluster import Cluster, Node, Pod
 from ..model.objects import IPNetwork
+from ..observe.node_state import NodeState
 from ..prove.expect import Addresses
+from ..prove.observations import Observations, PodDevices, Summary
 from ..prove.verdict import Failure, Guarantee, Verdict
 from . import discovered
 from .source_locations import Origins
 
-#: One node's observations.
-Observations = Mapping[str, Any]
-
 VERSION = 1
 #: Failing checks that the document lists for each guarantee; all of them are counted.
 LISTED = 5000
-#: Guarantee -> key in a node's observations, if they differ.
-_TABLES = {"pods": "pairs", "mtu": "path_mtu"}
+#: Guarantee -> its checks in a node's observations.
+_SUMMARIES: Dict[str, Callable[[Observations], Optional[Summary]]] = {
+    "pods": lambda observed: observed.get("pairs"),
+    "agents": lambda observed: observed.get("agents"),
+    "nodes": lambda observed: observed.get("nodes"),
+    "mtu": lambda observed: observed.get("path_mtu"),
+    "bulk": lambda observed: observed.get("bulk"),
+}
 
 
 class Run(NamedTuple):
@@ -149,7 +154,7 @@ def _tunnel_ends(cluster: Cluster, node: Node, version: int) -> Iterator[Dict[st
 
 
 def _pod(
-    cluster: Cluster, pod: Pod, addresses: Addresses, devices: Optional[Mapping[str, Any]], origins: Origins
+    cluster: Cluster, pod: Pod, addresses: Addresses, devices: Optional[PodDevices], origins: Origins
 ) -> Dict[str, Any]:
     given = [text.partition("/")[0] for text in addresses.get(pod.name, ())]
     if pod.host_network:
@@ -168,11 +173,11 @@ def _pod(
 def _guarantee(guarantee: Guarantee, verdict: Verdict, reports: Mapping[str, Observations]) -> Dict[str, Any]:
     failures = list(guarantee.failures)
     if guarantee.failed > len(failures):  # a verdict lists few; observations have more
-        table = _TABLES.get(guarantee.key, guarantee.key)
-        rows_by_node = [
-            [Failure(*row) for row in (reports[node].get(table) or {}).get("failures", ())] for node in reports
-        ]
-        failures = _fairly(rows_by_node, LISTED) or failures
+        summary_of = _SUMMARIES.get(guarantee.key, lambda _: None)
+        summaries = filter(None, map(summary_of, reports.values()))
+        failures = (
+            _fairly([[Failure(*row) for row in summary["failures"]] for summary in summaries], LISTED) or failures
+        )
     nodes = set(verdict.nodes)
     # Whether the ends of checks are pods or nodes follows from the key, or from the failures.
     sources = guarantee.key == "agents" or any(failure.source in nodes for failure in failures)
@@ -207,7 +212,7 @@ def _leases(cluster: Cluster, reports: Mapping[str, Observations]) -> Dict[str, 
     """The nodes' pod CIDRs, and the IP allocations (rows: node, address, container, interface, pod)."""
     reservations = []
     for node, observed in reports.items():
-        for address, container, interface, pod in _network(observed).get("reservations", ()):
+        for address, container, interface, pod in _network(observed)["reservations"]:
             reservations.append([node, address, container, interface, pod])
     subnets = [
         {"node": node.name, "cidr": str(cidr), "size": _usable(cidr)}
@@ -227,9 +232,9 @@ def _routes(cluster: Cluster, reports: Mapping[str, Observations]) -> Dict[str, 
     peers = _peers(cluster)
     rows = []
     for node, observed in reports.items():
-        for kind, device, towards, text, desired, actual in _network(observed).get("objects", ()):
+        for kind, device, towards, text, desired, actual in _network(observed)["objects"]:
             rows.append([node, kind, device, peers.get(towards, ""), text, desired, actual])
-    unlisted = sum(_network(observed).get("unlisted", 0) for observed in reports.values())
+    unlisted = sum(_network(observed)["unlisted"] for observed in reports.values())
     return {"rows": rows, "unlisted": unlisted}
 
 
@@ -244,12 +249,13 @@ def _peers(cluster: Cluster) -> Dict[str, str]:
     return node_of
 
 
-def _network(observed: Observations) -> Mapping[str, Any]:
+def _network(observed: Observations) -> NodeState:
     """A node's kernel objects: compared with intent, or as discovered."""
-    if "network" in observed or "snapshot" not in observed:
-        known: Mapping[str, Any] = observed.get("network", {})
-        return known
-    return discovered.network(observed["snapshot"])
+    if "network" in observed:
+        return observed["network"]
+    if "snapshot" in observed:
+        return discovered.network(observed["snapshot"])
+    return {"objects": [], "unlisted": 0, "reservations": []}
 
 
 def _texts(values: Sequence[object]) -> List[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +22,14 @@ from podwire.kernel import enter
 from podwire.lab import netns
 from podwire.sandbox import conflist, sandboxes
 from podwire.stages import node as stages
-from tests.kernel.labs import make_cluster, make_node, pid_of
+
+from . import older
+from .labs import make_cluster, make_node, pid_of
+from .older import CLI, ROOT, unpack
 
 NODE = "node-1"
-ROOT = Path(__file__).resolve().parents[2]
-#: The old podwire: the last one before nodes kept their intent.
-OLD = "1d04790"
+#: Old podwires: the last one before nodes kept their intent, and the last one before modules were moved.
+OLD = ("1d04790", "7f04e8c")
 _STAGES = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -38,18 +39,12 @@ assert podwire.__file__.startswith(sys.argv[1])
 for stage in ("node", "attach"):
     print(STAGES[stage](load(sys.argv[2]), sys.argv[3], {}, False))
 """
-_CLI = "import sys; sys.path.insert(0, sys.argv.pop(1)); from podwire.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def old(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """podwire as it was."""
-    folder = tmp_path_factory.mktemp("old")
-    archive = subprocess.run(["git", "archive", OLD, "podwire"], cwd=ROOT, capture_output=True)
-    if archive.returncode:
-        pytest.skip(f"needs podwire's history back to {OLD}: no git, or a shallow clone")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-    return folder
+    return unpack(request.param, tmp_path_factory.mktemp("old"), "podwire")
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +65,7 @@ def inside(cluster: Cluster, function: Any, *arguments: Any) -> Any:
 
 def python(cluster: Cluster, code: str, *arguments: str, **environment: str) -> str:
     """Run code on the node in an interpreter of its own."""
-
-    def run() -> str:
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", code, *arguments],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return str(inside(cluster, run))
+    return str(inside(cluster, lambda: older.python(code, *arguments, **environment)))
 
 
 def containers(cluster: Cluster) -> Dict[str, str]:
@@ -90,6 +73,7 @@ def containers(cluster: Cluster) -> Dict[str, str]:
     return {name: each.container_id for name, each in found.items()}
 
 
+@pytest.mark.parametrize("old", OLD, indirect=True)
 def test_pods_of_an_older_podwire_are_kept_checked_and_deleted(lab: Cluster, old: Path, tmp_path: Path) -> None:
     intent = tmp_path / "intent.json"
     intent.write_text(json.dumps(cluster_to_json(lab)))
@@ -116,7 +100,16 @@ def test_pods_of_an_older_podwire_are_kept_checked_and_deleted(lab: Cluster, old
     assert not [name for name in left[2] if name.startswith("veth")]
 
 
-@pytest.mark.parametrize("versions", [("0.4.0", "1.1.0"), ("1.0.0", "1.1.0"), ("0.3.1", "1.0.0")])
+@pytest.mark.parametrize(
+    ("old", "versions"),
+    [
+        (OLD[0], ("0.4.0", "1.1.0")),
+        (OLD[0], ("1.0.0", "1.1.0")),
+        (OLD[0], ("0.3.1", "1.0.0")),
+        (OLD[1], ("0.4.0", "1.1.0")),
+    ],
+    indirect=["old"],
+)
 def test_executables_and_cni_version_change_under_a_container(
     lab: Cluster, old: Path, tmp_path: Path, versions: tuple[str, str]
 ) -> None:
@@ -132,14 +125,14 @@ def test_executables_and_cni_version_change_under_a_container(
         network.write_text(json.dumps({"cniVersion": version, "name": "upnet", "plugins": [conf, *chained]}))
 
     write(versions[0])
-    python(lab, _CLI, str(old), "cni-install", plugins)
+    python(lab, CLI, str(old), "cni-install", plugins)
     inside(lab, lambda: subprocess.run(["ip", "netns", "add", "c1"], check=True))
     try:
-        added = json.loads(python(lab, _CLI, str(old), "cni", "add", "upnet", "/run/netns/c1", **environment))
-        python(lab, _CLI, str(ROOT), "cni-install", plugins)
+        added = json.loads(python(lab, CLI, str(old), "cni", "add", "upnet", "/run/netns/c1", **environment))
+        python(lab, CLI, str(ROOT), "cni-install", plugins)
         write(versions[1])
-        python(lab, _CLI, str(ROOT), "cni", "check", "upnet", "/run/netns/c1", **environment)
-        python(lab, _CLI, str(ROOT), "cni", "del", "upnet", "/run/netns/c1", **environment)
+        python(lab, CLI, str(ROOT), "cni", "check", "upnet", "/run/netns/c1", **environment)
+        python(lab, CLI, str(ROOT), "cni", "del", "upnet", "/run/netns/c1", **environment)
     finally:
         inside(lab, lambda: subprocess.run(["ip", "netns", "delete", "c1"], check=True))
     assert added["cniVersion"] == versions[0]
