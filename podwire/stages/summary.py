@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -68,7 +69,7 @@ def verdict(
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
     lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
     lines += [f"results  {results}", f"report   {os.path.join(report, 'index.html')}"]
-    lines += _examples(cluster, addresses, shown)
+    lines += _examples(cluster, addresses, shlex.quote(shown))
     paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
     answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
     # Under --limit the other nodes may not be there yet, and a lost one has failed on its own: what could not be tried
