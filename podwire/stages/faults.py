@@ -9,10 +9,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from ..errors import FaultError, LabError
 from ..faults import engine, revert
 from ..faults.catalogue import CATALOGUE, named
-from ..faults.context import Ground
+from ..faults.context import Context
 from ..faults.document import TITLES
-from ..faults.fault import LAYERS, MACHINE
-from ..faults.namespaces import Places
+from ..faults.fault import LAYERS
+from ..faults.namespaces import Namespaces
+from ..faults.places import MACHINE
 from ..intent.cluster import Cluster, DeclaredFault
 from ..kernel import Namespace
 from . import Answer, Options, differs
@@ -97,7 +98,7 @@ def _is_declared(what: str, option: str, value: Optional[Any], known: Sequence[s
 
 
 def inject(cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
-    """In a node: inject ``options["faults"]``, all or none. ``places`` are namespaces that the node itself cannot
+    """In a node: inject ``options["faults"]``, all or none. ``namespaces`` are namespaces that the node itself cannot
     reach."""
     told: List[str] = []
     expects: List[Dict[str, Any]] = []
@@ -105,14 +106,14 @@ def inject(cluster: Cluster, node: str, options: Options, check: bool) -> Answer
     blind = bool(options.get("blind"))
     for each in options["faults"]:
         fault = named(each.fault)
-        with Places(options["places"]) as places:
-            ground = Ground(cluster, node, options["addresses"], places, each.peer or None, each.pod or None)
+        with Namespaces(options["namespaces"]) as namespaces:
+            context = Context(cluster, node, options["addresses"], namespaces, each.peer or None, each.pod or None)
             try:
-                found = engine.inject(fault, ground, host_wide=each.host_wide, blind=blind, check=check)
+                found = engine.inject(fault, context, host_wide=each.host_wide, blind=blind, check=check)
             except FaultError as error:
                 if not done or check:
                     raise
-                revert.mend(places, done)
+                revert.mend(namespaces, done)
                 undone = f"{error.message}; so {', '.join(done)}, injected just before, is undone"
                 raise FaultError(undone, error.hint) from None
         done.append(fault.name)
@@ -126,8 +127,8 @@ def mend(_cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
     """In a node: undo what its journal holds, or of that only ``options["fault"]``."""
     names = [str(options["fault"])] if options.get("fault") else None
     told: List[str] = []
-    with Places(options["places"]) as places:
-        mended = revert.mend(places, names, check=check)
+    with Namespaces(options["namespaces"]) as namespaces:
+        mended = revert.mend(namespaces, names, check=check)
     for name, done in mended:
         told += [f"{name}: {'would be repaired' if check else 'repaired'}", *(f"  {line}" for line in done.lines)]
         told += [f"  {done.probe}"] if done.probe else []
@@ -136,9 +137,9 @@ def mend(_cluster: Cluster, node: str, options: Options, check: bool) -> Answer:
 
 def lacking(cluster: Cluster, node: str, options: Options, _check: bool) -> Answer:
     """In a node: why each fault cannot be injected; "" where it can, if need be with ``host_wide``."""
-    with Places(options["places"]) as places:
-        ground = Ground(cluster, node, options["addresses"], places)
-        found = {name: engine.refuse(fault, ground, host_wide=True) for name, fault in CATALOGUE.items()}
+    with Namespaces(options["namespaces"]) as namespaces:
+        context = Context(cluster, node, options["addresses"], namespaces)
+        found = {name: engine.refuse(fault, context, host_wide=True) for name, fault in CATALOGUE.items()}
     return {"changed": False, "lacking": found}
 
 
@@ -178,5 +179,5 @@ def on_node(cluster: Cluster, node: str, options: Options, check: bool) -> Answe
     faults = [DeclaredFault(**fault) for fault in options.get("faults") or ()]
     with Namespace.current(MACHINE) as machine:
         addresses = options.get("addresses") or {}
-        given = {**options, "addresses": addresses, "faults": faults, "places": {MACHINE: machine}}
+        given = {**options, "addresses": addresses, "faults": faults, "namespaces": {MACHINE: machine}}
         return functions[str(options["state"])](cluster, node, given, check)

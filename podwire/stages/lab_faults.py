@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any, List, Mapping, Tuple
 
-from ..faults.fault import MACHINE, UNDERLAY
+from ..faults.places import MACHINE, UNDERLAY
 from ..intent.cluster import Cluster
 from ..intent.underlay import SWITCH
 from ..kernel import Namespace, enter
@@ -21,11 +21,11 @@ def visit(function: Any, cluster: Cluster, node: str, options: Options, check: b
     if node not in running:
         return not_running(function, node, options, check)
     with ExitStack() as stack:
-        places = {
+        namespaces = {
             place: stack.enter_context(Namespace.open(path, place))
             for place, path in _paths({name: process.pid for name, process in running.items()})
         }
-        return enter.call(running[node].pid, function, cluster, node, {**options, "places": places}, check)
+        return enter.call(running[node].pid, function, cluster, node, {**options, "namespaces": namespaces}, check)
 
 
 def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:

@@ -19,8 +19,8 @@ from ..cni.spec.invoke import is_ours
 from ..converge import Target, converge
 from ..errors import FaultError
 from ..faults import journal, revert
-from ..faults.fault import MACHINE
-from ..faults.namespaces import Places
+from ..faults.namespaces import Namespaces
+from ..faults.places import MACHINE
 from ..intent.cluster import Cluster
 from ..intent.projection import NAT_TABLE, NODE_FILE, SUBNET_ENV, scope
 from ..ipam.store import DATA_DIR
@@ -76,8 +76,8 @@ def _mend(check: bool) -> List[str]:
     """Undo the journal: faults also change what is not podwire's."""
     if not os.path.isdir(journal.DIRECTORY):
         return []
-    with Namespace.current(MACHINE) as machine, Places({MACHINE: machine}) as places:
-        mended = revert.mend(places, check=check)
+    with Namespace.current(MACHINE) as machine, Namespaces({MACHINE: machine}) as namespaces:
+        mended = revert.mend(namespaces, check=check)
     return [f"{name}: {line}" for name, done in mended for line in done.lines]
 
 

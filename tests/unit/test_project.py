@@ -268,7 +268,6 @@ KNOWN_CIRCLES: list[set[str]] = [
     {"podwire.cni.plugins.portmap", "podwire.cni.plugins.portmap_iptables"},
     {"podwire.cni.spec.netconf", "podwire.cni.spec.result"},
     {f"podwire.conform.{name}" for name in ("call", "case", "shape", "stub", "subject", "trial", "world")},
-    {f"podwire.faults.{name}" for name in ("context", "fault", "namespaces", "requirements")},
     {f"podwire.stages.{name}" for name in ("controller", "node", "preflight")},
 ]
 
