@@ -133,7 +133,7 @@ def impossible(why: str) -> Requirement:
 def _tunnelled(context: Context) -> bool:
     """Whether the peer's pod CIDR is reached through the VXLAN device."""
     state, block = context.state(), context.block(context.peer)
-    if all(link.name != context.vtep or link.vxlan is None for link in state.links):
+    if all(link.name != context.vtep or link.kind != "vxlan" for link in state.links):
         return False
     hops = {hop.id for hop in state.next_hops if hop.device == context.vtep}
     return any(

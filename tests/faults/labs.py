@@ -17,9 +17,8 @@ from podwire.faults import engine, revert
 from podwire.faults.attach import PLUGIN_DIR
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.context import Context
-from podwire.faults.namespaces import Namespaces
+from podwire.faults.namespaces import MACHINE, UNDERLAY, Namespaces
 from podwire.faults.namespaces import look as look_at
-from podwire.faults.places import MACHINE, UNDERLAY
 from podwire.faults.symptom import Expected
 from podwire.intent import underlay
 from podwire.intent.cluster import Cluster
@@ -30,7 +29,7 @@ from podwire.model.command import script
 from podwire.model.state import State
 from podwire.sandbox import sandboxes
 from podwire.stages import node as stages
-from podwire.stages.controller import plugins
+from podwire.stages.controller.lab import plugins
 
 #: A lab of each kind that some fault needs: variables of its inventory.
 KINDS: Dict[str, Dict[str, Any]] = {

@@ -19,8 +19,7 @@ from podwire.faults.edit import Patch
 from podwire.faults.namespaces import Namespaces
 from podwire.faults.places import MACHINE
 from podwire.intent.cluster import DeclaredFault
-from podwire.stages import faults as stages
-from podwire.stages import lab_faults
+from podwire.stages.controller import faults as stages
 
 from ..death import Death
 from ..kernel.labs import wait_until
@@ -147,7 +146,7 @@ def test_of_a_nodes_faults_all_are_injected_or_none(lab: Lab, healthy: Any) -> N
     wanted = [DeclaredFault("route_missing", NODE), DeclaredFault("conntrack_full", NODE)]
     options = {"faults": wanted, "addresses": lab.addresses}
     with pytest.raises(FaultError, match="conntrack_full .* so route_missing, injected just before, is undone"):
-        lab_faults.visit(stages.inject, lab.cluster, NODE, options, False)
+        stages.run_on_node("present", lab.cluster, NODE, options, False)
     assert differences(healthy, lab.states(NODE)) == []
 
 

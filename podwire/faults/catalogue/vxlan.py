@@ -27,8 +27,8 @@ def _vtep(context: Context) -> Link:
 
 
 def _settings(context: Context) -> Vxlan:
-    settings = _vtep(context).vxlan
-    assert settings is not None
+    settings = _vtep(context).settings
+    assert isinstance(settings, Vxlan)
     return settings
 
 
@@ -68,7 +68,7 @@ def _stale_mac(context: Context) -> List[Edit]:
 def _remade(context: Context, mtu: int | None = None, **settings: Any) -> List[Edit]:
     """The device made anew with other settings, and everything on it as before."""
     device = _vtep(context)
-    new = device._replace(vxlan=_settings(context)._replace(**settings), mtu=mtu or device.mtu)
+    new = device._replace(settings=_settings(context)._replace(**settings), mtu=mtu or device.mtu)
     return [Patch(NODE, (device,), (new,))]
 
 
