@@ -8,37 +8,31 @@ DOCUMENTATION = r"""
 module: podwire_cni
 short_description: Install podwire's CNI plugins as executables
 description:
-  - Puts bridge, ptp, loopback, host-local, static, portmap, flannel, firewall, tuning and bandwidth into a directory,
-    with the library that they need beside them. They need nothing but the Python that they were installed with.
-  - Running plugins are not disturbed, and an installation that is interrupted leaves plugins that work.
+  - Installs bridge, ptp, loopback, host-local, static, portmap, flannel, firewall, tuning and bandwidth in a directory,
+    together with the library that they use. They need nothing else than the Python that they were installed with.
+  - Plugins that are running are not disturbed. After an interrupted installation the plugins work.
   - If a plugin of the same name is not podwire's, nothing is installed.
 author: podwire
+extends_documentation_fragment:
+  - podwire.directory
+  - podwire.library
 attributes:
   check_mode:
     support: full
-    description: Tells what would be installed, and touches nothing.
+    description: Shows what would be installed, and changes nothing.
   diff_mode:
     support: full
-    description: One line an executable, with what stands there now.
+    description: One executable per line, with its present state.
 options:
   intent:
-    description: Path on the controller of the intent, as M(podwire_declare) returns it. Names the nodes of kind netns,
-      which share one installation that M(podwire_lab) makes.
+    description:
+      - Path on the controller of the intent, as M(podwire_declare) returns it. Nodes of kind netns share one
+        installation, which M(podwire_lab) makes.
     type: path
-  directory:
-    description: Where to install, on nodes that are not of kind netns.
-    type: path
-    default: /opt/cni/bin
   force:
-    description: Replace plugins of the same name that are not podwire's, too.
+    description: Also replace plugins of the same name that are not podwire's.
     type: bool
     default: false
-  library:
-    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
-    type: str
-  archive:
-    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
-    type: path
 """
 
 EXAMPLES = r"""
@@ -51,20 +45,11 @@ RETURN = r"""
 # Only changed and diff.
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.podwire_stage import run
-
-ARGUMENTS = {
-    "intent": {"type": "path"},
-    "directory": {"type": "path", "default": "/opt/cni/bin"},
-    "force": {"type": "bool", "default": False},
-    "library": {"type": "str"},
-    "archive": {"type": "path"},
-}
 
 
 def main() -> None:
-    run("cni", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
+    run("podwire_cni")
 
 
 if __name__ == "__main__":

@@ -1,38 +1,26 @@
 #!/usr/bin/python
-"""Documentation only: the work is in plugins/action/podwire_findings.py."""
+"""Report what preflight found. The code is the action plugin."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: podwire_findings
-short_description: Judge what preflight found out
+short_description: Report what preflight found
 description:
-  - Puts the nodes' findings side by side, shows them, and writes preflight.json into O(results).
-  - Fails if there is a problem; warnings, and checks that could not be run, are shown only.
+  - Combines the findings of all nodes, prints them, and writes preflight.json into O(results).
+  - Fails if there is a problem. Warnings, and checks that could not be run, are only printed.
   - Runs on the controller; use it with C(run_once).
 author: podwire
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is ever changed.
-options:
-  intent:
-    description: Path on the controller of the intent, as M(podwire_declare) returns it.
-    type: path
-    required: true
-  results:
-    description: Directory with what M(podwire_preflight) stored.
-    type: path
-    required: true
-  run:
-    description: What tells this run from others; C(began) of M(podwire_declare).
-    type: str
-    required: true
+extends_documentation_fragment:
+  - podwire.intent
+  - podwire.results
+  - podwire.run
+  - podwire.read_only
 """
 
 EXAMPLES = r"""
-- name: Judge
+- name: Report the findings
   podwire_findings:
     intent: "{{ declare_result.intent }}"
     results: "{{ declare_result.results }}"

@@ -1,38 +1,34 @@
 #!/usr/bin/python
-"""Have podwire itself on a node."""
+"""Install podwire itself on a node."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: podwire_library
-short_description: Have podwire itself on a node
+short_description: Install podwire itself on a node
 description:
-  - Puts podwire's modules into a directory below /opt/podwire, compiled there, and has /opt/podwire/lib name it; whole,
-    in one rename, whenever the node's podwire is another than the controller's.
-  - Needs nothing on the node but Python 3.9 and root. Does nothing for nodes of kind netns, which see the controller's.
+  - Installs podwire's modules in a directory below /opt/podwire, compiles them there, and points /opt/podwire/lib to it
+    by one rename, if the node's version of podwire is not the controller's.
+  - Needs only Python 3.9 and root on the node. Does nothing for nodes of kind netns, which see the controller's.
 author: podwire
+extends_documentation_fragment:
+  - podwire.library
 attributes:
   check_mode:
     support: full
-    description: Tells whether the library would be replaced. What comes after it runs from a copy that goes again.
+    description: Shows whether the library would be replaced. Later tasks run from a temporary copy.
   diff_mode:
     support: full
-    description: The digest of the library, and of the one before.
+    description: The digest of the library, and that of the previous one.
 options:
   intent:
-    description: Path on the controller of the intent, as M(podwire_declare) returns it. Names the nodes of kind netns.
-    type: path
-  library:
-    description: Digest of the controller's podwire, which the action plugin knows.
-    type: str
-  archive:
-    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
+    description: Path on the controller of the intent, as M(podwire_declare) returns it.
     type: path
 """
 
 EXAMPLES = r"""
-- name: Bring podwire to the node
+- name: Install podwire on the node
   podwire_library:
     intent: "{{ declare_result.intent }}"
 """
@@ -41,18 +37,11 @@ RETURN = r"""
 # Only changed and diff.
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.podwire_stage import run
-
-ARGUMENTS = {
-    "intent": {"type": "path"},
-    "library": {"type": "str"},
-    "archive": {"type": "path"},
-}
 
 
 def main() -> None:
-    run("library", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
+    run("podwire_library")
 
 
 if __name__ == "__main__":

@@ -1,46 +1,36 @@
 #!/usr/bin/python
-"""Look at the interfaces of a node that exists already."""
+"""Read the interfaces of an existing node."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: podwire_node_info
-short_description: Look at the interfaces of a node that exists already
+short_description: Read the interfaces of an existing node
 description:
-  - Tells a node's interfaces, their MTU and addresses, and by which of them it sends to its peers. M(podwire_declare)
-    finds each node's external interface in that, unless the inventory declares all of it.
-  - Does nothing for nodes of a lab, and for nodes that declare interface, address and MTU.
+  - Returns a node's interfaces, their MTU and addresses, and the route to its peers. M(podwire_declare)
+    finds the external interface of the node in it, unless the inventory declares interface, address and MTU.
+  - Does nothing for nodes of a lab, and for nodes that declare all of these.
 author: podwire
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - podwire.library
+  - podwire.read_only
 options:
   peers:
-    description: Addresses or names of peers. Default is where the inventory says that some of them are reached.
+    description: Addresses or names of peers. Default is some of those in the inventory.
     type: list
     elements: str
-  library:
-    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
-    type: str
-  archive:
-    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
-    type: path
 """
 
 EXAMPLES = r"""
-- name: Look at the nodes' interfaces
+- name: Read the interfaces of the nodes
   podwire_node_info:
 """
 
 RETURN = r"""
 ansible_facts:
-  description: Under C(podwire) the interfaces with MTU and addresses, and a route for each way to peers.
-  returned: for nodes that do not declare all of it
+  description: Under C(podwire) the interfaces with MTU and addresses, and one peer for each route to peers.
+  returned: for nodes that do not declare interface, address and MTU
   type: dict
   sample:
     podwire:
@@ -48,18 +38,11 @@ ansible_facts:
       routes: [[192.0.2.12, eth0, 192.0.2.11]]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.podwire_stage import run
-
-ARGUMENTS = {
-    "peers": {"type": "list", "elements": "str"},
-    "library": {"type": "str"},
-    "archive": {"type": "path"},
-}
 
 
 def main() -> None:
-    run("node_info", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
+    run("podwire_node_info")
 
 
 if __name__ == "__main__":

@@ -1,45 +1,26 @@
 #!/usr/bin/python
-"""Ask a node which addresses its pods have by CNI."""
+"""Read the addresses that CNI gave to a node's pods."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: podwire_pod_info
-short_description: Ask a node which addresses its pods have by CNI
+short_description: Read the addresses that CNI gave to a node's pods
 description:
-  - Reads the results that CNI ADD left on the node. They may be newer than what M(podwire_attach) told, as after a
-    restart of the node.
+  - Reads the cached results of CNI ADD on the node. They can be newer than what M(podwire_attach) returned, such as
+    after a reboot of the node.
 author: podwire
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-options:
-  intent:
-    description: Path on the controller of the intent, as M(podwire_declare) returns it.
-    type: path
-    required: true
-  node:
-    description: The node's name in the intent. Default is the host's name in the inventory.
-    type: str
-  results:
-    description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
-    type: path
-    required: true
-  library:
-    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
-    type: str
-  archive:
-    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
-    type: path
+extends_documentation_fragment:
+  - podwire.intent
+  - podwire.node
+  - podwire.results
+  - podwire.library
+  - podwire.read_only
 """
 
 EXAMPLES = r"""
-- name: Ask for the pods' addresses
+- name: Read the addresses of the pods
   podwire_pod_info:
     intent: "{{ declare_result.intent }}"
     results: "{{ declare_result.results }}"
@@ -52,20 +33,11 @@ pods:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.podwire_stage import run
-
-ARGUMENTS = {
-    "intent": {"type": "path", "required": True},
-    "node": {"type": "str"},
-    "results": {"type": "path", "required": True},
-    "library": {"type": "str"},
-    "archive": {"type": "path"},
-}
 
 
 def main() -> None:
-    run("pod_info", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
+    run("podwire_pod_info")
 
 
 if __name__ == "__main__":

@@ -1,51 +1,34 @@
 #!/usr/bin/python
-"""Look closer at pairs that fail."""
+"""Trace pairs that fail."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: podwire_trace
-short_description: Look closer at pairs that fail
+short_description: Trace pairs that fail
 description:
-  - Sends one probe for each of a few pairs, while the kernel tells by tracefs and nftables of its way and its end.
-  - What to look at is what M(podwire_explain) asks for; it takes the answers into account.
-  - Nothing that it sets up outlives it, a kill included.
+  - Sends one probe for each of a few pairs, and records with tracefs and nftables the path that it takes in the kernel
+    and where it is dropped.
+  - M(podwire_explain) with O(podwire_explain#module:ask) returns what to trace, and uses the results.
+  - Everything that it sets up is removed with the process, even if it is killed.
 author: podwire
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - podwire.intent
+  - podwire.node
+  - podwire.results
+  - podwire.library
+  - podwire.read_only
 options:
-  intent:
-    description: Path on the controller of the intent, as M(podwire_declare) returns it.
-    type: path
-    required: true
-  node:
-    description: The node's name in the intent. Default is the host's name in the inventory.
-    type: str
-  results:
-    description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
-    type: path
-    required: true
   asked:
-    description: What to look at, as M(podwire_explain) returns it for the node.
+    description: What to trace, as M(podwire_explain) returns it for the node.
     type: list
     elements: dict
     required: true
-  library:
-    description: Digest of the controller's podwire, which the action plugin knows. Default is whatever the node has.
-    type: str
-  archive:
-    description: Path on the node of the controller's podwire, which the action plugin puts there if it has another.
-    type: path
 """
 
 EXAMPLES = r"""
-- name: Look closer
+- name: Trace failing pairs
   podwire_trace:
     intent: "{{ declare_result.intent }}"
     results: "{{ declare_result.results }}"
@@ -55,26 +38,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 looks:
-  description: Path on the controller of what was seen.
+  description: Path on the controller of the traces.
   returned: success
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.podwire_stage import run
-
-ARGUMENTS = {
-    "intent": {"type": "path", "required": True},
-    "node": {"type": "str"},
-    "results": {"type": "path", "required": True},
-    "asked": {"type": "list", "elements": "dict", "required": True},
-    "library": {"type": "str"},
-    "archive": {"type": "path"},
-}
 
 
 def main() -> None:
-    run("trace", AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True))
+    run("podwire_trace")
 
 
 if __name__ == "__main__":

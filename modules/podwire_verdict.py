@@ -1,41 +1,32 @@
 #!/usr/bin/python
-"""Documentation only: the work is in plugins/action/podwire_verdict.py."""
+"""Evaluate the observations of all nodes. The code is the action plugin."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: podwire_verdict
-short_description: Judge what the nodes observed
+short_description: Evaluate the observations of all nodes
 description:
-  - Compares the observations of M(podwire_probe) with the guarantees, prints a table and the verdict for
-    people, and fails with the pairs that failed.
+  - Compares the observations of M(podwire_probe) with the guarantees, prints a table and the verdict, and fails with
+    the pairs that failed.
   - Runs on the controller; use it with C(run_once).
 author: podwire
+extends_documentation_fragment:
+  - podwire.intent
+  - podwire.results
+  - podwire.began
 attributes:
   check_mode:
     support: full
-    description: Shows what is declared; nothing is proven.
+    description: Prints what is declared; nothing is proven.
   diff_mode:
     support: none
     description: Changes nothing.
-options:
-  intent:
-    description: Path on the controller of the intent, as M(podwire_declare) returns it.
-    type: path
-    required: true
-  results:
-    description: Directory on the controller for what a run finds out, as M(podwire_declare) returns it.
-    type: path
-    required: true
-  began:
-    description: When the run began, as M(podwire_declare) returns it.
-    type: float
-    required: true
 """
 
 EXAMPLES = r"""
-- name: Judge
+- name: Evaluate
   podwire_verdict:
     intent: "{{ declare_result.intent }}"
     results: "{{ declare_result.results }}"
@@ -50,7 +41,7 @@ verdict:
   type: str
 report:
   description:
-    - Directory on the controller with the report, for people (C(index.html)) and for programs (C(results.json),
+    - Directory on the controller of the report, for people (C(index.html)) and for programs (C(results.json),
       C(junit.xml), C(results.sarif), C(metrics.prom)).
   returned: when proven
   type: str

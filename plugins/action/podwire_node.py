@@ -1,7 +1,7 @@
-"""Run a stage on a node. The other stages' plugins here are symbolic links to this file.
+"""Run a stage on a node. The plugins of other stages are symbolic links to this file.
 
-A netns node is entered from this very process: that costs 0.03 s a node, a module 0.4 s. Every
-other node gets the module of the same name, the intent as a file beside it, and podwire itself if it has another.
+A netns node is entered from this process: that takes 0.03 s per node, a module 0.4 s. Every other node gets the module
+of the same name, the intent as a file beside it, and podwire itself if its version is not the controller's.
 """
 
 from __future__ import annotations
@@ -17,68 +17,85 @@ from ansible.utils.display import Display
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
+from podwire.errors import LabError
 from podwire.intent.cluster import Cluster
-from podwire.intent.ids import inventory_option, inventory_source
+from podwire.intent.ids import cluster_id, inventory_option, inventory_source
 from podwire.lab.registry import node_pid
-from podwire.stages import answer, controller, facts, library
-from podwire.stages.node import OWN, load
+from podwire.stages import facts, library, task_result
+from podwire.stages.arguments import ARGUMENTS
+from podwire.stages.controller import nodes
+from podwire.stages.controller.results import pod_addresses, store, stored
+from podwire.stages.node import WITHOUT_INTENT, load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         super().run(tmp, task_vars)
-        variables = task_vars or {}
-        stage = self._task.action.rpartition("podwire_")[2]
-        options = dict(self._task.args)
-        if stage == "reset":
-            there = variables.get("node_kind") == "ssh"  # without an intent: it may not be readable any more
-            return self._by_module(options, variables) if there else {"changed": False}
-        if stage == "node_info":
-            return self._facts(options, variables)
-        name = str(options.get("node") or variables["inventory_hostname"])
-        # The intent tells it too, but reading it for each of thousands of hosts takes the square of their number.
-        kind = str(variables["hostvars"][name].get("node_kind") or "netns")
-        is_netns = kind == "netns"
-        gone = kind == "docker" and node_pid(load(str(options["intent"])).id, name) is None
-        if stage in OWN and not gone:
-            return {"changed": False} if is_netns else self._by_module(options, variables)
-        together = options.pop("together", False) and is_netns
-        if is_netns or gone or stage in ("probe", "evidence"):
-            cluster = load(str(options["intent"]))
-        if together:
-            return self._together(cluster, name, options, variables)
-        options["node"] = name
-        if stage in ("probe", "evidence"):
-            told = controller.kept("pods", str(options["results"]), cluster)
-            options["addresses"] = {pod: addresses for pods in told.values() for pod, addresses in pods.items()}
-            if cluster.discovered or options.get("throughput"):
-                options["found"] = controller.kept("found", str(options["results"]), cluster)
-        began = time.time()
-        check = bool(self._task.check_mode)
-        if is_netns or gone:
-            options["which"] = inventory_option(inventory_source(variables["ansible_inventory_sources"]))
-        if gone:
-            result = answer(controller.not_running, cluster, stage, name, options, check)
-        elif is_netns:
-            result = answer(controller.visit, cluster, stage, name, options, check, progress(name))
-        else:
-            result = self._by_module(options, variables)
-        if "findings" in result:  # with when the node was asked for the time
-            result["findings"]["asked"] = began, time.time()
-        return answer(controller.keep, result, str(options.get("results")), name)
+        return task_result(self._run, self._options(), task_vars or {})
 
-    def _together(
+    def _options(self) -> Dict[str, Any]:
+        """The task's arguments by the module's own specification, without those that are not given."""
+        _, options = self.validate_argument_spec(ARGUMENTS[self._name()])
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _name(self) -> str:
+        """The module's name: that of the symbolic link."""
+        return "podwire_" + str(self._task.action).rpartition("podwire_")[2]
+
+    def _run(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+        stage = self._name()[len("podwire_") :]
+        if stage == "reset":  # without an intent: it may not be readable any more
+            return self._by_module(options, variables) if variables.get("node_kind") == "ssh" else {"changed": False}
+        if stage == "node_info":
+            return self._node_info(options, variables)
+        name = str(options.get("node") or variables["inventory_hostname"])
+        if name not in variables["hostvars"]:
+            raise LabError(f"failed to run podwire_{stage} on {name}: it is not in the inventory", "check option node")
+        # The intent has the kind too, but reading it for each of thousands of hosts takes the square of their number.
+        kind = str(variables["hostvars"][name].get("node_kind") or "netns")
+        source = inventory_source(variables["ansible_inventory_sources"])
+        missing = kind == "docker" and node_pid(cluster_id(source), name) is None
+        options["which"] = inventory_option(source)
+        if stage in WITHOUT_INTENT and not missing:
+            return {"changed": False} if kind == "netns" else self._by_module(options, variables)
+        began = time.time()
+        result = self._run_stage(stage, name, kind, missing, options, variables)
+        if "findings" in result:  # with the times between which the node read its clock
+            result["findings"]["asked"] = began, time.time()
+        return store(result, str(options.get("results")), name)
+
+    def _run_stage(
+        self, stage: str, name: str, kind: str, missing: bool, options: Dict[str, Any], variables: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        check = bool(self._task.check_mode)
+        probes = stage in ("probe", "evidence")
+        if kind == "netns" or missing or probes:
+            cluster = load(str(options["intent"]))
+        if options.pop("together", False) and kind == "netns":
+            return self._converge_all(cluster, name, options, variables)
+        options["node"] = name
+        if probes:
+            options.setdefault("addresses", pod_addresses(str(options["results"]), cluster))
+            if cluster.discovered or options.get("throughput"):
+                options.setdefault("found", stored("found", str(options["results"]), cluster))
+        if missing:
+            return nodes.not_running(cluster, stage, name, options, check)
+        if kind == "netns":
+            return nodes.run_on_node(cluster, stage, name, options, check, progress(name))
+        return self._by_module(options, variables)
+
+    def _converge_all(
         self, cluster: Cluster, name: str, options: Dict[str, Any], variables: Dict[str, Any]
     ) -> Dict[str, Any]:
-        """The first of the play's netns nodes does it for all of them."""
+        """The first of the play's netns nodes converges all of them."""
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         names = [host for host in hosts if cluster.node(host).kind == "netns"]
         if name != names[0]:
             return {"changed": False}
         options = {**options, "diff": self._task.diff}
-        return answer(controller.together, cluster, names, options, bool(self._task.check_mode))
+        return nodes.converge_all(cluster, names, options, bool(self._task.check_mode))
 
-    def _facts(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+    def _node_info(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
         if not facts.wanted(variables):
             return {"changed": False}
         options.setdefault("peers", facts.peers_of(str(variables["inventory_hostname"]), variables["hostvars"]))
@@ -88,7 +105,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _by_module(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
-        arguments = {**options, "library": library.digest()}
+        arguments = {name: value for name, value in options.items() if name in ARGUMENTS[self._name()]}
+        arguments["library"] = library.digest()
         if "intent" in options:
             arguments["intent"] = self._send(options["intent"], "intent.json")
         result: Dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
@@ -101,14 +119,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         shell = self._connection._shell
         if not shell.tmpdir:
             self._make_tmp_path()
-        there: str = self._transfer_file(path, shell.join_path(shell.tmpdir, name))
-        return there
+        remote: str = self._transfer_file(path, shell.join_path(shell.tmpdir, name))
+        return remote
 
 
 def progress(node: str) -> Callable[[int, int], None]:
-    """Says how far a node's probes are."""
+    """Prints how many of a node's probes are sent."""
 
-    def say(done: int, of: int) -> None:
+    def display(done: int, of: int) -> None:
         Display().display(f"podwire: {node} has sent {done:,} of {of:,} probes")
 
-    return say
+    return display

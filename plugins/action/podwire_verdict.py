@@ -1,4 +1,4 @@
-"""Judge what the nodes observed, and say so in a form for people."""
+"""Evaluate the observations of all nodes, and print the verdict."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from ansible.utils.display import Display
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 
 from podwire.intent.ids import inventory_source
-from podwire.stages import answer, controller, summary
+from podwire.stages import task_result
+from podwire.stages.arguments import ARGUMENTS
+from podwire.stages.controller import verdict
+from podwire.stages.controller.declare import origins
 from podwire.stages.node import load
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         super().run(tmp, task_vars)
-        variables = task_vars or {}
-        arguments = self._task.args
-        cluster = load(str(arguments["intent"]))
-        hosts = [str(host) for host in variables["ansible_play_hosts"]]
-        lost = [str(host) for host in variables["ansible_play_hosts_all"] if host not in hosts]
-        source = inventory_source(variables["ansible_inventory_sources"])
-        if self._task.check_mode:
-            result = summary.declared(cluster)
-        else:
-            began = float(arguments["began"])
-            origins = controller.origins(str(arguments["intent"]), source, cluster)
-            # Ansible knows whether its output is a terminal, and of NO_COLOR.
-            result = answer(
-                summary.verdict, cluster, hosts, lost, str(arguments["results"]), source, began, ANSIBLE_COLOR, origins
-            )
+        _, options = self.validate_argument_spec(ARGUMENTS["podwire_verdict"])
+        result = task_result(self._evaluate, options, task_vars or {})
         if "text" in result:
             Display().display(result.pop("text"))
         return result
+
+    def _evaluate(self, options: Dict[str, Any], variables: Dict[str, Any]) -> Dict[str, Any]:
+        intent, results, began = str(options["intent"]), str(options["results"]), float(options["began"])
+        cluster = load(intent)
+        if self._task.check_mode:
+            return verdict.declared(cluster)
+        hosts = [str(host) for host in variables["ansible_play_hosts"]]
+        lost = [str(host) for host in variables["ansible_play_hosts_all"] if str(host) not in hosts]
+        source = inventory_source(variables["ansible_inventory_sources"])
+        # Ansible knows whether its output is a terminal, and of NO_COLOR.
+        lines = origins(intent, source, cluster)
+        return verdict.verdict(cluster, hosts, lost, results, source, began, ANSIBLE_COLOR, lines)

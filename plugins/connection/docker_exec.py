@@ -1,4 +1,4 @@
-"""Ansible's way into a container by ``docker exec``, where the collection community.docker is not installed."""
+"""Connect to a container with ``docker exec``, without the collection community.docker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ name: docker_exec
 short_description: run tasks in a running container
 description:
   - Runs C(docker exec) on the controller, with pipelining. DOCKER_HOST is respected.
-  - Does what C(community.docker.docker) does, and needs nothing but the C(docker) command.
+  - Like C(community.docker.docker), and needs only the C(docker) command.
 author: podwire
 options:
   node:
@@ -27,7 +27,7 @@ options:
     vars:
       - name: ansible_docker_exec_become_success_timeout
   become_strip_preamble:
-    description: Strip what become prints before the command's own output.
+    description: Remove what become prints before the output of the command.
     type: bool
     default: true
     vars:
@@ -37,7 +37,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = """
-- name: Look at a running container
+- name: Inspect a running container
   hosts: my-container
   gather_facts: false
   connection: docker_exec
@@ -49,7 +49,7 @@ EXAMPLES = """
 
 
 class Connection(connection_loader.get("netns", class_only=True)):  # type: ignore[misc]
-    """As the connection to nodes of kind netns, but for the command that leads there."""
+    """Like the connection to nodes of kind netns, with another command to enter the node."""
 
     transport = "docker_exec"
 

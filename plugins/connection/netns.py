@@ -1,4 +1,4 @@
-"""Ansible's way into a lab's nodes of kind netns."""
+"""Connect to a lab's nodes of kind netns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ name: netns
 short_description: run tasks inside a podwire lab's nodes
 description:
   - Joins the network, mount, UTS, IPC and PID namespaces of a running node of kind C(netns) on the controller.
-  - The lab has to be up (C(site.yml) builds it) and the controller has to run as root. Nothing is copied to get in.
+  - The lab has to be running (C(site.yml) builds it) and Ansible has to run as root.
 author: podwire
 options:
   node:
@@ -29,7 +29,7 @@ options:
     vars:
       - name: inventory_hostname
   inventory:
-    description: The inventories that declare the node; they tell one running lab from another.
+    description: The inventories that declare the node; they identify the lab.
     type: list
     elements: str
     vars:
@@ -41,7 +41,7 @@ options:
     vars:
       - name: ansible_netns_become_success_timeout
   become_strip_preamble:
-    description: Strip what become prints before the command's own output.
+    description: Remove what become prints before the output of the command.
     type: bool
     default: true
     vars:
@@ -51,7 +51,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = """
-- name: Look at a running lab
+- name: Inspect a running lab
   hosts: all
   gather_facts: false
   connection: netns
@@ -103,7 +103,7 @@ class Connection(LocalConnection):  # type: ignore[misc]
         return name
 
     def _enter(self) -> List[str]:
-        """The command that joins the node's namespaces; its process id can change from run to run."""
+        """The command that joins the node's namespaces. The process id of a node can change from run to run."""
         sources: Any = self.get_option("inventory")
         identity = cluster_id(inventory_source(sources)) if sources else ""
         pid = node_pid(identity, self._node()) if identity else None

@@ -1,4 +1,4 @@
-"""What an inventory says of a docker node: which container it is, and which connection leads there."""
+"""The container of a docker node, and the connection plugin for it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DOCUMENTATION = """
 name: docker_node
 short_description: the container of a podwire node, and the connection to it
 description:
-  - Term C(container) gives the name of the container that is the host at hand, a function of the inventory's path.
-  - Term C(connection) gives C(community.docker.docker) where that collection is installed, and C(docker_exec), which
-    comes with podwire and does the same, where it is not.
+  - Term C(container) returns the name of the host's container, which is a function of the inventory's path.
+  - Term C(connection) returns C(community.docker.docker) if that collection is installed, and otherwise C(docker_exec),
+    which comes with podwire and does the same.
 author: podwire
 options:
   _terms:
@@ -35,7 +35,7 @@ ansible_connection: "{{ lookup('docker_node', 'connection') }}"
 
 RETURN = """
 _raw:
-  description: One string a term.
+  description: One string per term.
   type: list
   elements: str
 """
@@ -50,7 +50,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         return container_name(identity, str(variables["inventory_hostname"]))
 
     def _connection(self, variables: Dict[str, Any]) -> str:
-        try:  # the loader would warn of what it does not find
+        try:  # Ansible's own loader prints a warning if it does not find the plugin
             import_module("ansible_collections.community.docker.plugins.connection.docker")
         except ImportError:
             return "docker_exec"

@@ -84,10 +84,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("podwire."):
             raise
-        print(
-            f"podwire: failed to run {options.verb}: this node has not all of podwire; run it elsewhere",
-            file=sys.stderr,
-        )
+        missing = f"failed to run {options.verb}: a node does not have it; run it on the controller"
+        print(f"podwire: {missing}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()

@@ -1,26 +1,29 @@
-"""What a node has against what intent asks of it: its backend's objects and its reservations. Runs inside the node."""
+"""What a node has compared with intent: its backend's objects and its leases. Runs inside the node."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, FrozenSet, List, Tuple, TypedDict
+from typing import Any, Callable, FrozenSet, List, Optional, Tuple, TypedDict
 
 from ..errors import IpamError
 from ..intent.cluster import Cluster
 from ..intent.projection import desired, scope
 from ..ipam.store import DATA_DIR, Store
 from ..kernel import Namespace, show
-from ..model.objects import FdbEntry, Link, Neighbour, Object, Route
+from ..model.objects import FdbEntry, Link, Neighbour, Object, Route, Vxlan
 from ..model.state import State
-from ..plan import KEYS, kind_of, link_differences, link_recreation
+from ..plan import KEYS, kind_of
 
+#: Of a device: compared in other ways, or only for making it.
+_UNCOMPARED = ("name", "peer", "master", "vxlan")
 #: Objects that are as desired are listed up to so many a node; those that are not, always.
 LISTED = 2000
 #: Class of the model -> word. What is not here (sysctls, rules, files) is named by its class.
 _KINDS = {"FdbEntry": "fdb"}
 
-#: kind, device, towards (address or prefix), object in words, desired, seen.
-Row = Tuple[str, str, str, str, bool, bool]
-#: Address, container id, interface, pod; without a pod nobody alive holds it.
+#: kind, device, towards (address or prefix), object as text, whether it is desired (None where no intent is known),
+#: whether the node has it.
+Row = Tuple[str, str, str, str, Optional[bool], bool]
+#: Address, container id, interface, pod; without a running pod it is leaked.
 LeaseRow = Tuple[str, str, str, str]
 
 
@@ -37,7 +40,7 @@ def describe(cluster: Cluster, node: str) -> NodeState:
     wanted = desired(cluster, node)
     with Namespace.current(node) as here:
         shown = show(here, scope(cluster, node, wanted))
-    rows = compare(wanted, State._make(own | other for own, other in zip(shown.state, shown.foreign)))
+    rows = compare(wanted, State._make(ours | others for ours, others in zip(shown.state, shown.foreign)))
     differing = [row for row in rows if row[4] != row[5]]
     same = [row for row in rows if row[4] == row[5]]
     return {
@@ -55,49 +58,68 @@ def compare(wanted: State, current: State) -> List[Row]:
     return rows
 
 
-def _differences(want: FrozenSet[Any], have: FrozenSet[Any], key: Callable[[Any], Any]) -> List[Row]:
-    """Of one kind, sorted. What stands under the key of a desired object in its place is told with it."""
-    instead = {key(each): each for each in have - want}
-    rows = [_row(each, True, True) for each in want & have]
-    for each in want - have:
-        other = instead.pop(key(each), None)
-        kind, device, towards, text, *seen = _row(each, True, False)
-        rows.append((kind, device, towards, text if other is None else f"{text} (has: {other})", seen[0], seen[1]))
-    return sorted(rows + [_row(each, False, True) for each in instead.values()])
+def _differences(wanted: FrozenSet[Any], current: FrozenSet[Any], key: Callable[[Any], Any]) -> List[Row]:
+    """Of one kind, sorted. The row of a desired object has what the node has in its place."""
+    instead = {key(item): item for item in current - wanted}
+    rows = [_row(item, True, True) for item in wanted & current]
+    for item in wanted - current:
+        other = instead.pop(key(item), None)
+        rows.append(_row(item, True, False, "" if other is None else f" (found: {other})"))
+    return sorted(rows + [_row(item, False, True) for item in instead.values()])
 
 
 def _links(wanted: FrozenSet[Link], current: FrozenSet[Link]) -> List[Row]:
-    """Devices by name: one that differs is not as desired, and says in what."""
-    have = {link.name: link for link in current}
+    """Devices by name: the row of one that differs has in what."""
+    by_name = {link.name: link for link in current}
     rows: List[Row] = []
     for link in sorted(wanted):
-        there = have.pop(link.name, None)
-        wrong = "" if there is None else link_recreation(link, there) or ", ".join(link_differences(link, there))
-        text = f"{link} (has: {wrong})" if wrong else str(link)
-        rows.append(("link", link.name, "", text, True, there is not None and not wrong))
-    return rows + [_row(link, False, True) for link in have.values() if link.kind]
+        existing = by_name.pop(link.name, None)
+        different = [] if existing is None else _link_differences(link, existing)
+        note = f" ({'; '.join(different)})" if different else ""
+        rows.append(_row(link, True, existing is not None and not different, note))
+    return rows + [_row(link, False, True) for link in by_name.values() if link.kind]
 
 
-def _row(each: Object, wanted: bool, there: bool) -> Row:
-    kind = kind_of(each)
-    device = getattr(each, "name", None) if isinstance(each, Link) else getattr(each, "device", None)
-    return _KINDS.get(kind, kind.lower()), device or "", _towards(each), str(each), wanted, there
+def _link_differences(wanted: Link, current: Link) -> List[str]:
+    """Attributes that are declared and differ, each as ``expected mtu 1450, found 1400``."""
+    pairs: List[Tuple[str, object, object]] = [
+        (name, new, old) for name, new, old in zip(Link._fields, wanted, current) if name not in _UNCOMPARED
+    ]
+    if wanted.kind != "":
+        pairs.append(("master", wanted.master or "none", current.master or "none"))
+    if wanted.vxlan and current.vxlan:
+        pairs += list(zip(Vxlan._fields, tuple(wanted.vxlan), tuple(current.vxlan)))
+    return [f"expected {_attribute(name, new)}, found {_attribute(name, old)}"
+            for name, new, old in pairs if new is not None and new != old]  # fmt: skip
 
 
-def _towards(each: Object) -> str:
-    if isinstance(each, (Route, FdbEntry)):
-        return str(each.destination)
-    return str(each.address) if isinstance(each, Neighbour) else ""
+def _attribute(name: str, value: object) -> str:
+    if name == "up":
+        return "up" if value else "down"
+    return f"{name} {('off', 'on')[value]}" if isinstance(value, bool) else f"{name} {value}"
+
+
+def _row(target: Object, wanted: bool, exists: bool, note: str = "") -> Row:
+    """``note``: what the node has instead."""
+    kind = kind_of(target)
+    device = target.name if isinstance(target, Link) else getattr(target, "device", None)
+    return _KINDS.get(kind, kind.lower()), device or "", _towards(target), f"{target}{note}", wanted, exists
+
+
+def _towards(target: Object) -> str:
+    if isinstance(target, (Route, FdbEntry)):
+        return str(target.destination)
+    return str(target.address) if isinstance(target, Neighbour) else ""
 
 
 def _reservations(network: str) -> List[LeaseRow]:
     from ..sandbox import sandboxes
 
-    alive = {each.container_id: name for name, each in sandboxes.running().items()}
+    pods = {sandbox.container_id: name for name, sandbox in sandboxes.running().items()}
     try:
         with Store(DATA_DIR, network, read_only=True) as store:
             leases = store.leases()
     except IpamError:
         return []
-    ordered = sorted(leases.items(), key=lambda each: (each[0].version, int(each[0])))
-    return [(str(ip), claim.container_id, claim.ifname, alive.get(claim.container_id, "")) for ip, claim in ordered]
+    ordered = sorted(leases.items(), key=lambda lease: (lease[0].version, int(lease[0])))
+    return [(str(ip), claim.container_id, claim.ifname, pods.get(claim.container_id, "")) for ip, claim in ordered]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Iterator, List
 
-#: As ``seen.Row``; desired is None, as no intent says anything.
-Row = Tuple[str, str, str, str, None, bool]
+from ..observe.node_state import LeaseRow, NodeState, Row
+from ..observe.records import NamespaceRows, Snapshot
+from ..observe.view import View
 
 
-def network(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
-    """A snapshot's part that a report shows, in the shape of ``seen.describe``."""
+def network(snapshot: Snapshot) -> NodeState:
+    """A snapshot's part that a report shows, in the form of ``node_state.describe``."""
     namespace = snapshot["namespace"]
     rows: List[Row] = [*_devices(namespace), *_routes(namespace), *_neighbours(namespace), *_fdb(namespace)]
     return {"objects": rows, "unlisted": 0, "reservations": list(_reservations(snapshot))}
 
 
-def _devices(namespace: Mapping[str, Any]) -> Iterator[Row]:
+def _devices(namespace: NamespaceRows) -> Iterator[Row]:
     for link in namespace["links"]:
         if link.get("kind") in ("bridge", "vxlan"):
             words = [f"link {link['name']} {link['kind']} mtu {link['mtu']} mac {link['mac']}"]
@@ -25,35 +26,35 @@ def _devices(namespace: Mapping[str, Any]) -> Iterator[Row]:
             yield "link", link["name"], "", " ".join([*words, "up" if link["up"] else "down"]), None, True
 
 
-def _routes(namespace: Mapping[str, Any]) -> Iterator[Row]:
-    hops = {next_hop["id"]: next_hop for next_hop in namespace.get("next_hops", ())}
+def _routes(namespace: NamespaceRows) -> Iterator[Row]:
+    view = View(namespace)
     for route in namespace["routes"]:
-        if route.get("kind", "unicast") in ("local", "broadcast", "multicast", "anycast"):
+        if route["kind"] in ("local", "broadcast", "multicast", "anycast"):
             continue
-        way = hops.get(route.get("next_hop"), route)
-        device = way.get("device", "")
+        hop = view.hop(route)
+        device, gateway = hop.get("device", ""), hop.get("gateway", "")
         words = [f"route {route['destination']}"]
-        words += [f"{word} {way[key]}" for word, key in (("via", "gateway"), ("dev", "device")) if way.get(key)]
+        words += [f"{word} {value}" for word, value in (("via", gateway), ("dev", device)) if value]
         yield "route", device, route["destination"], " ".join(words), None, True
 
 
-def _neighbours(namespace: Mapping[str, Any]) -> Iterator[Row]:
+def _neighbours(namespace: NamespaceRows) -> Iterator[Row]:
     for neighbour in namespace["neighbours"]:
         if neighbour.get("state") == "permanent" and "mac" in neighbour:
             text = f"neighbour {neighbour['address']} lladdr {neighbour['mac']} dev {neighbour['device']} permanent"
             yield "neighbour", neighbour["device"], neighbour["address"], text, None, True
 
 
-def _fdb(namespace: Mapping[str, Any]) -> Iterator[Row]:
-    for each in namespace["fdb"]:
-        if "destination" in each:
-            text = f"fdb {each['mac']} dst {each['destination']} dev {each['device']}"
-            yield "fdb", each["device"], each["destination"], text, None, True
+def _fdb(namespace: NamespaceRows) -> Iterator[Row]:
+    for entry in namespace["fdb"]:
+        if "destination" in entry:
+            text = f"fdb {entry['mac']} dst {entry['destination']} dev {entry['device']}"
+            yield "fdb", entry["device"], entry["destination"], text, None, True
 
 
-def _reservations(snapshot: Mapping[str, Any]) -> Iterator[Tuple[str, str, str, str]]:
-    """As ``seen.describe`` has them: address, container id, interface, sandbox."""
-    alive = {each["container"]: name for name, each in snapshot["sandboxes"].items() if each.get("container")}
-    for held in snapshot.get("reservations", {}).values():
-        for address, (container, interface) in held.items():
-            yield address, container, interface, alive.get(container, "")
+def _reservations(snapshot: Snapshot) -> Iterator[LeaseRow]:
+    """As ``node_state.describe`` has them: address, container id, interface, sandbox."""
+    sandboxes = {sandbox["container"]: name for name, sandbox in snapshot["sandboxes"].items() if sandbox["container"]}
+    for leases in snapshot["reservations"].values():
+        for address, (container, interface) in leases.items():
+            yield address, container, interface, sandboxes.get(container, "")

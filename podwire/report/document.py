@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..intent.cluster import Cluster, Node, Pod
 from ..model.objects import IPNetwork
+from ..observe.node_state import NodeState
 from ..prove.expect import Addresses
+from ..prove.observations import Observations, PodDevices, Summary
 from ..prove.verdict import Failure, Guarantee, Verdict
 from . import discovered
 from .source_locations import Origins
 
-#: One node's, as its prober told it.
-Observations = Mapping[str, Any]
-
 VERSION = 1
 #: Failing checks that the document lists for each guarantee; every one of them is counted.
 LISTED = 5000
-#: Guarantee -> its table in a node's observations, where the names differ.
-_TABLES = {"pods": "pairs", "mtu": "path_mtu"}
+#: Guarantee -> its checks in a node's observations.
+_SUMMARIES: Dict[str, Callable[[Observations], Optional[Summary]]] = {
+    "pods": lambda observed: observed.get("pairs"),
+    "agents": lambda observed: observed.get("agents"),
+    "nodes": lambda observed: observed.get("nodes"),
+    "mtu": lambda observed: observed.get("path_mtu"),
+    "bulk": lambda observed: observed.get("bulk"),
+}
 
 
 class Run(NamedTuple):
@@ -149,7 +154,7 @@ def _tunnel_ends(cluster: Cluster, node: Node, version: int) -> Iterator[Dict[st
 
 
 def _pod(
-    cluster: Cluster, pod: Pod, addresses: Addresses, has: Optional[Mapping[str, Any]], origins: Origins
+    cluster: Cluster, pod: Pod, addresses: Addresses, has: Optional[PodDevices], origins: Origins
 ) -> Dict[str, Any]:
     given = [text.partition("/")[0] for text in addresses.get(pod.name, ())]
     if pod.host_network:
@@ -167,10 +172,12 @@ def _pod(
 
 def _guarantee(guarantee: Guarantee, verdict: Verdict, seen: Mapping[str, Observations]) -> Dict[str, Any]:
     failures = list(guarantee.failures)
-    if guarantee.failed > len(failures):  # a verdict lists few; nodes tell of more
-        table = _TABLES.get(guarantee.key, guarantee.key)
-        told = [[Failure(*row) for row in (seen[node].get(table) or {}).get("failures", ())] for node in seen]
-        failures = _fairly(told, LISTED) or failures
+    if guarantee.failed > len(failures):  # a verdict lists few; nodes have more
+        summary_of = _SUMMARIES.get(guarantee.key, lambda _: None)
+        summaries = filter(None, map(summary_of, seen.values()))
+        failures = (
+            _fairly([[Failure(*row) for row in summary["failures"]] for summary in summaries], LISTED) or failures
+        )
     nodes = set(verdict.nodes)
     # Who is at the ends of a guarantee's checks follows from its key, or from what failed.
     sources = guarantee.key == "agents" or any(failure.source in nodes for failure in failures)
@@ -205,7 +212,7 @@ def _leases(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any
     """The nodes' blocks, and the addresses reserved in them (rows: node, address, container, interface, pod)."""
     reservations = []
     for node, observed in seen.items():
-        for address, container, interface, pod in _network(observed).get("reservations", ()):
+        for address, container, interface, pod in _network(observed)["reservations"]:
             reservations.append([node, address, container, interface, pod])
     subnets = [
         {"node": node.name, "cidr": str(cidr), "size": _usable(cidr)}
@@ -225,9 +232,9 @@ def _routes(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any
     peers = _peers(cluster)
     rows = []
     for node, observed in seen.items():
-        for kind, device, towards, text, desired, there in _network(observed).get("objects", ()):
+        for kind, device, towards, text, desired, there in _network(observed)["objects"]:
             rows.append([node, kind, device, peers.get(towards, ""), text, desired, there])
-    unlisted = sum(_network(observed).get("unlisted", 0) for observed in seen.values())
+    unlisted = sum(_network(observed)["unlisted"] for observed in seen.values())
     return {"rows": rows, "unlisted": unlisted}
 
 
@@ -242,12 +249,13 @@ def _peers(cluster: Cluster) -> Dict[str, str]:
     return discovered
 
 
-def _network(observed: Observations) -> Mapping[str, Any]:
-    """What a node told of itself: held against intent, or as it was found."""
-    if "network" in observed or "snapshot" not in observed:
-        known: Mapping[str, Any] = observed.get("network", {})
-        return known
-    return discovered.network(observed["snapshot"])
+def _network(observed: Observations) -> NodeState:
+    """A node's objects: compared with intent, or as they were discovered."""
+    if "network" in observed:
+        return observed["network"]
+    if "snapshot" in observed:
+        return discovered.network(observed["snapshot"])
+    return {"objects": [], "unlisted": 0, "reservations": []}
 
 
 def _texts(values: Sequence[object]) -> List[str]:

@@ -1,12 +1,12 @@
-"""podwire on a node: one directory of modules, the same as on the controller or replaced whole.
+"""podwire on a node: one directory of modules, the same as on the controller or replaced as a whole.
 
 ::
 
     /opt/podwire/lib -> <digest>     a symbolic link: changed by one rename, so there is no moment without a library
     /opt/podwire/<digest>/podwire/   the modules, and their byte code
 
-What runs on the library before keeps its directory until the next change; whoever starts looks the link up once and
-stays with what it names (``os.path.realpath``), so no process ever mixes two.
+Processes that run from the previous library keep its directory until the next change. A process resolves the link
+once, when it starts (``os.path.realpath``), so it never mixes two libraries.
 """
 
 from __future__ import annotations
@@ -26,20 +26,23 @@ __all__ = ["HOME", "LIBRARY", "digest", "install", "pack"]
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _DIGEST_LENGTH = 16
-#: Packages that no node imports (pyproject.toml has the contract): what makes labs, and products of their own.
-_NOT_SHIPPED = ("conform", "lab", "report")
+#: What only the controller runs, or is a product of its own.
+_NOT_ON_NODES = tuple(
+    os.path.join("podwire", *name.split("."))
+    for name in ("conform", "report", "intent.inventory", "lab", "stages.controller")
+)
 
 
 def digest() -> str:
-    """The name of this very podwire: 16 hex digits over the paths and the text of all its modules."""
-    found = sha256()
+    """The name of this podwire: 16 hex digits over the paths and the text of all modules that nodes get."""
+    hashed = sha256()
     for name, content in sorted(_modules().items()):
-        found.update(f"{name}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()[:_DIGEST_LENGTH]
+        hashed.update(f"{name}\0{len(content)}\0".encode() + content)
+    return hashed.hexdigest()[:_DIGEST_LENGTH]
 
 
 def pack(directory: str) -> str:
-    """All modules as one archive in ``directory``; made once, however many processes want it. Returns its path."""
+    """The modules that nodes get as one archive in ``directory``, written once. Returns its path."""
     path = os.path.join(directory, f"podwire-{digest()}.zip")
     if not os.path.exists(path):
         temporary = f"{path}.{os.getpid()}"
@@ -51,29 +54,30 @@ def pack(directory: str) -> str:
 
 
 def _modules() -> Dict[str, bytes]:
-    """Path below the root, and content, of every module that a node needs."""
-    found = {}
-    top = os.path.join(_ROOT, "podwire")
-    for folder, below, names in os.walk(top):
-        if folder == top:
-            below[:] = [name for name in below if name not in _NOT_SHIPPED]
+    """Path below the root, and content, of every module that nodes get."""
+    modules = {}
+    for folder, folders, names in os.walk(os.path.join(_ROOT, "podwire")):
+        folders[:] = [
+            name for name in folders if os.path.relpath(os.path.join(folder, name), _ROOT) not in _NOT_ON_NODES
+        ]
         for name in names:
             if name.endswith(".py"):
                 path = os.path.join(folder, name)
                 with open(path, "rb") as file:
-                    found[os.path.relpath(path, _ROOT)] = file.read()
-    return found
+                    modules[os.path.relpath(path, _ROOT)] = file.read()
+    return modules
 
 
 def install(archive: str, version: str, home: str = HOME) -> None:
     """Make what ``archive`` holds the library below ``home``, under its digest ``version``.
 
-    Whole before it is named; what a killed run left is cleared by the next. PodwireError for what cannot be written.
+    The link changes when the directory is complete; the next run removes what a killed one left. PodwireError if it
+    cannot be written.
     """
     try:
         with locked(os.path.join(home, "lock")):
-            used = os.path.basename(os.path.realpath(os.path.join(home, "lib")))
-            for name in _others(home, (version, used)):
+            current = os.path.basename(os.path.realpath(os.path.join(home, "lib")))
+            for name in _others(home, (version, current)):
                 shutil.rmtree(os.path.join(home, name))
             if not os.path.isdir(os.path.join(home, version)):
                 _write(archive, version, home)
@@ -87,22 +91,22 @@ def install(archive: str, version: str, home: str = HOME) -> None:
 
 
 def _others(home: str, kept: tuple[str, ...]) -> List[str]:
-    """Directories of earlier libraries; clears what an interrupted installation left on the way."""
+    """Directories of earlier libraries. Removes what an interrupted installation left."""
     temporary = os.path.join(home, "new-link")
     if os.path.lexists(temporary):
         os.unlink(temporary)
-    folders = [each.name for each in os.scandir(home) if each.is_dir(follow_symlinks=False)]
+    folders = [entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)]
     return [name for name in folders if name not in kept and (len(name) == _DIGEST_LENGTH or name == "new")]
 
 
 def _write(archive: str, version: str, home: str) -> None:
-    import compileall  # 20 ms that those who only ask for a digest need not pay
+    import compileall  # 20 ms that callers of digest need not pay
     from py_compile import PycInvalidationMode
 
     temporary = os.path.join(home, "new")
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(temporary)
-    # Taken as it is, without a look at the source's time: the directory never changes.
+    # The directory never changes, so Python need not compare the times of source and byte code.
     compileall.compile_dir(
         temporary, ddir=os.path.join(home, version), quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
     )

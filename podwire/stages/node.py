@@ -1,5 +1,5 @@
-"""The stages that run inside a node of whatever kind: node, attach, find, probe, evidence, look; and those that a
-lab's nodes have no need of: facts, library, cni, reset."""
+"""The stages that run inside a node of any kind, and those that a lab's nodes do not need: node_info, library, cni,
+reset."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ import os
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, Mapping, Tuple
 
-from ..errors import ProofError
+from ..errors import PodwireError, ProofError
 from ..intent.cluster import Cluster
 from ..intent.cluster_json import cluster_from_json
-from . import Answer, Options, answer, differs
+from . import Options, Result, diff_result, task_result
 
 
 def load(intent: str) -> Cluster:
-    """The cluster that ``declare`` wrote to the path ``intent``."""
-    with open(intent, encoding="utf-8") as file:
-        return cluster_from_json(json.load(file))
+    """The cluster that ``declare`` wrote to the path ``intent``. PodwireError."""
+    try:
+        with open(intent, encoding="utf-8") as file:
+            return cluster_from_json(json.load(file))
+    except OSError as error:
+        raise PodwireError(
+            f"failed to read the intent {intent}: {error.strerror}", "use the path that podwire_declare returns"
+        ) from error
 
 
-def node(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """Converge the node's own network: the backend's devices, routes, rules and files."""
+def node(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    """Converge the node's network: the backend's devices, routes, rules and files."""
     from ..agent import intent_store
     from ..agent.apply import network
 
     with nullcontext() if check else intent_store.node_lock():
         operations = network(cluster, name, check=check)
-    return differs(map(str, operations), f"network of {name}", wanted=options.get("diff", True))
+    return diff_result(map(str, operations), f"network of {name}", wanted=options.get("diff", True))
 
 
-def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """Start the declared pods' sandboxes, attach them by CNI ADD, and remove what is declared no more."""
+def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    """Start the declared pods' sandboxes, attach them with CNI ADD, and remove what is not declared any more."""
     from ..agent import intent_store, unit
     from ..sandbox import conflist, pods
 
@@ -41,19 +46,20 @@ def attach(cluster: Cluster, name: str, options: Options, check: bool) -> Answer
         if not check:
             intent_store.keep_override(*given)
         outcome = pods.reconcile(conflist.override(cluster, *given), name, check=check)
-    lasting = [] if cluster.node(name).kind == "netns" else unit.install(check=check)  # /opt/podwire is the machine's
-    told = {} if check else {"pods": outcome.results}
-    return {**differs([*outcome.lines, *lasting], f"pods of {name}"), **told}
+    # Nodes of kind netns share /opt/podwire with their machine.
+    installed = [] if cluster.node(name).kind == "netns" else unit.install(check=check)
+    addresses = {} if check else {"pods": outcome.results}
+    return {**diff_result([*outcome.lines, *installed], f"pods of {name}"), **addresses}
 
 
-def pods(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """Which addresses the pods have by CNI; changes nothing."""
+def pod_info(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    """The addresses that CNI gave to the pods; changes nothing."""
     from ..sandbox.pods import told
 
     return {"changed": False, "pods": told(cluster, name)}
 
 
-def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
+def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
     """Probe from the node and each of its pods; changes nothing, so check mode makes no difference."""
     from ..observe import node_state
     from ..prove import prober
@@ -61,13 +67,13 @@ def probe(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     declared = cluster
     cluster, addresses, chosen = _probing(cluster, name, options)
     observed = prober.probe(cluster, name, addresses, chosen)
-    if not declared.discovered:  # of what somebody else set up no desired State is known
+    if not declared.discovered:  # podwire does not know the desired State of discovered pods
         observed["network"] = node_state.describe(declared, name)
     return {"changed": False, "observations": observed}
 
 
 def _probing(cluster: Cluster, name: str, options: Options) -> Tuple[Cluster, Any, Any]:
-    """The cluster (as it was found, where pods are of others), the pods' addresses, and the prober's options."""
+    """The cluster (inferred, if its pods are discovered), the pods' addresses, and the prober's options."""
     from ..prove import discovery, expect, prober
 
     mode = options.get("pairs") or "auto"
@@ -77,15 +83,15 @@ def _probing(cluster: Cluster, name: str, options: Options) -> Tuple[Cluster, An
     if cluster.discovered:
         inferred = discovery.infer(cluster, options["found"])
         cluster, options = inferred.cluster, {**options, "addresses": inferred.addresses}
-        here = {pod.name for pod in cluster.pods_of(name)}
-        netns = {pod: path for pod, path in inferred.netns.items() if pod in here}
-    told = options.get("found") or {}
-    sinks = {node: each["sinks"] for node, each in told.items()} if options.get("throughput") else None
+        local = {pod.name for pod in cluster.pods_of(name)}
+        netns = {pod: path for pod, path in inferred.netns.items() if pod in local}
+    found = options.get("found") or {}
+    sinks = {node: pods["sinks"] for node, pods in found.items()} if options.get("throughput") else None
     return cluster, options["addresses"], prober.Options(mode, options.get("tell"), netns, sinks)
 
 
-def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """Prepare what pods have no server for (see ``foreign.find``), or with ``state: absent`` take it away."""
+def discover(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    """Find pods and answer in them (see ``discovery.find``), or with ``state: absent`` end what answers."""
     from ..prove import discovery
 
     if options.get("state") == "absent":
@@ -94,8 +100,8 @@ def find(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
     return {"changed": False, "found": discovery.find(cluster, name, bool(options.get("throughput")))}
 
 
-def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """What a diagnosis needs of the node: probes, a snapshot, and how it differs from intent. Changes nothing."""
+def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    """What a diagnosis needs of the node: probes, a snapshot, and how it differs from the intent. Changes nothing."""
     from ..explain.collect import collect
     from ..explain.inferred import recorded
     from ..observe import node_state
@@ -104,118 +110,101 @@ def evidence(cluster: Cluster, name: str, options: Options, check: bool) -> Answ
         options = {**options, "found": recorded(options["found"])}
     declared = cluster
     cluster, addresses, chosen = _probing(cluster, name, options)
-    told = collect(cluster, name, addresses, chosen)
+    collected = collect(cluster, name, addresses, chosen)
     if not declared.discovered:
-        told["observations"]["network"] = node_state.describe(declared, name)
-    return {"changed": False, "evidence": told}
+        collected["observations"]["network"] = node_state.describe(declared, name)
+    return {"changed": False, "evidence": collected}
 
 
-def look(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    """Trace probes of a few failing pairs. Leaves nothing behind."""
+def trace(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    """Trace a few pairs that fail. What it sets up is removed when it ends."""
     from ..explain.trace_probe import look
 
     return {"changed": False, "looks": look(name, options["asked"])}
 
 
-def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Answer:
-    """Install podwire's CNI plugins as executables; with ``check`` only tell what would be."""
+def install_plugins(directory: str, *, force: bool = False, check: bool = False) -> Result:
+    """Install podwire's CNI plugins as executables; with ``check`` only show what would be."""
     from ..cni.install.executables import UNCHANGED, install, look
 
     entries = look(directory) if check else install(directory, force=force)
     lines = (f"+ {entry.path} ({entry.state})" for entry in entries if entry.state != UNCHANGED)
-    return differs(lines, f"CNI plugins in {directory}")
+    return diff_result(lines, f"CNI plugins in {directory}")
 
 
-def _facts(options: Options, check: bool) -> Answer:
+def _node_info(options: Options, check: bool) -> Result:
     from .facts import facts
 
     return facts(options["peers"])
 
 
-def _library(options: Options, check: bool) -> Answer:
+def _library(options: Options, check: bool) -> Result:
     """Make the node's library the one that this runs from."""
     from . import library
 
-    wanted, there = str(options["library"]), os.path.realpath(library.LIBRARY)
-    if os.path.basename(there) == wanted:
+    wanted, present = str(options["library"]), os.path.realpath(library.LIBRARY)
+    if os.path.basename(present) == wanted:
         return {"changed": False}
-    was = f" (was: {os.path.basename(there)})" if os.path.isdir(there) else ""
+    was = f" (was: {os.path.basename(present)})" if os.path.isdir(present) else ""
     if not check:
         library.install(str(options["archive"]), wanted)
-    return differs([f"{'~' if was else '+'} {library.LIBRARY} -> {wanted}{was}"], "podwire on the node")
+    return diff_result([f"{'~' if was else '+'} {library.LIBRARY} -> {wanted}{was}"], "podwire on the node")
 
 
-def _cni(options: Options, check: bool) -> Answer:
+def _cni(options: Options, check: bool) -> Result:
     return install_plugins(options["directory"], force=options["force"], check=check)
 
 
-def _reset(options: Options, check: bool) -> Answer:
+def _reset(options: Options, check: bool) -> Result:
     from .removal import remove
 
     return remove(options["directory"], check=check)
 
 
-def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    from .preflight import on_node
+def _preflight(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    from .preflight import run_step
 
-    return on_node(cluster, name, options, check)
-
-
-def _fault(cluster: Cluster, name: str, options: Options, check: bool) -> Answer:
-    from .faults import on_node
-
-    return on_node(cluster, name, options, check)
+    return run_step(cluster, name, options, check)
 
 
-#: The part of a module's name after ``podwire_``, and what it runs.
-STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Answer]] = {
+def _fault(cluster: Cluster, name: str, options: Options, check: bool) -> Result:
+    from . import faults
+
+    return faults.run_in_module(cluster, name, options, check)
+
+
+#: The part of a module's name after ``podwire_``, and the stage that it runs.
+STAGES: Dict[str, Callable[[Cluster, str, Options, bool], Result]] = {
     "node": node,
     "attach": attach,
-    "discover": find,
-    "pod_info": pods,
+    "discover": discover,
+    "pod_info": pod_info,
     "probe": probe,
     "evidence": evidence,
-    "trace": look,
+    "trace": trace,
     "preflight": _preflight,
     "fault": _fault,
 }
-#: Likewise, of stages that need no intent and that a lab's nodes do without: these share the controller's podwire
-#: and one installation of plugins, and go as a whole.
-OWN: Dict[str, Callable[[Options, bool], Answer]] = {
-    "node_info": _facts,
+#: The same for stages that need no intent and do nothing on a lab's nodes: these share the controller's podwire
+#: and one installation of plugins, and are removed as a whole.
+WITHOUT_INTENT: Dict[str, Callable[[Options, bool], Result]] = {
+    "node_info": _node_info,
     "library": _library,
     "cni": _cni,
     "reset": _reset,
 }
 
 
-def at_home(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Answer:
+def run_in_module(stage: str, parameters: Mapping[str, Any], check: bool, diff: bool = True) -> Result:
     """Run a stage in a module's own process, on the node.
 
-    Without the cycle collector: a process of a second makes 100,000 values without a cycle among them,
-    and walking these again and again took a third of its time.
+    Without the cyclic garbage collector: the process lives for a second and makes 100,000 objects without a cycle
+    among them; walking these again and again took a third of its time.
     """
     gc.disable()
     if os.geteuid() != 0:
-        return {"failed": True, "msg": "failed to work on the node: needs root; set ansible_become: true for it"}
+        return {"failed": True, "msg": "failed to configure the node: needs root; set ansible_become: true for it"}
     options = {**parameters, "diff": diff}
-    if stage in OWN:
-        return answer(OWN[stage], options, check)
-    return answer(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)
-
-
-def imagine(stage: str, cluster: Cluster, name: str) -> Answer:
-    """What a stage would do on a node that is not there yet, for check mode."""
-    from ..agent import intent_store
-    from ..intent.projection import desired
-    from ..model.state import EMPTY, State
-    from ..plan import plan
-
-    if stage == "node":
-        state = desired(cluster, name) | State(files=frozenset((intent_store.intent_file(cluster, name),)))
-        return differs(map(str, plan(state, EMPTY)), f"network of {name}")
-    if stage == "attach":
-        return differs((f"+ pod {pod.name}" for pod in cluster.pods_of(name)), f"pods of {name}")
-    if stage in OWN:
-        return {"changed": True}
-    return {"changed": False, "skipped": True, "msg": f"{name} is not there yet"}
+    if stage in WITHOUT_INTENT:
+        return task_result(WITHOUT_INTENT[stage], options, check)
+    return task_result(STAGES[stage], load(parameters["intent"]), parameters["node"], options, check)

@@ -1,8 +1,8 @@
-"""Remove from a node what podwire made there, known by what the node itself remembers and by podwire's marks; what was
-broken is mended before.
+"""Remove podwire's objects from a node, known by the files on the node and by podwire's marks. Faults are repaired
+first.
 
-Order makes a kill harmless: what tells of podwire's objects goes after them, and podwire itself last. Directories that
-others look at (/etc/cni/net.d, /opt/cni/bin) stay, and so does forwarding: nobody knows who else wants it by now.
+The order makes a kill harmless: files that list objects go after them, and podwire itself last. Directories that
+other tools use (/etc/cni/net.d, /opt/cni/bin) stay, and so does forwarding: others may need it by now.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ..kernel import Namespace
 from ..model.objects import BACKEND_ALIAS, ROUTE_PROTOCOL
 from ..model.state import EMPTY, Scope
 from ..sandbox import pods, sandboxes
-from . import Answer, differs
+from . import Result, diff_result
 from .library import HOME
 
-#: Removed at last if nobody has anything in them.
+#: Removed at the end if they are empty.
 _SHARED = (
     os.path.join(CACHE_DIR, "results"),
     os.path.join(DATA_DIR, ".podwire"),
@@ -45,15 +45,15 @@ _SHARED = (
 )
 
 
-def remove(plugins: str, *, check: bool = False) -> Answer:
-    """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire; nothing there is success.
+def remove(plugins: str, *, check: bool = False) -> Result:
+    """Remove pods, backend, plugins (from the directory ``plugins``), files and podwire, as far as they exist.
 
-    FaultError, when all else is gone, for what could not be mended."""
+    FaultError, when all else is removed, if a fault could not be repaired."""
     known = intent_store.remembered()
     lines: List[str] = unit.remove(check=check)
     failure = None
     try:
-        lines += _mend(check)
+        lines += _repair(check)
     except FaultError as error:
         failure = error
     detached = pods.detach_recorded(check=check) if known is None else pods.detach_all(*known, check=check)
@@ -69,16 +69,16 @@ def remove(plugins: str, *, check: bool = False) -> Answer:
                 os.rmdir(directory)
     if failure is not None:
         raise failure
-    return differs(lines, "podwire on the node")
+    return diff_result(lines, "podwire on the node")
 
 
-def _mend(check: bool) -> List[str]:
-    """Undo the journal: faults also change what is not podwire's."""
+def _repair(check: bool) -> List[str]:
+    """Undo the journal: faults also change objects that are not podwire's."""
     if not os.path.isdir(journal.DIRECTORY):
         return []
     with Namespace.current(MACHINE) as machine, Places({MACHINE: machine}) as places:
-        mended = revert.mend(places, check=check)
-    return [f"{name}: {line}" for name, done in mended for line in done.lines]
+        repaired = revert.mend(places, check=check)
+    return [f"{name}: {line}" for name, outcome in repaired for line in outcome.lines]
 
 
 def _backend(cluster: Optional[Cluster], check: bool) -> List[str]:
@@ -101,9 +101,9 @@ def _plugins(directory: str) -> Iterator[str]:
 
 
 def _files(cluster: Optional[Cluster]) -> Iterator[str]:
-    """What is left when devices and rules are gone; podwire itself is the last."""
+    """What remains when devices and rules are removed; podwire itself is the last."""
     paths = [os.path.join(CACHE_DIR, "podwire.lock"), sandboxes.RECORDS, os.path.join(journal.DIRECTORY, "lock")]
-    for network in _emptied() if cluster is None else [cluster.cni.name]:
+    for network in _networks_without_pods() if cluster is None else [cluster.cni.name]:
         paths += [os.path.join(DATA_DIR, network), os.path.join(DATA_DIR, ".podwire", network)]
     yield from (
         path
@@ -112,16 +112,16 @@ def _files(cluster: Optional[Cluster]) -> Iterator[str]:
     )
 
 
-def _emptied() -> List[str]:
-    """Networks that podwire's IPAM served, and of which nobody has an address any more."""
-    found = []
+def _networks_without_pods() -> List[str]:
+    """Networks of podwire's IPAM in which no address is allocated any more."""
+    networks = []
     with suppress(FileNotFoundError):
         for network in os.listdir(os.path.join(DATA_DIR, ".podwire")):
             folder = os.path.join(DATA_DIR, network)
             names = os.listdir(folder) if os.path.isdir(folder) else []
             if not any(name[0].isalnum() and not name.startswith("l") for name in names):  # lock, last_reserved_ip.0
-                found.append(network)
-    return found
+                networks.append(network)
+    return networks
 
 
 def _remove(path: str) -> None:

@@ -58,9 +58,9 @@ def main(verb: str, path: str, *numbers: str) -> None:
         with open(path, "w") as file:
             json.dump(cluster_to_json(lab(*map(int, numbers))), file)
     elif verb == "converge":
-        from podwire.stages.node import at_home
+        from podwire.stages.node import run_in_module
 
-        at_home("node", {"intent": path, "node": "node0"}, check=False, diff=False)
+        run_in_module("node", {"intent": path, "node": "node0"}, check=False, diff=False)
     elif verb == "nodes":
         from podwire.lab import netns
 

@@ -81,7 +81,7 @@ def test_a_list_of_hosts_is_an_inventory_and_its_lab_goes_as_a_whole(tmp_path: P
     lab = Playbooks(Path("list-1,list-2,list-3,"), tmp_path)
     try:
         assert "30 of 30 pairs" in lab.run("site.yml").output
-        assert "goes as a whole" in lab.run("playbooks/reset.yml", "--limit", "list-1", status=2).output
+        assert "removed as a whole" in lab.run("playbooks/reset.yml", "--limit", "list-1", status=2).output
     finally:
         lab.run("playbooks/reset.yml")
     assert lab.left() == []
@@ -225,7 +225,7 @@ def test_people_can_look_and_run_commands(built: Playbooks) -> None:
     assert answer == {"pod": "pod-b", "node": "node-2", "client": ips["pod-a"]}
 
 
-@pytest.mark.parametrize("task", ["Bring up the lab's nodes", "Converge the backend", "Attach the pods", "Probe"])
+@pytest.mark.parametrize("task", ["Create the lab's nodes", "Configure the backend", "Attach the pods", "Probe"])
 def test_an_interrupted_run_is_healed_by_the_next(fresh: Playbooks, task: str) -> None:
     running = subprocess.Popen(
         [*COMMAND, "-i", str(fresh.inventory), str(ROOT / "site.yml")],

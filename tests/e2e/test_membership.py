@@ -102,7 +102,7 @@ def test_a_node_joins_and_leaves_while_pods_talk(built: Playbooks) -> None:
         assert set(run.recap) == {"node-1", "node-4"}
         assert run.recap["node-1"].changed == 1
         assert "FAILED" not in run.output
-        peers = run.output[run.output.index("Tell its peers") : run.output.index("Prove the new node")]
+        peers = run.output[run.output.index("Configure its peers") : run.output.index("Prove the new node")]
         added = lines_of(peers, "+ ")
         assert len(added) == 9, "a route, a neighbour and an FDB entry on each of three"
         assert all("10.244.3.0" in line or "dst 172.30.0.14" in line for line in added)

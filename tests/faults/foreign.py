@@ -91,7 +91,7 @@ class ForeignLab(Lab):
             self.call(name, os.renames, sandboxes.RECORDS, _HIDDEN)
         try:
             with ThreadPoolExecutor(len(names)) as pool:
-                looked = pool.map(lambda name: self.call(name, stages.find, self.found, name, {}, False), names)
+                looked = pool.map(lambda name: self.call(name, stages.discover, self.found, name, {}, False), names)
                 found = _as_json({name: each["found"] for name, each in zip(names, looked)})
                 told = pool.map(
                     lambda name: self.call(name, stages.evidence, self.found, name, {"found": found}, False), names
@@ -99,7 +99,7 @@ class ForeignLab(Lab):
                 evidence = _as_json({name: each["evidence"] for name, each in zip(names, told)})
         finally:
             for name in names:
-                self.call(name, stages.find, self.found, name, {"state": "absent"}, False)
+                self.call(name, stages.discover, self.found, name, {"state": "absent"}, False)
                 self.call(name, os.renames, _HIDDEN, sandboxes.RECORDS)
         cluster, addresses, _, notes = infer(self.found, recorded(found))
         return explain(cluster, addresses, evidence, notes)

@@ -29,7 +29,7 @@ from podwire.model.command import script
 from podwire.model.state import State
 from podwire.sandbox import sandboxes
 from podwire.stages import node as stages
-from podwire.stages.controller import plugins
+from podwire.stages.controller.lab import plugins
 
 #: A lab of each kind that some fault needs: variables of its inventory.
 KINDS: Dict[str, Dict[str, Any]] = {

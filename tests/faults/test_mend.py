@@ -18,7 +18,7 @@ from podwire.faults.context import Ground
 from podwire.faults.fault import MACHINE, Patch
 from podwire.faults.namespaces import Places
 from podwire.intent.cluster import DeclaredFault
-from podwire.stages import faults as doors
+from podwire.stages.controller import faults as stages
 
 from ..death import Death
 from ..kernel.labs import wait_until
@@ -145,7 +145,7 @@ def test_of_a_nodes_faults_all_are_injected_or_none(lab: Lab, healthy: Any) -> N
     wanted = [DeclaredFault("route_missing", NODE), DeclaredFault("conntrack_full", NODE)]
     options = {"faults": wanted, "addresses": lab.addresses}
     with pytest.raises(FaultError, match="conntrack_full .* so route_missing, injected just before, is undone"):
-        doors.visit(doors.inject, lab.cluster, NODE, options, False)
+        stages.run_on_node("present", lab.cluster, NODE, options, False)
     assert differences(healthy, lab.states(NODE)) == []
 
 

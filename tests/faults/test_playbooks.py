@@ -17,7 +17,7 @@ from podwire.json_files import write_json
 from podwire.lab.registry import state_dir
 from podwire.report import files
 from podwire.sandbox.process import Process, kill
-from podwire.stages.controller import keep
+from podwire.stages.controller.results import store
 
 from ..e2e.playbooks import Playbooks
 from .labs import Lab
@@ -47,7 +47,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[Playbooks,
     results = f"{state_dir(lab.cluster.id)}/results"
     for node in lab.cluster.nodes:
         told = {pod.name: lab.addresses[pod.name] for pod in lab.cluster.pods_of(node.name)}
-        keep({"pods": told}, results, node.name)
+        store({"pods": told}, results, node.name)
     yield Playbooks(inventory, folder / "ansible"), lab
     lab.close()
 
@@ -56,7 +56,7 @@ def test_all_faults_are_listed_with_why_not(drill: Tuple[Playbooks, Lab]) -> Non
     output = drill[0].run("playbooks/break.yml", "-e", "fault=list").output
     assert "vxlan_fdb_missing          peer pod   the VXLAN device does not know" in output
     assert "conntrack_full             host_wide  the machine's connection table is full" in output
-    assert "vxlan_fdb_wrong_vtep       there is no third node" in output.partition("NOT ON node-1, BECAUSE")[2]
+    assert "vxlan_fdb_wrong_vtep       there is no third node" in output.partition("NOT POSSIBLE ON node-1")[2]
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_node_that_is_down_is_a_cause_and_no_answer_is_lost(drill: Tuple[Playb
     shutil.rmtree(results)
     results.write_text("")
     unwritable = playbooks.run("playbooks/explain.yml", status=2).output
-    assert f"failed to store what node-2 told in {results}/node-2.json: File exists" in unwritable
+    assert f"failed to store evidence of node-2 in {results}/node-2.json: File exists" in unwritable

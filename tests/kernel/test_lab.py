@@ -21,7 +21,7 @@ from podwire.kernel.namespaces import CLONE_NEWNS, MS_PRIVATE, MS_REC, Namespace
 from podwire.lab import netns, registry
 from podwire.sandbox.process import Process, kill, start_time
 from podwire.sandbox.spawn import spawned
-from podwire.stages import controller
+from podwire.stages.controller import lab as stages
 from tests.kernel.labs import LAN, make_cluster, make_node, pid_of, racks, run, talks, wait_until
 
 
@@ -372,9 +372,9 @@ def test_a_function_whose_process_dies_is_an_error(lab: Cluster) -> None:
 def test_nodes_show_the_plugins_installed_once_for_all(build: Callable[[Cluster], Cluster]) -> None:
     cluster = make_cluster(make_node("node-1", 11), make_node("node-2", 12))
     before = sorted(os.listdir("/opt"))
-    assert controller.plugins(cluster, True)["changed"]
-    assert controller.plugins(cluster, False)["changed"]
-    assert not controller.plugins(cluster, False)["changed"]
+    assert stages.plugins(cluster, True)["changed"]
+    assert stages.plugins(cluster, False)["changed"]
+    assert not stages.plugins(cluster, False)["changed"]
     build(cluster)
     for node in ("node-1", "node-2"):
         said = run(cluster, node, "env -i CNI_COMMAND=VERSION /opt/cni/bin/bridge")

@@ -9,7 +9,7 @@ from typing import Callable
 import pytest
 
 from podwire.lab import netns, registry
-from podwire.stages import controller
+from podwire.stages.controller.declare import declare
 
 NOBODY = 65534
 MACHINE = {"node_kind": "ssh", "node_interface": "eth0", "node_address": "192.0.2.1/24"}
@@ -41,10 +41,10 @@ def test_machines_need_no_root_on_the_controller(tmp_path: Path, monkeypatch: py
     source = str(tmp_path / "hosts.yml")
 
     def body() -> None:
-        said = controller.declare({"node-1": MACHINE}, {}, source, {}, str(scratch), False)
+        said = declare({"node-1": MACHINE}, {}, source, {}, str(scratch), False)
         assert said["changed"]
         assert said["results"].startswith(str(home))
-        assert not controller.declare({"node-1": MACHINE}, {}, source, {}, str(scratch), False)["changed"]
+        assert not declare({"node-1": MACHINE}, {}, source, {}, str(scratch), False)["changed"]
         assert netns.absent(said["results"].split("/")[-2]).changed
         assert not any(home.glob("podwire/*/*"))
 

@@ -24,7 +24,7 @@ from podwire.intent.inventory import read
 from podwire.model.command import command, script, within, write_file
 from podwire.model.objects import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
 from podwire.plan import ADD, CHANGE, REMOVE, Operation
-from podwire.stages.diagnosis import _check_probed
+from podwire.stages.controller.diagnosis import check_probed
 
 from .snapshots import evidence, healthy
 
@@ -63,7 +63,7 @@ def test_of_two_that_are_never_probed_nothing_is_said(ends: Tuple[str, str], pro
     placed = [{"name": "pod-a", "node": "node-1"}, {"name": "pod-b", "node": "node-2"}]
     cluster = read({name: {"pods": placed} for name in ("node-1", "node-2")}, source="hosts.yml")
     with nullcontext() if probed else pytest.raises(ProofError, match="own pods alone"):
-        _check_probed(cluster, ends)
+        check_probed(cluster, ends)
 
 
 def test_every_fault_is_a_cause_that_can_be_named() -> None:

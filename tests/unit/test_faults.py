@@ -27,7 +27,7 @@ from podwire.model.codec import state_from_json, state_to_json
 from podwire.model.objects import Address, FdbEntry, Link, MacAddress, Neighbour, Route, Sysctl, VethPeer, Vxlan
 from podwire.model.state import EMPTY, State
 from podwire.plan import plan
-from podwire.stages.faults import asked, asked_of, lists, mends, table
+from podwire.stages.controller.faults import is_listed, is_repaired, selected, selected_by, table
 
 ROOT = Path(__file__).resolve().parents[2]
 MAC = MacAddress.parse("66:00:00:00:00:01")
@@ -232,31 +232,31 @@ HOSTS = ["node-1", "node-2"]
 
 def test_what_the_command_line_asks_for() -> None:
     cluster = declared([{"fault": "route_missing", "node": "node-2"}])
-    assert asked(cluster, {}, HOSTS) == list(cluster.faults)
-    assert asked(cluster, {}, ["node-1"]) == asked(cluster, {"node": "node-1"}, HOSTS) == []
-    assert asked(cluster, {"host_wide": True}, HOSTS) == [DeclaredFault("route_missing", "node-2", host_wide=True)]
+    assert selected(cluster, {}, HOSTS) == list(cluster.faults)
+    assert selected(cluster, {}, ["node-1"]) == selected(cluster, {"node": "node-1"}, HOSTS) == []
+    assert selected(cluster, {"host_wide": True}, HOSTS) == [DeclaredFault("route_missing", "node-2", host_wide=True)]
     options = {"fault": "vni_mismatch", "node": "node-1", "peer": "node-2", "pod": "node-1-pod-1", "host_wide": True}
-    assert asked(cluster, options, HOSTS) == [DeclaredFault(*list(options.values())[:4], host_wide=True)]
-    assert asked_of("node-2", cluster, options, HOSTS) == asked(cluster, options, HOSTS)
+    assert selected(cluster, options, HOSTS) == [DeclaredFault(*list(options.values())[:4], host_wide=True)]
+    assert selected_by("node-2", cluster, options, HOSTS) == selected(cluster, options, HOSTS)
 
 
 def test_what_is_wrong_with_the_command_line_is_said_once() -> None:
     cluster = declared(None)
-    for told in (asked_of, mends):
+    for function in (selected_by, is_repaired):
         with pytest.raises(FaultError, match="did you mean vni_mismatch"):
-            told("node-1", cluster, {"fault": "vni_mismach"}, HOSTS)
-        assert not told("node-2", cluster, {"fault": "vni_mismach", "node": "node-1"}, HOSTS)
+            function("node-1", cluster, {"fault": "vni_mismach"}, HOSTS)
+        assert not function("node-2", cluster, {"fault": "vni_mismach", "node": "node-1"}, HOSTS)
     with pytest.raises(FaultError, match="'node-7' is not declared"):
-        lists("node-1", {"node": "node-7"}, HOSTS)
-    assert [lists(host, {"node": "node-2"}, HOSTS) for host in HOSTS] == [False, True]
-    assert [lists(host, {}, HOSTS) for host in HOSTS] == [True, False]
-    assert [mends(host, cluster, {"node": "node-2"}, HOSTS) for host in HOSTS] == [False, True]
-    assert all(mends(host, cluster, {}, HOSTS) for host in HOSTS)
+        is_listed("node-1", {"node": "node-7"}, HOSTS)
+    assert [is_listed(host, {"node": "node-2"}, HOSTS) for host in HOSTS] == [False, True]
+    assert [is_listed(host, {}, HOSTS) for host in HOSTS] == [True, False]
+    assert [is_repaired(host, cluster, {"node": "node-2"}, HOSTS) for host in HOSTS] == [False, True]
+    assert all(is_repaired(host, cluster, {}, HOSTS) for host in HOSTS)
 
 
 def test_the_listing_has_each_fault_once_and_reasons_with_the_name() -> None:
     lines = table({"link_lossy": "this kernel lacks netem", "vni_mismatch": ""}, "node-2").splitlines()
-    where = lines.index("NOT ON node-2, BECAUSE")
+    where = lines.index("NOT POSSIBLE ON node-2")
     assert [line.split()[0] for line in lines[2:where] if line.startswith("  ")] == [
         name for layer in LAYERS for name, fault in CATALOGUE.items() if fault.layer == layer
     ]
@@ -272,7 +272,7 @@ def test_the_listing_has_each_fault_once_and_reasons_with_the_name() -> None:
     "options, problem",
     [
         ({}, "no fault is named, and the inventory declares none"),
-        ({"fault": "vni_mismatch"}, "no node is named (there is node-1, node-2: -e node=…)"),
+        ({"fault": "vni_mismatch"}, "no node is named (choose node-1, node-2: -e node=…)"),
         ({"fault": "cni_conf_missing", "node": "node-1", "peer": "node-2"}, "it takes no peer (leave out -e peer=…)"),
         ({"fault": "vni_mismatch", "node": "node-9"}, "node 'node-9' is not declared"),
         ({"fault": "vni_mismatch", "node": "node-1", "peer": "node-1"}, "peer node-1 is the node itself"),
@@ -282,10 +282,10 @@ def test_the_listing_has_each_fault_once_and_reasons_with_the_name() -> None:
 )
 def test_what_is_wrong_with_the_command_line_is_said(options: Dict[str, Any], problem: str) -> None:
     with pytest.raises(FaultError) as raised:
-        asked(declared(None), options, HOSTS)
+        selected(declared(None), options, HOSTS)
     assert problem in str(raised.value)
 
 
 def test_a_node_that_the_run_leaves_out_is_said() -> None:
     with pytest.raises(FaultError, match="node-1 is none of the run's hosts"):
-        asked(declared(None), {"fault": "vni_mismatch", "node": "node-1"}, ["node-2"])
+        selected(declared(None), {"fault": "vni_mismatch", "node": "node-1"}, ["node-2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -43,22 +44,86 @@ def test_the_archive_holds_what_the_digest_names(tmp_path: Path) -> None:
         names = packed.namelist()
     assert {"podwire/__init__.py", "podwire/stages/node.py", "podwire/kernel/netlink/rtnetlink.py"} <= set(names)
     assert all(name.startswith("podwire/") and name.endswith(".py") for name in names)
-    assert not {"conform", "lab", "report"} & {name.split("/")[1] for name in names}
 
 
-def test_the_archive_is_all_that_a_node_needs(tmp_path: Path) -> None:
-    with zipfile.ZipFile(library.pack(str(tmp_path))) as packed:
-        packed.extractall(tmp_path / "lib")
-    run = [sys.executable, "-ISc", "import sys; sys.path.insert(0, sys.argv.pop(1)); exec(sys.argv.pop(1))"]
-    stages = [f"stages.{name}" for name in ("facts", "faults", "library", "node", "preflight", "removal")]
-    imports = "; ".join(f"import podwire.{module}" for module in ("agent.watch", "cli.apply", *stages))
-    subprocess.run([*run, str(tmp_path / "lib"), imports], check=True)
-    main = "from podwire.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [*run, str(tmp_path / "lib"), main, "report", "x.json"], capture_output=True, text=True, check=False
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a node gets, without anything else of the checkout."""
+    folder = tmp_path_factory.mktemp("node")
+    with zipfile.ZipFile(library.pack(str(folder))) as packed:
+        packed.extractall(folder / "lib")
+    return folder / "lib"
+
+
+def on_a_node(unpacked: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a node's launcher does: with its own library alone."""
+    begin = "import sys; sys.path.insert(0, sys.argv[1]); "
+    command = [sys.executable, "-ISc", begin + code, str(unpacked)]
+    return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+
+
+def modules(unpacked: Path) -> list[str]:
+    paths = (path.relative_to(unpacked).with_suffix("") for path in unpacked.rglob("*.py"))
+    return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
+
+
+def test_products_of_their_own_are_not_installed_on_nodes(unpacked: Path) -> None:
+    names = modules(unpacked)
+    for absent in ("conform", "report", "intent.inventory", "lab", "stages.controller"):
+        assert not [name for name in names if f"{name}.".startswith(f"podwire.{absent}.")], absent
+
+
+def test_every_module_of_a_node_is_imported_from_its_library_alone(unpacked: Path) -> None:
+    names = [name for name in modules(unpacked) if not name.startswith("podwire.cli")]
+    assert {f"podwire.stages.{name}" for name in ("node", "facts", "faults", "preflight", "removal")} <= set(names)
+    code = f"import importlib; [importlib.import_module(name) for name in {names}]; "
+    code += (
+        "assert all(found.__file__.startswith(sys.argv[1]) for name, found in sys.modules.items() if 'podwire' in name)"
     )
-    assert done.returncode == 1
-    assert done.stderr == "podwire: failed to run report: this node has not all of podwire; run it elsewhere\n"
+    done = on_a_node(unpacked, code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_stages_import_within_functions_only_what_nodes_have(unpacked: Path) -> None:
+    """An import within a function fails when the stage runs. Verbs of the command for the controller say so."""
+    names = set(modules(unpacked))
+    missing = set()
+    for name in names:
+        path = unpacked.joinpath(*name.split("."))
+        package = name if path.is_dir() else name.rpartition(".")[0]
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                if node.level:
+                    parts = package.split(".")
+                    base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
+                if base.split(".")[0] == "podwire" and base not in names:
+                    missing.add((name, base))
+    assert {(name, base) for name, base in missing if not name.startswith("podwire.cli")} == set()
+    assert missing, "the verbs of the controller"
+
+
+@pytest.mark.parametrize("verb", ["conform /opt/cni/bin", "report", "inspect"])
+def test_a_verb_of_the_controller_says_so_on_a_node(unpacked: Path, verb: str) -> None:
+    done = on_a_node(unpacked, f"from podwire.cli import main; sys.exit(main({verb.split()}))")
+    name = verb.split()[0]
+    assert done.returncode == 1 and f"podwire: failed to run {name}: a node does not have it; " in done.stderr, (
+        done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_verbs_of_a_node_run_from_its_library(unpacked: Path, tmp_path: Path) -> None:
+    done = on_a_node(
+        unpacked, f"from podwire.cli import main; sys.exit(main(['cni-install', '--list', {str(tmp_path)!r}]))"
+    )
+    assert done.returncode == 0 and "bridge" in done.stdout, done.stderr
+    intent = tmp_path / "intent.json"
+    done = on_a_node(
+        unpacked, f"from podwire.cli import main; sys.exit(main(['apply', '--check', '--intent', {str(intent)!r}]))"
+    )
+    assert done.returncode == 1 and str(intent) in done.stderr and "a node does not have it" not in done.stderr
 
 
 def test_another_library_replaces_it_whole(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from podwire.stages.arguments import ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "modules").glob("*.py"))
@@ -145,11 +148,30 @@ def literal(path: Path, name: str) -> Any:
     return None
 
 
+def ansible_doc(*options: str) -> str:
+    """What ``ansible-doc`` prints of podwire's modules, found as a person in this directory would have them found."""
+    names = [path.stem for path in MODULES]
+    command = [sys.executable, "-m", "ansible", "doc", "-t", "module", *options, *names]
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        command, cwd=ROOT, env={**environ, "NO_COLOR": "1", "PAGER": "cat"}, text=True, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0 and "ERROR" not in done.stderr and "WARNING" not in done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, Any]:
+    """Each module's documentation with the fragments in it."""
+    return {name: found["doc"] for name, found in json.loads(ansible_doc("--json")).items()}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_module_documents_itself(path: Path) -> None:
-    document = yaml.safe_load(literal(path, "DOCUMENTATION"))
+def test_module_documents_itself(path: Path, documents: dict[str, Any]) -> None:
+    document = documents[path.stem]
     assert document["module"] == path.stem
     assert document["attributes"]["check_mode"]["support"] == "full"
+    assert document["attributes"]["diff_mode"]["support"] in ("full", "none")
     assert yaml.safe_load(literal(path, "EXAMPLES"))
     assert literal(path, "RETURN") is not None
     for task in yaml.safe_load(literal(path, "EXAMPLES")):
@@ -157,16 +179,38 @@ def test_module_documents_itself(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_documentation_equals_argument_spec(path: Path) -> None:
-    arguments = literal(path, "ARGUMENTS")
-    if arguments is None:  # an action plugin does the work
-        assert (ROOT / "plugins" / "action" / path.name).exists()
-        return
-    options = yaml.safe_load(literal(path, "DOCUMENTATION"))["options"]
+def test_documentation_equals_argument_spec(path: Path, documents: dict[str, Any]) -> None:
     told = {
-        name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
+        name: {key: value for key, value in option.items() if key not in ("description", "version_added")}
+        for name, option in documents[path.stem]["options"].items()
     }
-    assert told == arguments
+    # Ansible's default of ``required`` may be written out or not.
+    assert {name: {"required": False, **option} for name, option in told.items()} == {
+        name: {"required": False, **option} for name, option in ARGUMENTS[path.stem].items()
+    }
+
+
+def test_ansible_doc_prints_every_module() -> None:
+    printed = ansible_doc()
+    for path in MODULES:
+        assert re.search(rf"> MODULE {path.stem} ", printed), path.stem
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_what_modules_have_in_common_is_documented_once(path: Path) -> None:
+    """An option that modules share with the same specification comes from a fragment."""
+    shared = ("intent", "node", "results", "library", "archive", "began", "run", "pairs", "found", "directory")
+    written = yaml.safe_load(literal(path, "DOCUMENTATION")).get("options") or {}
+    specification = ARGUMENTS["podwire_probe"] | ARGUMENTS["podwire_findings"] | ARGUMENTS["podwire_verdict"]
+    for name in shared:
+        if name in written and path.stem != "podwire_fault":  # its option node is another one
+            assert ARGUMENTS[path.stem][name] != specification.get(name), name
+
+
+def test_an_action_plugin_validates_what_its_module_does() -> None:
+    for path in MODULES:
+        plugin = (ROOT / "plugins" / "action" / path.name).read_text()
+        assert "validate_argument_spec(" in plugin or "self._options()" in plugin, path.stem
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -269,7 +313,6 @@ KNOWN_CIRCLES: list[set[str]] = [
     {"podwire.cni.spec.netconf", "podwire.cni.spec.result"},
     {f"podwire.conform.{name}" for name in ("call", "case", "shape", "stub", "subject", "trial", "world")},
     {f"podwire.faults.{name}" for name in ("context", "fault", "namespaces", "requirements")},
-    {f"podwire.stages.{name}" for name in ("controller", "node", "preflight")},
 ]
 
 

@@ -21,6 +21,8 @@ from podwire.report.files import DOCUMENT, OUTPUTS, SCHEMA, write
 from podwire.report.source_locations import hosts_in, pack, unpack
 from tests import documents
 
+from .snapshots import EMPTY
+
 GOLDEN = Path(__file__).parent / "golden" / "report"
 Document = Dict[str, Any]
 
@@ -358,18 +360,19 @@ def test_objects_that_differ_from_intent_are_found() -> None:
     (link,) = [each for each in wanted.links if each.kind == "vxlan"]
     have = wanted._replace(
         fdb=frozenset({wrong, other}),
-        links=frozenset({link._replace(mtu=1400), Link("left", "vxlan")}),
+        links=frozenset({link._replace(mtu=1400, up=False), Link("left", "vxlan")}),
         routes=frozenset(),
     )
     told = {(kind, device, seen): text for kind, device, _, text, _, seen in differences(wanted, have)}
-    assert "(has: mtu 1400 -> 1450)" in told["link", "flannel.1", False]
+    assert told["link", "flannel.1", False] == f"{link} (expected mtu 1450, found mtu 1400; expected up, found down)"
     assert ("link", "left", True) in told and ("route", "flannel.1", False) in told
-    assert told["fdb", "flannel.1", False] == f"{entry} (has: {wrong})"
+    assert told["fdb", "flannel.1", False] == f"{entry} (found: {wrong})"
     assert told["fdb", "flannel.1", True] == str(other)
 
 
 SNAPSHOT = {
     "namespace": {
+        **EMPTY,
         "links": [
             {"name": "eth0", "kind": "", "mtu": 1500, "mac": "02:00:00:00:00:01", "up": True},
             {
@@ -378,9 +381,9 @@ SNAPSHOT = {
             },
         ],
         "routes": [
-            {"destination": "0.0.0.0/0", "gateway": "172.30.0.1", "device": "eth0", "kind": "unicast"},
-            {"destination": "10.244.1.0/24", "next_hop": 9, "kind": "unicast"},
-            {"destination": "10.244.0.255/32", "device": "eth0", "kind": "broadcast"},
+            {"destination": "0.0.0.0/0", "gateway": "172.30.0.1", "device": "eth0", "kind": "unicast", "table": 254},
+            {"destination": "10.244.1.0/24", "next_hop": 9, "kind": "unicast", "table": 254},
+            {"destination": "10.244.0.255/32", "device": "eth0", "kind": "broadcast", "table": 255},
         ],
         "next_hops": [{"id": 9, "gateway": "10.244.1.0", "device": "vxlan7"}],
         "neighbours": [

@@ -1,4 +1,4 @@
-"""The last stage, once on the controller: the verdict, and what people read at the end of a run."""
+"""The last stage of site and verify, on the controller: the verdict, and what people read at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import time
 from contextlib import suppress
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
-from .. import __version__
-from ..intent.cluster import Cluster
-from ..json_files import write_json
-from ..prove.discovery import infer
-from ..prove.observations import Observations
-from ..prove.text import render, table
-from ..prove.verdict import Verdict, judge, to_json
-from ..report.document import Run, build
-from ..report.files import write
-from ..report.source_locations import Origins
-from . import Answer
-from .controller import kept
+from ... import __version__
+from ...intent.cluster import Cluster
+from ...json_files import write_json
+from ...prove.discovery import infer
+from ...prove.observations import Observations
+from ...prove.text import render, table
+from ...prove.verdict import Verdict, judge, to_json
+from ...report.document import Run, build
+from ...report.files import write
+from ...report.source_locations import Origins
+from .. import Result
+from .results import pod_addresses, stored
 
 #: Names that a line has room for.
 _SHOWN = 8
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 
 
-def declared(cluster: Cluster) -> Answer:
+def declared(cluster: Cluster) -> Result:
     """The table alone, for check mode."""
     return {"changed": False, "text": f"\n{table(cluster)}\n\nnot proven in check mode\n"}
 
@@ -42,47 +42,46 @@ def verdict(
     began: float,
     colour: bool = False,
     origins: Optional[Origins] = None,
-) -> Answer:
-    """Judge the observations of ``hosts`` that were kept in ``results``, run the tests on them, and leave the report.
+) -> Result:
+    """Evaluate the observations of ``hosts`` in ``results``, run the tests on them, and write the report.
 
-    ``lost`` are hosts that failed or were not reached on the way here.
+    ``lost`` are hosts that failed or were not reached earlier in the run.
     ``source`` is the inventory, ``began`` the time of the run's start (Unix time), ``origins`` the lines of the intent.
-    Returns ``text`` to show; ``failed`` and ``msg`` if a guarantee or a test does not hold.
+    Returns ``text`` to print; ``failed`` and ``msg`` if a guarantee or a test does not hold.
     """
-    addresses = {pod: ips for pods in kept("pods", results, cluster).values() for pod, ips in pods.items()}
+    addresses = pod_addresses(results, cluster)
     notes: Sequence[str] = ()
     if cluster.discovered:
-        cluster, addresses, _, notes = infer(cluster, kept("found", results, cluster))
+        cluster, addresses, _, notes = infer(cluster, stored("found", results, cluster))
     only = {*hosts, *lost} & {node.name for node in cluster.nodes}
-    # Of nodes that were lost an earlier run's may still lie there.
-    told = kept("observations", results, cluster)
-    observations = {name: each for name, each in told.items() if name not in lost}
+    # Lost nodes can have observations of an earlier run.
+    by_node = stored("observations", results, cluster)
+    observations = {name: observed for name, observed in by_node.items() if name not in lost}
     judged = judge(cluster, addresses, observations, only)._replace(inferred=tuple(notes))
     write_json(os.path.join(results, "verdict.json"), to_json(judged))
     whole = len(only) == len(cluster.nodes)
-    why = "without all nodes" if lost else "on pods of others" if cluster.discovered else "under --limit"
+    why = "without all nodes" if lost else "on discovered pods" if cluster.discovered else "under --limit"
     complete = whole and not lost
     tests = _test(source, results) if complete and not cluster.discovered else _untested(results, why)
-    shown = near(source)
-    report = leave_report(cluster, judged, addresses, observations, results, source, began, origins)
+    report = write_report(cluster, judged, addresses, observations, results, source, began, origins)
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
     lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
     lines += [f"results  {results}", f"report   {os.path.join(report, 'index.html')}"]
-    lines += _examples(cluster, addresses, shown)
+    lines += _examples(cluster, addresses, display_path(source))
     paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
-    answered = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
-    # Under --limit the other nodes may not be there yet, and a lost one has failed on its own: what could not be tried
-    # is shown, and is no failure.
+    result = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
+    # With --limit the other nodes may not exist yet, and a lost one has failed by itself: what could not be probed is
+    # printed, and is no failure.
     broken = [guarantee for guarantee in judged.guarantees if guarantee.failed or (complete and not guarantee.ok)]
     if not broken and tests.ok:
-        return answered
-    causes = [f"{each.title}: {each.failed} failed, {each.not_run} not run" for each in broken]
-    causes += [str(failure) for each in broken for failure in each.failures]
+        return result
+    causes = [f"{guarantee.title}: {guarantee.failed} failed, {guarantee.not_run} not run" for guarantee in broken]
+    causes += [str(failure) for guarantee in broken for failure in guarantee.failures]
     causes += [line for line in tests.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    return {**answered, "failed": True, "msg": "\n".join(causes or [tests.text])}
+    return {**result, "failed": True, "msg": "\n".join(causes or [tests.text])}
 
 
-def leave_report(
+def write_report(
     cluster: Cluster,
     judged: Verdict,
     addresses: Mapping[str, Sequence[str]],
@@ -93,36 +92,34 @@ def leave_report(
     origins: Optional[Origins],
     explained: Optional[Mapping[str, Any]] = None,
 ) -> str:
-    """Write the report of a run, with what was ``explained`` (see ``build``), into its results; the directory.
-
-    ReportError.
-    """
+    """Write the report of a run, with the root causes in ``explained`` (see ``build``). Returns its directory, below
+    ``results``. ReportError."""
     limit = None if len(judged.nodes) == len(cluster.nodes) else tuple(sorted(judged.nodes))
-    run = Run(near(source), began, time.time(), __version__, platform.release(), limit)
+    run = Run(display_path(source), began, time.time(), __version__, platform.release(), limit)
     directory = os.path.join(results, "report")
     write(build(cluster, judged, addresses, observations, run, origins or Origins(), **explained or {}), directory)
     return directory
 
 
-def near(source: str) -> str:
-    """The inventory as a person would name it from here."""
+def display_path(source: str) -> str:
+    """The inventory as a person would name it in the working directory."""
     return os.path.relpath(source) if os.path.exists(source) else source
 
 
 def _lost(cluster: Cluster, hosts: Sequence[str], lost: Sequence[str]) -> List[str]:
-    """What became of the others' entries for nodes that dropped out: they are what is declared, and stay."""
+    """Nodes that dropped out. The other nodes keep their routes to them, because these are declared."""
     lines = []
     names = [host for host in hosts if host in cluster.by_name]
-    who = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    others = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     for name in (host for host in lost if host in cluster.by_name):
-        blocks = " ".join(map(str, cluster.node(name).pod_cidrs))
-        lines.append(f"LOST    {name} failed or was not reached; these nodes still route {blocks} to it: {who}")
+        cidrs = " ".join(map(str, cluster.node(name).pod_cidrs))
+        lines.append(f"LOST    {name} failed or was not reached; these nodes still route {cidrs} to it: {others}")
         lines.append(f"        repair it and run: ./run site --limit {name}; or take it out: ./run leave {name}")
     return lines
 
 
 class Tests(NamedTuple):
-    """How the testinfra tests went. The last line of ``text`` is pytest's summary."""
+    """The result of the testinfra tests. The last line of ``text`` is pytest's summary."""
 
     ok: bool
     text: str
@@ -142,7 +139,7 @@ def _test(source: str, results: str) -> Tests:
 
 
 def _untested(results: str, why: str) -> Tests:
-    """No tests, and no earlier run's either where a CI would take them for this one's."""
+    """No tests. Removes the results of an earlier run, which a CI would take for this one's."""
     for name in ("junit.xml", "tests.txt"):
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(results, name))
@@ -150,17 +147,17 @@ def _untested(results: str, why: str) -> Tests:
 
 
 def _examples(cluster: Cluster, addresses: Mapping[str, Sequence[str]], source: str) -> List[str]:
-    """Commands to look around with, in this run's own names; they know no way to other machines."""
+    """Commands to inspect the lab with, in names of this run. They do not work on SSH nodes."""
     if any(node.kind == "ssh" for node in cluster.nodes):
         return []
     command = ".venv/bin/podwire"
     lines = [f"look     {command} inspect -i {source}"]
-    if cluster.discovered:  # podwire exec knows no way into them
+    if cluster.discovered:  # podwire exec does not enter them
         return []
     pods = [pod for pod in cluster.pods if not pod.host_network and addresses.get(pod.name)]
-    far = next((pod for pod in pods if pod.node != pods[0].node), None)
-    if far:
-        address = addresses[far.name][0].partition("/")[0]
-        url = f"http://[{address}]:{far.port}/" if ":" in address else f"http://{address}:{far.port}/"
+    remote = next((pod for pod in pods if pod.node != pods[0].node), None)
+    if remote:
+        address = addresses[remote.name][0].partition("/")[0]
+        url = f"http://[{address}]:{remote.port}/" if ":" in address else f"http://{address}:{remote.port}/"
         lines.append(f"try      {command} exec -i {source} {pods[0].name} -- curl -s {url}")
     return lines

@@ -1,0 +1,1 @@
+../../podwire/stages/arguments.py
