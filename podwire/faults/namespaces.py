@@ -8,8 +8,7 @@ from typing import Dict, Iterable, Mapping, Sequence
 
 from ..boot import boot_id
 from ..errors import FaultError
-from ..kernel import Namespace, execute, show
-from ..kernel.show import devices
+from ..kernel import Namespace, devices, execute, show
 from ..model.objects import ROUTE_PROTOCOL, IPNetwork, Link
 from ..model.state import Scope, State
 from ..plan import Operation
@@ -87,10 +86,8 @@ def look(
     """All that a State can hold of a namespace, whoever made it; of ``blocks`` also routes that lead nowhere."""
     if only_sysctls:
         return show(namespace, Scope(sysctls=frozenset(sysctls))).state
-    names = devices(namespace)
+    names = frozenset(devices.names(namespace).values())
     keys = {pattern.format(name) for name in names for pattern in _OF_DEVICE}
-    scope = Scope(
-        links=frozenset(names), protocol=ROUTE_PROTOCOL, prefixes=frozenset(blocks), sysctls=frozenset(sysctls) | keys
-    )
+    scope = Scope(links=names, protocol=ROUTE_PROTOCOL, prefixes=frozenset(blocks), sysctls=frozenset(sysctls) | keys)
     shown = show(namespace, scope)
     return shown.state._replace(routes=shown.state.routes | shown.foreign.routes)

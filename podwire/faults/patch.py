@@ -6,7 +6,6 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from ..model.objects import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
 from ..model.state import State
-from ..plan import link_differences, link_recreation
 from .fault import Patch
 
 _FIELDS = {
@@ -46,7 +45,7 @@ def missing(patches: Sequence[Patch], shown: Mapping[str, State]) -> str:
 
 def _is(each: Object, found: Optional[Object]) -> bool:
     if isinstance(each, Link) and isinstance(found, Link):
-        return not link_recreation(each, found) and not link_differences(each, found)
+        return not each.recreation(found) and not each.differences(found)
     return each == found
 
 

@@ -135,7 +135,7 @@ def impossible(why: str) -> Need:
 def _tunnelled(ground: Ground) -> bool:
     """Whether the peer's pod CIDR is reached through the VXLAN device."""
     state, block = ground.state(), ground.block(ground.peer)
-    if all(link.name != ground.vtep or link.vxlan is None for link in state.links):
+    if all(link.name != ground.vtep or link.kind != "vxlan" for link in state.links):
         return False
     hops = {hop.id for hop in state.next_hops if hop.device == ground.vtep}
     return any(

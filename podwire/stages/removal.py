@@ -87,8 +87,8 @@ def _backend(cluster: Optional[Cluster], check: bool) -> List[str]:
     if cluster is not None:
         owned = scope(cluster, cluster.nodes[0].name, EMPTY)
     owned = owned._replace(files=frozenset((SUBNET_ENV, NODE_FILE)))
-    with Namespace.current("the node") as here:
-        outcome = converge([Target(here, EMPTY, owned)], check=check)
+    with Namespace.current("the node") as network:
+        outcome = converge([Target(network, EMPTY, owned)], check=check)
     return [str(operation) for _, operation in outcome.operations]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from contextlib import nullcontext
 from ipaddress import ip_address, ip_interface, ip_network
@@ -15,15 +16,19 @@ from podwire.errors import ProofError
 from podwire.explain import explain
 from podwire.explain.cause import Cause, Explanation, Pair, to_json
 from podwire.explain.commands import commands
+from podwire.explain.hypotheses.policies import denial_of
 from podwire.explain.inference import infer
+from podwire.explain.operations import from_row, to_row
 from podwire.explain.text import render
 from podwire.explain.titles import TITLES, cause
 from podwire.explain.unreachable import blamed
 from podwire.faults.catalogue import CATALOGUE
 from podwire.intent.inventory import read
+from podwire.intent.projection import desired
 from podwire.model.command import command, script, within, write_file
 from podwire.model.objects import Address, FdbEntry, File, Link, MacAddress, Neighbour, Route, Sysctl, Vxlan
-from podwire.plan import ADD, CHANGE, REMOVE, Operation
+from podwire.model.state import EMPTY
+from podwire.plan import ADD, CHANGE, REMOVE, Operation, plan
 from podwire.stages.controller.diagnosis import check_probed
 
 from .snapshots import evidence, healthy
@@ -99,7 +104,7 @@ def test_every_fault_is_a_cause_that_can_be_named() -> None:
         ),
         (
             Operation(
-                ADD, Link("flannel.1", "vxlan", 1450, MAC, vxlan=Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0"))
+                ADD, Link("flannel.1", "vxlan", 1450, MAC, settings=Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0"))
             ),
             [
                 "ip link add flannel.1 address 66:00:00:00:00:01 mtu 1450 type vxlan id 1 dstport 8472 "
@@ -232,3 +237,27 @@ def test_what_is_unexplained_is_said_with_what_was_ruled_out() -> None:
     assert "vtep_down: no" in text
     assert to_json(found)["unexplained"] == [["pod-a", "pod-b"]]
     assert found.about("pod-b", "").unexplained == ()
+
+
+@pytest.mark.parametrize(
+    "document", [[], None, 7, {}, {"spec": []}, {"spec": {"podSelector": {"matchLabels": "a"}, "policyTypes": 3}}]
+)
+def test_a_file_that_is_no_policy_denies_nothing(document: object) -> None:
+    cluster = read({name: {"pods": ["a", "b"]} for name in ("node-1", "node-2")}, source="x,")
+    addresses = {"a": ["10.244.0.2/24"], "b": ["10.244.1.2/24"]}
+    told = {node.name: evidence(healthy(cluster, node.name, addresses)) for node in cluster.nodes}
+    told["node-1"]["policies"] = {"/etc/podwire/networkpolicies/x.json": document}
+    assert explain(cluster, addresses, told).causes == ()
+
+
+def test_a_policy_that_denies_a_pod_is_read() -> None:
+    spec = {"podSelector": {"matchLabels": {"name": "a"}}, "policyTypes": ["Ingress"]}
+    assert denial_of({"metadata": {"name": "p"}, "spec": spec}) == ("p", "default", "a")
+    assert denial_of({"metadata": {"name": "p"}, "spec": {**spec, "ingress": [{}]}}) is None
+
+
+def test_a_plan_is_the_same_after_a_journey_as_json() -> None:
+    cluster = read({name: {"pods": ["a", "b"]} for name in ("node-1", "node-2")}, source="x,")
+    operations = plan(desired(cluster, "node-1"), EMPTY)
+    operations.append(Operation(CHANGE, Sysctl("net/ipv4/ip_forward", "1"), Sysctl("net/ipv4/ip_forward", "0")))
+    assert [from_row(json.loads(json.dumps(to_row(operation)))) for operation in operations] == operations

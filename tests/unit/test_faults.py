@@ -62,7 +62,7 @@ _links = st.builds(
     lambda mtu, up, alias: [
         Link("eth0", "", mtu=1500),
         Link("cni0", "bridge", mtu=mtu, up=up, alias=alias),
-        Link("flannel.1", "vxlan", mtu=1450, mac=MAC, vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")),
+        Link("flannel.1", "vxlan", mtu=1450, mac=MAC, settings=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")),
     ],
     st.sampled_from([1400, 1450]),
     st.booleans(),

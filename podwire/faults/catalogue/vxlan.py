@@ -24,8 +24,8 @@ def _vtep(ground: Ground) -> Link:
 
 
 def _settings(ground: Ground) -> Vxlan:
-    settings = _vtep(ground).vxlan
-    assert settings is not None
+    settings = _vtep(ground).settings
+    assert isinstance(settings, Vxlan)
     return settings
 
 
@@ -65,7 +65,7 @@ def _stale_mac(ground: Ground) -> List[Edit]:
 def _remade(ground: Ground, mtu: int | None = None, **settings: Any) -> List[Edit]:
     """The device made anew with other settings, and everything on it as before."""
     device = _vtep(ground)
-    new = device._replace(vxlan=_settings(ground)._replace(**settings), mtu=mtu or device.mtu)
+    new = device._replace(settings=_settings(ground)._replace(**settings), mtu=mtu or device.mtu)
     return [Patch(NODE, (device,), (new,))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -67,7 +68,7 @@ def verdict(
     lines = ["", table(cluster), "", render(judged, colour), *_lost(cluster, hosts, lost), ""]
     lines += [f"tests    {tests.text.splitlines()[-1]}", f"took     {time.time() - began:.1f} s"]
     lines += [f"results  {results}", f"report   {os.path.join(report, 'index.html')}"]
-    lines += _examples(cluster, addresses, display_path(source))
+    lines += _examples(cluster, addresses, shlex.quote(display_path(source)))
     paths = {"verdict": os.path.join(results, "verdict.json"), "report": report}
     result = {"changed": False, "text": "\n".join([*lines, ""]), **paths}
     # With --limit the other nodes may not exist yet, and a lost one has failed by itself: what could not be probed is
