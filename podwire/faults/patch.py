@@ -6,7 +6,7 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from ..model.objects import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
 from ..model.state import State
-from .fault import Patch
+from .edit import Patch
 
 _FIELDS = {
     Link: "links",
@@ -30,7 +30,7 @@ def patched(state: State, patch: Patch) -> State:
 
 
 def missing(patches: Sequence[Patch], shown: Mapping[str, State]) -> str:
-    """What the places do not show although the patches, one after the other, put it so; "" if they show all."""
+    """What the namespaces do not show although the patches, one after the other, put it so; "" if they show all."""
     wanted: Dict[Tuple[str, object], Tuple[Object, bool]] = {}
     for patch in patches:
         wanted.update({(patch.place, _key(each)): (each, False) for each in patch.gone})
