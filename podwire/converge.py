@@ -5,9 +5,9 @@ from __future__ import annotations
 from .errors import ConflictError, RollbackError, VerificationError
 from .kernel import Namespace, Observed, Reader, Step
 from .kernel import execute as kernel_execute
-from .model.objects import Link, Sysctl
+from .model.kind import DEVICES, STACKED_DEVICES, SYSCTLS
 from .model.state import Scope, State
-from .plan import REMOVE, Operation, fields_of, link_stage, plan
+from .plan import REMOVE, Operation, fields_of, plan
 from .startup_typing import TYPE_CHECKING, NamedTuple, defaultdict
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def _stage(operation: Operation) -> tuple[int, int]:
     be up before duplicate address detection is off. So the rest of a namespace is one batch."""
     if operation.action == REMOVE:
         return 3, 0
-    if isinstance(operation.object, Link):
-        stage = link_stage(operation.object)
-        return (1, stage) if stage < 2 else (2, 0)
-    return (1, 3) if isinstance(operation.object, Sysctl) else (2, 0)
+    return _STAGES.get(operation.object.batch(operation.action), (2, 0))
+
+
+_STAGES = {DEVICES: (1, 0), STACKED_DEVICES: (1, 1), SYSCTLS: (1, 3)}
 
 
 def _refuse_conflicts(target: Target, shown: Observed) -> None:

@@ -9,34 +9,18 @@ to its new next hop by replacement before the old device goes.
 
 from __future__ import annotations
 
-from .model.objects import Address, File, Link, Object, Route, Sysctl
+from .model.kind import ADD, CHANGE, REMOVE
 from .model.state import State
 from .startup_typing import TYPE_CHECKING, NamedTuple, defaultdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from typing import Any, Callable
+    from typing import Any
 
-ADD = "add"
-CHANGE = "change"
-REMOVE = "remove"
-#: Classes by name: a CNI plugin needs few of them, and making one takes it 15 us.
-_CLASSES = (
-    "Link",
-    "Sysctl",
-    "Address",
-    "Neighbour",
-    "FdbEntry",
-    "PortVlans",
-    "NextHop",
-    "Route",
-    "NatRule",
-    "Rule",
-    "IptablesRule",
-    "File",
-)
-_FIELDS = dict(zip(_CLASSES, State._fields))
-_ATTRIBUTES = ("mtu", "mac", "up", "hairpin", "isolated", "alias", "promisc", "allmulti", "tx_queue", "vlan_filtering")
+    from .model.objects import Address, Link, Object
+
+__all__ = ["ADD", "CHANGE", "REMOVE", "Operation", "fields_of", "plan"]
+
 _SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-"}
 
 
@@ -49,26 +33,21 @@ class Operation(NamedTuple):
 
     def __str__(self) -> str:
         text = f"{_SIGNS[self.action]} {self.object}"
-        if self.previous is None:
-            return text
-        if isinstance(self.object, Link) and isinstance(self.previous, Link):
-            return text + ": " + ", ".join(link_differences(self.object, self.previous))
-        if isinstance(self.object, File):
-            return text
-        return f"{text} (was: {self.previous})"
+        previous: Any = self.previous
+        return text if previous is None else text + self.object.compared(previous)
 
 
 def plan(desired: State, current: State) -> list[Operation]:
     """The operations, in the order in which they have to be executed."""
     link_changes, renewed = _plan_links(desired.links, current.links)
-    cleared = frozenset(op.object.name for op in renewed if isinstance(op.object, Link))
+    cleared = frozenset(link.name for link in renewed)
     left = _without_devices(current, cleared) if cleared else current
     undesired = _undesired_links(desired.links, current.links)
-    going = _standing_on(left, frozenset(link.name for link in undesired)) if undesired else frozenset()
+    going = _lost(left, frozenset(link.name for link in undesired)) if undesired else frozenset()
 
     blocking = _in_the_way(desired, left)
     left = left._replace(addresses=left.addresses - blocking)
-    first: list[Operation] = [*renewed, *(Operation(REMOVE, each) for each in _ordered(blocking))]
+    first = [Operation(REMOVE, held) for held in [*renewed, *_ordered(blocking)]]
     middle: list[Operation] = []
     last: list[Operation] = []
     for index, name in enumerate(State._fields):
@@ -85,79 +64,35 @@ def plan(desired: State, current: State) -> list[Operation]:
 
 def fields_of(operations: Iterable[Operation]) -> frozenset[str]:
     """The names of State's fields that operations touch."""
-    return frozenset(_FIELDS[kind_of(operation.object)] for operation in operations)
+    return frozenset(operation.object.field() for operation in operations)
 
 
-def kind_of(each: Object) -> str:
-    """Its class of the model; what the kernel shows may be a subclass that knows more (a rule's handle)."""
-    kind = type(each)
-    return kind.__name__ if kind.__name__ in _FIELDS else kind.__mro__[1].__name__
-
-
-def link_recreation(desired: Link, current: Link) -> str:
-    """Why an existing device cannot become the desired one, as a clause; empty if it can."""
-    if desired.kind != current.kind:
-        return f"kind {current.kind} instead of {desired.kind}"
-    if desired.vxlan and current.vxlan and desired.vxlan != current.vxlan:
-        pairs = zip(desired.vxlan._fields, desired.vxlan, current.vxlan)
-        return ", ".join(f"{name} {old} instead of {new}" for name, new, old in pairs if new != old)
-    return ""
-
-
-def link_differences(desired: Link, current: Link) -> list[str]:
-    """What has to change on a device that can stay, each as ``mtu 1400 -> 1450``."""
-    found = []
-    for name in _ATTRIBUTES:
-        new, old = getattr(desired, name), getattr(current, name)
-        if new is not None and new != old:
-            found.append(f"{name} {old} -> {new}")
-    if desired.kind != "" and desired.master != current.master:
-        found.append(f"master {current.master} -> {desired.master}")
-    return found
-
-
-def _plan_links(desired: frozenset[Link], current: frozenset[Link]) -> tuple[list[Operation], list[Operation]]:
-    """(additions and changes, removals of devices that come back different)."""
+def _plan_links(desired: frozenset[Link], current: frozenset[Link]) -> tuple[list[Operation], list[Link]]:
+    """(additions and changes, devices that have to go and come back different)."""
     existing = {link.name: link for link in current}
     changes: list[Operation] = []
-    renewed: list[Operation] = []
-    for link in sorted(desired, key=_link_rank):
+    renewed: list[Link] = []
+    for link in _ordered(desired):
         old = existing.get(link.name)
-        if old is not None and link_recreation(link, old):
-            renewed.append(Operation(REMOVE, old))
+        if old is not None and not link.changes_in_place(old):
+            renewed.append(old)
             old = None
         if old is None:
             changes.append(Operation(ADD, link))
-        elif link_differences(link, old):
+        elif link.differences(old):
             changes.append(Operation(CHANGE, link, old))
     return changes, renewed
 
 
 def _undesired_links(desired: frozenset[Link], current: frozenset[Link]) -> list[Link]:
     wanted = {link.name for link in desired}
-    return sorted((link for link in current if link.name not in wanted), key=_link_rank)
+    return _ordered([link for link in current if link.name not in wanted])
 
 
-def _link_rank(link: Link) -> tuple[int, str]:
-    """A device comes after its master, its parent and the end of the veth pair that makes it."""
-    return link_stage(link), link.name
-
-
-def link_stage(link: Link) -> int:
-    """0 for devices that need no other, 1 for those on top of another, 2 for veth ends made elsewhere."""
-    if link.kind == "veth" and link.peer is None:
-        return 2
-    return 1 if link.master or link.vxlan or link.peer else 0
-
-
-def _standing_on(state: State, devices: frozenset[str]) -> frozenset[Object]:
+def _lost(state: State, devices: frozenset[str]) -> frozenset[Object]:
     """What the kernel takes along when devices go."""
-    hops = {hop.id for hop in state.next_hops if hop.device in devices}
-    found: set[Object] = {sysctl for sysctl in state.sysctls if _sysctl_device(sysctl) in devices}
-    found |= {route for route in state.routes if route.device in devices or route.next_hop in hops}
-    for field in (state.addresses, state.neighbours, state.fdb, state.vlans, state.next_hops):
-        found |= {each for each in field if each.device in devices}
-    return frozenset(found)
+    hops = frozenset(hop.id for hop in state.next_hops if hop.device in devices)
+    return frozenset(held for held in state.objects() if held.goes_with(devices, hops))
 
 
 def _in_the_way(desired: State, current: State) -> frozenset[Address]:
@@ -166,39 +101,16 @@ def _in_the_way(desired: State, current: State) -> frozenset[Address]:
     surplus = current.addresses - desired.addresses
     if not surplus:
         return frozenset()
-    gateways = {each.gateway for field in (desired.routes, desired.next_hops) for each in field}
+    gateways = {hop.gateway for hop in desired.routes} | {hop.gateway for hop in desired.next_hops}
     destinations = {route.destination for route in desired.routes}
     return frozenset(
-        each for each in surplus if each.interface.ip in gateways or each.interface.network in destinations
+        address for address in surplus if address.interface.ip in gateways or address.interface.network in destinations
     )
 
 
 def _without_devices(state: State, devices: frozenset[str]) -> State:
-    lost = _standing_on(state, devices)
+    lost = _lost(state, devices)
     return State._make(field - lost for field in state)
-
-
-def _sysctl_device(sysctl: Sysctl) -> str:
-    """The device of a key such as net/ipv4/conf/eth0/rp_filter, else ""; a new device starts from defaults."""
-    parts = sysctl.key.split("/")
-    return parts[3] if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""
-
-
-#: The part of an object under which the kernel holds one of its kind. Only these can change in place.
-KEYS: dict[str, Callable[[Any], Any]] = {
-    "sysctls": lambda each: each.key,
-    "neighbours": lambda each: (each.device, each.address),
-    "fdb": lambda each: (each.device, each.mac),
-    "vlans": lambda each: each.device,
-    "next_hops": lambda each: each.id,
-    "routes": lambda each: (each.destination, each.table, each.metric),
-    "files": lambda each: each.path,
-    "addresses": lambda each: (each.device, each.interface),
-    "nat_rules": lambda each: each,
-    "rules": lambda each: each,
-    "iptables": lambda each: each,
-}
-_CHANGE_IN_PLACE = ("Sysctl", "Neighbour", "FdbEntry", "PortVlans", "NextHop", "File")
 
 
 def _plan_field(
@@ -210,60 +122,25 @@ def _plan_field(
     if not missing and not surplus:
         return [], [], []
     if not surplus:
-        return [], [Operation(ADD, each) for each in _ordered(missing)], []
-    key = KEYS[name]
+        return [], [Operation(ADD, wanted) for wanted in _ordered(missing)], []
     twins: dict[Any, list[Any]] = defaultdict(list)
-    for each in surplus:
-        twins[key(each)].append(each)
+    for held in surplus:
+        twins[held.identity()].append(held)
     clearing: list[Operation] = []
     making: list[Operation] = []
-    for each in _ordered(missing):
-        old = twins.pop(key(each), [])
-        if len(old) == 1 and _changes_in_place(each, old[0]):
-            making.append(Operation(CHANGE, each, old[0]))
+    for wanted in _ordered(missing):
+        old = twins.pop(wanted.identity(), [])
+        if len(old) == 1 and wanted.changes_in_place(old[0]):
+            making.append(Operation(CHANGE, wanted, old[0]))
         else:
             clearing += [Operation(REMOVE, twin) for twin in _ordered(old)]
-            making.append(Operation(ADD, each))
-    others = [] if name == "sysctls" else [each for group in twins.values() for each in group]
-    return clearing, making, [Operation(REMOVE, each) for each in _ordered(others)]
-
-
-def _changes_in_place(each: Object, old: Object) -> bool:
-    """Whether the kernel can replace ``old`` in one step.
-
-    An IPv6 onlink route that moves to another device cannot: its gateway lies in its own prefix, so
-    the old route resolves it, to the wrong device (ip6_route_check_nh_onlink).
-    """
-    if isinstance(each, Route) and isinstance(old, Route):
-        return not (each.destination.version == 6 and each.onlink and each.device != old.device)
-    return kind_of(each) in _CHANGE_IN_PLACE
+            making.append(Operation(ADD, wanted))
+    others = [] if name == "sysctls" else [held for group in twins.values() for held in group]
+    return clearing, making, [Operation(REMOVE, held) for held in _ordered(others)]
 
 
 def _ordered(objects: Collection[Any]) -> list[Any]:
     """Objects of one kind in a fixed order, so that one difference always gives one plan."""
     if len(objects) < 2:
         return list(objects)
-    return sorted(objects, key=_ORDERS.get(kind_of(next(iter(objects))), str))
-
-
-def _route_order(route: Route) -> Any:
-    """Routes to a link come before those through a gateway, which may be reachable by nothing else."""
-    destination = route.destination
-    base = destination.network_address
-    return route.gateway is not None, base.version, int(base), destination.prefixlen, route.metric
-
-
-_ORDERS: dict[str, Callable[[Any], Any]] = {
-    "Rule": lambda each: (str(each), each.comment, each.expressions),  # those of two attachments may read alike
-    "IptablesRule": lambda each: (each.version, each.chain, each.order, each.words),
-    "Route": _route_order,
-    "Neighbour": lambda each: (each.device, each.address.version, int(each.address)),
-    "FdbEntry": lambda each: (each.device, each.mac, int(each.destination)),
-    "NextHop": lambda each: each.id,
-    "Address": lambda each: (
-        each.device,
-        each.interface.version,
-        int(each.interface.ip),
-        each.interface.network.prefixlen,
-    ),
-}
+    return sorted(objects, key=type(next(iter(objects))).rank)

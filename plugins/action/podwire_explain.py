@@ -34,7 +34,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ends = str(options["src"] or ""), str(options["dst"] or "")
         hosts = [str(host) for host in variables["ansible_play_hosts"]]  # without those that failed
         if options["ask"]:
-            return diagnosis.question(cluster, hosts, results, ends)
+            return diagnosis.select_traces(cluster, hosts, results, ends)
         lost = [str(host) for host in variables["ansible_play_hosts_all"] if str(host) not in hosts]
         source = inventory_source(variables["ansible_inventory_sources"])
         lines = origins(intent, source, cluster)

@@ -56,13 +56,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         source = inventory_source(variables["ansible_inventory_sources"])
         missing = kind == "docker" and node_pid(cluster_id(source), name) is None
         options["which"] = inventory_option(source)
-        if stage in WITHOUT_INTENT and not missing:
-            return {"changed": False} if kind == "netns" else self._by_module(options, variables)
+        if stage in WITHOUT_INTENT:
+            return self._without_intent(name, kind, missing, options, variables)
         began = time.time()
         result = self._run_stage(stage, name, kind, missing, options, variables)
         if "findings" in result:  # with the times between which the node read its clock
             result["findings"]["asked"] = began, time.time()
         return store(result, str(options.get("results")), name)
+
+    def _without_intent(
+        self, name: str, kind: str, missing: bool, options: Dict[str, Any], variables: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        if missing and not self._task.check_mode:
+            raise nodes.not_running_error(name, options)
+        if kind == "netns" or missing:
+            return {"changed": missing}
+        return self._by_module(options, variables)
 
     def _run_stage(
         self, stage: str, name: str, kind: str, missing: bool, options: Dict[str, Any], variables: Dict[str, Any]

@@ -52,7 +52,7 @@ class VxlanBackend(Backend):
     def probe_links(self) -> Tuple[Link, ...]:
         """A device with the cluster's VNI and port."""
         vxlan = Vxlan(self.settings.vni, self.settings.port, IPv4Address("127.0.0.1"), "lo")
-        return (Link("pw-vxlan", "vxlan", vxlan=vxlan),)
+        return (Link("pw-vxlan", "vxlan", settings=vxlan),)
 
     def kernel_warning(self, release: Tuple[int, ...], device: str) -> Optional[Tuple[str, str]]:
         """Of checksum offload."""
@@ -85,7 +85,7 @@ class VxlanBackend(Backend):
             "vxlan",
             mtu=mtu,
             mac=vtep_mac(node.name, self.settings.vni, node.version),
-            vxlan=Vxlan(self.settings.vni, self.settings.port, node.address.ip, node.interface),
+            settings=Vxlan(self.settings.vni, self.settings.port, node.address.ip, node.interface),
             alias=BACKEND_ALIAS,
         )
         sysctls = {f"net/ipv6/conf/{name}/accept_ra": "0"}

@@ -32,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         if options.verb == "inspect":
             if command is not None:
-                raise PodwireError("failed to inspect: there is no command to run", "podwire exec runs commands")
+                raise PodwireError("failed to inspect: it takes no command", "podwire exec runs commands")
             from .inspect import inspect
 
             inspect(options.inventory, as_json=options.json)
@@ -93,7 +93,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _split(arguments: Sequence[str]) -> Tuple[List[str], Optional[List[str]]]:
-    """What stands before the first ``--``, and the command behind it."""
+    """The arguments before the first ``--``, and the command after it."""
     listed = list(arguments)
     if "--" not in listed:
         return listed, None
@@ -182,9 +182,9 @@ def _add_apply(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     apply.add_argument(
         "--node", metavar="NAME", default="", help="with --intent: which node this is (default: as before)"
     )
-    way = apply.add_mutually_exclusive_group()
-    way.add_argument("--check", action="store_true", help="show what would change; change nothing")
-    way.add_argument(
+    mode = apply.add_mutually_exclusive_group()
+    mode.add_argument("--check", action="store_true", help="show what would change; change nothing")
+    mode.add_argument(
         "--watch", action="store_true", help="keep running, and apply again when the kernel reports a change"
     )
 

@@ -1,4 +1,4 @@
-"""``podwire apply``: go back to what this node keeps in /etc/podwire, without a controller."""
+"""``podwire apply``: converge this node to its stored intent in /etc/podwire, without a controller."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..errors import PodwireError
 
 
 def apply(*, check: bool, watch: bool, intent: str, node: str) -> None:
-    """Converge and print each change; with ``check`` only what would be; with ``watch`` whenever the node changes;
-    with ``intent`` (a file of the controller's) to that from now on, as its ``node``."""
+    """Converge and print each change; with ``check`` print only; with ``watch`` repeat whenever the node changes;
+    with ``intent`` (a file of the controller) store that first, as its ``node``."""
     if os.geteuid() != 0 and not check:
         raise PodwireError("failed to apply: this needs root", "run it by sudo")
     if intent or not watch:

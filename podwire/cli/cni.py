@@ -2,7 +2,7 @@
 
 ============  =============================================================================
 NETCONFPATH   directory of network configurations; /etc/cni/net.d if unset
-CNI_PATH      directories of plugins, and then of all; where it is unset, podwire's own plugins are used
+CNI_PATH      directories of plugins, which must have all of them; podwire's own plugins if unset
 CNI_ARGS      ``K=V;K=V``, for all plugins
 CAP_ARGS      JSON object of values for capabilities
 CNI_IFNAME    name of the container's interface; eth0 if unset
@@ -31,7 +31,7 @@ CONF_DIR = "/etc/cni/net.d"
 def cni(command: str, network: str, netns: str, timeout: Optional[float] = None) -> int:
     """Run one command for the namespace at the path ``netns``; the result of ``add`` goes to stdout.
 
-    ``gc`` collects everything, and ``status`` looks at no namespace: both do without one. Raises CniError.
+    ``gc`` collects everything, and ``status`` concerns no namespace: both need none. Raises CniError.
     """
     environ = os.environ
     capabilities = environ.get("CAP_ARGS") or "{}"
@@ -64,7 +64,7 @@ def cni(command: str, network: str, netns: str, timeout: Optional[float] = None)
 
 
 def _require_all(network: NetConfList, directories: Sequence[str]) -> None:
-    """With CNI_PATH a plugin that is not there is missing, as any runtime would find: ours do not step in for it."""
+    """With CNI_PATH, a plugin that is not there is missing, as for any runtime: podwire's own is not used instead."""
     for conf in network.plugins if directories else ():
         ipam = conf.data.get("ipam")
         kinds = [conf.type, ipam.get("type") if isinstance(ipam, dict) else None]
@@ -74,7 +74,7 @@ def _require_all(network: NetConfList, directories: Sequence[str]) -> None:
 
 
 def attachment_of(netns: str) -> Attachment:
-    """cnitool's: the container's id is a digest of the namespace's path."""
+    """As cnitool does: the container id is a digest of the namespace's path."""
     path = os.path.abspath(netns)
     digest = sha512(path.encode(errors="surrogateescape")).digest()[:10].hex()
     return Attachment(f"cnitool-{digest}", os.environ.get("CNI_IFNAME") or "eth0", path)
@@ -82,7 +82,7 @@ def attachment_of(netns: str) -> Attachment:
 
 def _raise_first(errors: Iterable[CniError]) -> None:
     listed = list(errors)
-    for each in listed[1:]:
-        print(f"podwire: {each}", file=sys.stderr)
+    for error in listed[1:]:
+        print(f"podwire: {error}", file=sys.stderr)
     if listed:
         raise listed[0]

@@ -17,12 +17,12 @@ from ..sandbox import sandboxes
 from ..sandbox.process import Process
 from .intent import default_source
 
-#: What explain calls the switch below a lab's nodes, unless a node or pod has the name.
+#: The name of a lab's switch, as in explain's output, unless a node or pod has it.
 UNDERLAY = "underlay"
 
 
 class Place(NamedTuple):
-    """Where to run: a node (or the switch) by its PID 1, or a pod on it."""
+    """A node (or the switch), by its first process, or a pod on it."""
 
     lab: str
     node: Process
@@ -48,7 +48,7 @@ def execute(name: str, command: Sequence[str], inventory: Optional[str]) -> int:
 def find(name: str, inventory: Optional[str]) -> Place:
     """The one place of a name in the lab of an inventory, or in all running labs. LabError otherwise.
 
-    Where no inventory is named, the default one's lab goes before all others, as it does for ``inspect``.
+    Without an inventory, the default one's lab takes precedence, as for ``inspect``.
     """
     if inventory is None:
         labs = registry.labs()
@@ -70,7 +70,7 @@ def find(name: str, inventory: Optional[str]) -> Place:
         places = [place for place in places if place.lab == default] or places
     if len(places) > 1:
         names = " and ".join(place.lab for place in places)
-        raise LabError(f"failed to choose a {name}: the labs {names} have one each", "say which: -i INVENTORY")
+        raise LabError(f"failed to choose a {name}: the labs {names} have one each", "select one: -i INVENTORY")
     return places[0]
 
 
@@ -87,18 +87,17 @@ def _places(lab: registry.Lab, name: str) -> List[Place]:
 
 
 def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
-    """In the node: step into the pod, and become the command."""
+    """In the node: enter the pod, and execute the command."""
     if pod is not None:
-        found = sandboxes.running().get(pod)
-        if found is None:
+        sandbox = sandboxes.running().get(pod)
+        if sandbox is None:
             print(f"podwire: failed to enter pod {pod}: its process died; run site.yml again", file=sys.stderr)
             return 1
-        if not found.host_network:
-            _step_into(found)
+        if not sandbox.host_network:
+            _step_into(sandbox)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and children would too
         signal.signal(number, signal.SIG_DFL)
-    # ``podwire apply`` is for nodes, and no distribution's PATH has it: this one's where its files are seen, else the
-    # node's own.
+    # ``podwire apply`` is not in a distribution's PATH: append this one's directory, and that of a docker node's own.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{os.path.dirname(sys.executable)}:{unit.HOME}"
     try:
         os.execvp(command[0], list(command))
@@ -107,6 +106,6 @@ def _become(pod: Optional[str], name: str, command: Sequence[str]) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def _step_into(found: sandboxes.Sandbox) -> None:
-    """Join the pod's namespaces; /sys, which shows the devices, is the pod's for this command alone."""
-    enter.join_pod(found.pid)
+def _step_into(sandbox: sandboxes.Sandbox) -> None:
+    """Join the pod's namespaces, with the pod's /sys, which shows its devices, for this command only."""
+    enter.join_pod(sandbox.pid)

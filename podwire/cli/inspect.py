@@ -19,18 +19,18 @@ _CACHE = "/var/lib/cni/results"
 
 
 def inspect(inventory: Optional[str], *, as_json: bool) -> None:
-    """Print what there is."""
-    found = describe(load(inventory))
+    """Print the nodes and pods."""
+    described = describe(load(inventory))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(described, indent=2))
     else:
-        sys.stdout.write(_text(found))
+        sys.stdout.write(_text(described))
 
 
 def describe(cluster: Cluster) -> Dict[str, List[Dict[str, Any]]]:
-    """``{"nodes": [...], "pods": [...]}``; ``mtu`` of a node is what its backend gives to pods.
+    """``{"nodes": [...], "pods": [...]}``; ``mtu`` of a node is the MTU of its pods.
 
-    A process id is this machine's; null where nothing runs, or where it runs on another machine.
+    Process ids are this machine's; null if nothing runs, or if it runs on another machine.
     """
     lab = registry.read(cluster.id)
     if lab and lab.nodes() and os.geteuid() != 0:
@@ -54,11 +54,11 @@ def describe(cluster: Cluster) -> Dict[str, List[Dict[str, Any]]]:
 
 
 def _pod(node: Node, pod: Pod, holder: Optional[int], inside: Mapping[int, Mapping[int, int]]) -> Dict[str, Any]:
-    found = _sandbox(holder, pod.name) if holder else None
-    pid = inside.get(holder or 0, {}).get(found.pid) if found else None
+    sandbox = _sandbox(holder, pod.name) if holder else None
+    pid = inside.get(holder or 0, {}).get(sandbox.pid) if sandbox else None
     ips: List[str] = []
-    if found and pid:
-        ips = [str(ip) for ip in node.public_ips] if pod.host_network else _addresses(holder, found.container_id)
+    if sandbox and pid:
+        ips = [str(ip) for ip in node.public_ips] if pod.host_network else _addresses(holder, sandbox.container_id)
     return {"name": pod.name, "node": pod.node, "ips": ips, "pid": pid, "host_network": pod.host_network}
 
 
@@ -80,14 +80,14 @@ def _addresses(holder: Optional[int], container_id: str) -> List[str]:
     return [ip["address"].partition("/")[0] for result in results for ip in result.get("ips", ())]
 
 
-def _text(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def _text(described: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     nodes = [
         [n["name"], n["kind"], n["pid"], n["public_ip"], " ".join(n["pod_cidrs"]), n["backend"], n["mtu"]]
-        for n in found["nodes"]
+        for n in described["nodes"]
     ]
     pods = [
         [p["name"], p["node"], " ".join(p["ips"]), p["pid"], "yes" if p["host_network"] else "no"]
-        for p in found["pods"]
+        for p in described["pods"]
     ]
     return (
         _table(["NODE", "KIND", "PID", "PUBLIC IP", "POD CIDRS", "BACKEND", "MTU"], nodes)

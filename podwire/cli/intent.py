@@ -17,7 +17,7 @@ _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fi
 
 
 def load(inventory: Optional[str]) -> Cluster:
-    """The cluster as of the last run where its lab is up, else as the inventory says now."""
+    """The cluster of the last run if its lab is running, else as the inventory declares it now."""
     source = inventory or default_source()
     if not os.path.exists(source) and "," not in source:
         raise PodwireError(f"failed to read inventory {source}: there is no such file", "name one: -i INVENTORY")
@@ -28,7 +28,7 @@ def load(inventory: Optional[str]) -> Cluster:
 
 
 def default_source() -> str:
-    """The inventory that is meant where none is named: Ansible's variable, or the one that ./run site takes."""
+    """The default inventory: $ANSIBLE_INVENTORY, or the one that ./run site uses."""
     return os.environ.get("ANSIBLE_INVENTORY") or os.path.join(_CHECKOUT, "inventories", "lab")
 
 
@@ -50,7 +50,7 @@ def _hosts(source: str) -> Dict[str, Dict[str, Any]]:
 
     environment = {**os.environ}
     environment.setdefault("ANSIBLE_CONFIG", os.path.join(_CHECKOUT, "ansible.cfg"))
-    # A module and not a script: no script may be in PATH where the virtual environment is not active.
+    # A module and not a script: scripts are not in PATH if the virtual environment is not active.
     command = [sys.executable, "-m", "ansible", "inventory", "-i", source, "--list"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
@@ -62,11 +62,11 @@ def _hosts(source: str) -> Dict[str, Dict[str, Any]]:
     return {name: variables.get(name, {}) for name in names}
 
 
-def _members(data: Dict[str, Any], group: str, seen: list[str]) -> list[str]:
+def _members(data: Dict[str, Any], group: str, names: list[str]) -> list[str]:
     """The hosts of a group and its children, in the inventory's order, each once."""
     for name in data.get(group, {}).get("hosts", ()):
-        if name not in seen:
-            seen.append(name)
+        if name not in names:
+            names.append(name)
     for child in data.get(group, {}).get("children", ()):
-        _members(data, child, seen)
-    return seen
+        _members(data, child, names)
+    return names

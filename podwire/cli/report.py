@@ -1,4 +1,4 @@
-"""``podwire report``: make the report of a results.json again, or hold two of them against each other."""
+"""``podwire report``: write the report of a results.json again, or compare two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .intent import default_source
 
 
 def report(document: Optional[str], output: Optional[str], inventory: Optional[str]) -> int:
-    """Write all files of a report; of the inventory's last run where no document is named."""
+    """Write all files of a report, by default of the inventory's last run."""
     path = document or _latest(inventory)
     read = load(path)
     directory = output or os.path.dirname(os.path.abspath(path))
@@ -25,7 +25,7 @@ def report(document: Optional[str], output: Optional[str], inventory: Optional[s
 
 
 def compared(old: str, new: str) -> int:
-    """Say what broke and what was mended; 1 if anything broke."""
+    """Print what broke and what was repaired; 1 if anything broke."""
     before, after = load(old), load(new)
     changes = compare(before, after)
     sys.stdout.write(text(before, after, changes))

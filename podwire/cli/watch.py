@@ -1,4 +1,4 @@
-"""``podwire watch``: what is lost between a lab's pods while a command changes something."""
+"""``podwire watch``: packet loss between a lab's pods while a command runs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def run(inventory: Optional[str], command: Sequence[str], most: Optional[float])
             addresses.update(enter.call(pid, _addresses, cluster, node))
     ends = [end for end in expect.endpoints(cluster, addresses) if end.address]
     pairs = [pair for node in pids for pair in expect.bulk_pairs_from(node, ends)]
-    where = _Where(cluster)
-    changing = subprocess.Popen(command)
+    where = _NamespacePaths(cluster)
+    process = subprocess.Popen(command)
     try:
-        seen = watch(pairs, where, lambda: changing.poll() is not None)
+        losses = watch(pairs, where, lambda: process.poll() is not None)
     except BaseException:
-        changing.terminate()
+        process.terminate()
         raise
     finally:
-        changing.wait()
-    print(text(seen))
-    if most is not None and any(each.gap > most for each in seen):
-        return changing.returncode or 1
-    return changing.returncode
+        process.wait()
+    print(text(losses))
+    if most is not None and any(loss.gap > most for loss in losses):
+        return process.returncode or 1
+    return process.returncode
 
 
 def _addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
@@ -50,8 +50,8 @@ def _addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
     return prober.addresses(cluster, node)
 
 
-class _Where:
-    """Paths of pods' namespaces as this machine sees them, through the root of their node's first process."""
+class _NamespacePaths:
+    """Paths of pods' namespaces on this machine, through the root of their node's first process."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._id = cluster.id

@@ -51,7 +51,7 @@ class Mesh:
         device, renewed = link["name"] if link else "", False
         if link is not None or 2 * len(self.vteps) > len(self.views):
             best, now = self._device(name), _link(link) if link else None
-            device, renewed = best.name, now is None or best.vxlan != now.vxlan
+            device, renewed = best.name, now is None or best.settings != now.settings
             if renewed:
                 yield from [Operation(REMOVE, now)] if now else []
                 yield Operation(ADD, best)
@@ -83,7 +83,7 @@ class Mesh:
             False,
         )
         device = link["name"] if link else most_common(vtep["name"] for vtep in self.vteps.values()) or ""
-        return Link(device, "vxlan", mtu=self.mtu, mac=MacAddress.parse(mac) if mac else None, vxlan=vxlan)
+        return Link(device, "vxlan", mtu=self.mtu, mac=MacAddress.parse(mac) if mac else None, settings=vxlan)
 
     def _addresses(self, name: str) -> List[IPInterface]:
         """Of a device that is made anew: those that it has, else the one that peers route to."""
@@ -195,7 +195,9 @@ def _link(link: LinkRow) -> Link:
     row = link["vxlan"]
     local = ip_address(row["local"] or "0.0.0.0")
     vxlan = Vxlan(row["vni"], row["port"], local, row["device"], row["learning"], row["df"])
-    return Link(link["name"], "vxlan", mtu=link["mtu"], mac=MacAddress.parse(link["mac"]), up=link["up"], vxlan=vxlan)
+    return Link(
+        link["name"], "vxlan", mtu=link["mtu"], mac=MacAddress.parse(link["mac"]), up=link["up"], settings=vxlan
+    )
 
 
 def _protocol(view: View) -> int:

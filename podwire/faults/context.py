@@ -1,4 +1,4 @@
-"""The ground that a fault stands on: one node, its pods, the peer, and what is there now. Lives inside the node."""
+"""The context that a fault stands on: one node, its pods, the peer, and what is there now. Lives inside the node."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from ..kernel.queries import other_end
 from ..model.objects import IPAddress, IPNetwork, Link, Sysctl
 from ..model.state import State
 from .attach import PLUGIN_DIR
-from .fault import MACHINE, NODE
-from .namespaces import Places, look
-
-#: IFLA_LINK: of a veth, the ifindex of its other end in that end's namespace.
-_IFLA_LINK = 5
+from .namespaces import Namespaces, look
+from .places import MACHINE, NODE
 
 
-class Ground:
+class Context:
     """What a fault's edits are worked out from. ``addresses``: of all pods of the cluster, as attached."""
 
     cluster: Cluster
     node: Node
-    places: Places
+    namespaces: Namespaces
     version: int
 
     def __init__(
@@ -34,14 +31,14 @@ class Ground:
         cluster: Cluster,
         node: str,
         addresses: Mapping[str, List[str]],
-        places: Places,
+        namespaces: Namespaces,
         peer: Optional[str] = None,
         pod: Optional[str] = None,
     ) -> None:
         self.cluster = cluster
         self.node = cluster.node(node)
         self.addresses = addresses
-        self.places = places
+        self.namespaces = namespaces
         self.version = 4 if 4 in cluster.versions else 6
         self.token = os.urandom(4).hex()  # for what has to be found again by name
         self._peer, self._pod = peer, pod
@@ -171,7 +168,7 @@ class Ground:
         if place not in self._states:
             blocks = {block for node in self.cluster.nodes for block in node.pod_cidrs}
             watched = self._watched.setdefault(place, set())
-            self._states[place] = look(self.places[place], watched, blocks, only_sysctls=place == MACHINE)
+            self._states[place] = look(self.namespaces[place], watched, blocks, only_sysctls=place == MACHINE)
         return self._states[place]
 
     def watched(self, place: str) -> FrozenSet[str]:
@@ -200,7 +197,7 @@ class Ground:
 
     def port(self, pod: Pod) -> str:
         """The node's end of a pod's veth pair."""
-        end = other_end(self.places[self.place(pod)], "eth0", self.places[NODE])
+        end = other_end(self.namespaces[self.place(pod)], "eth0", self.namespaces[NODE])
         if end is None:
             raise FaultError(f"failed to find the node's end of pod {pod.name}'s eth0")
         return end

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import List
 
 from .catalogue import CATALOGUE
-from .fault import LAYERS, PODS_MTU, Fault
+from .fault import LAYERS, Fault
 from .probes import NAMES
+from .symptom import PODS_MTU
 
 _HEAD = """# Faults
 

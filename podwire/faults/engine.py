@@ -17,149 +17,155 @@ from ..model.objects import IPAddress, Link
 from ..model.state import State
 from ..plan import plan
 from . import attach, journal, probes, resources, revert
-from .context import Ground
-from .fault import GHOST, MACHINE, NODE, PODS_MTU, Edit, Fault, Nudge, Patch, Put, Symptom, expected, lines
+from .context import Context
+from .edit import Edit, Flush, Patch, SetResource, lines
+from .fault import Fault, expected
 from .namespaces import look
 from .patch import missing, patched
+from .places import MACHINE, NODE, PROCESS
 from .probes import Aim
 from .requirements import unmet
+from .resource import run
 from .revert import Done
+from .symptom import PODS_MTU, Symptom
 
 #: Seconds that a probe is repeated until it says what it should: before and with the fault.
 _WELL_S, _SHOW_S = 1.5, 3.0
 
 
-def _edits(fault: Fault, ground: Ground) -> List[Edit]:
+def _edits(fault: Fault, context: Context) -> List[Edit]:
     """What the fault changes. FaultError where another one has taken that away."""
     try:
-        return list(fault.edits(ground))
+        return list(fault.edits(context))
     except (LookupError, StopIteration):
         cause = "what it would break is not there, or not as it was made"
-        failed = f"failed to inject {fault.name} on {ground.node.name}: {cause}"
+        failed = f"failed to inject {fault.name} on {context.node.name}: {cause}"
         raise FaultError(failed, "mend first: ./run mend") from None
 
 
-def refuse(fault: Fault, ground: Ground, *, host_wide: bool) -> str:
+def refuse(fault: Fault, context: Context, *, host_wide: bool) -> str:
     """Why a fault cannot be injected here; "" if it can."""
     if fault.host_wide and not host_wide:
         return "it reaches every network of this machine; allow it with -e host_wide=true"
-    return unmet(fault.needs, ground)
+    return unmet(fault.requires, context)
 
 
-def inject(fault: Fault, ground: Ground, *, host_wide: bool = False, blind: bool = False, check: bool = False) -> Done:
+def inject(
+    fault: Fault, context: Context, *, host_wide: bool = False, blind: bool = False, check: bool = False
+) -> Done:
     """Break the node. FaultError, with everything as it was, if the fault does not take or does not show.
 
     Where the journal holds other faults, or with ``blind``, one whose probe is not well before cannot show: then the
     kernel's word has to do.
     """
-    lacking = refuse(fault, ground, host_wide=host_wide)
+    lacking = refuse(fault, context, host_wide=host_wide)
     if lacking:
-        raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {lacking}")
+        raise FaultError(f"failed to inject {fault.name} on {context.node.name}: {lacking}")
     with journal.taken() if not check else contextlib.nullcontext():
         standing = journal.entries()
         if any(each["fault"] == fault.name for each in standing):
             raise FaultError(
-                f"failed to inject {fault.name} on {ground.node.name}: it is there already", "mend it first"
+                f"failed to inject {fault.name} on {context.node.name}: it is there already", "mend it first"
             )
-        edits = _edits(fault, ground)
-        told = tuple(lines(edits, lambda put: put.cell.read(ground.places[put.place])))
+        edits = _edits(fault, context)
+        told = tuple(lines(edits, lambda put: put.resource.read(context.namespaces[put.place])))
         if check:
-            return Done(told, expects=expected(fault, ground.node.name, edits))
-        aim, quiet = (_aim(fault.symptom, ground) if fault.symptom else None), fault.quiet
+            return Done(told, expects=expected(fault, context.node.name, edits))
+        aim, quiet = (_aim(fault.symptom, context) if fault.symptom else None), fault.quiet
         if aim:
-            already = _already(fault, ground, aim, blind=blind or bool(standing))
+            already = _already(fault, context, aim, blind=blind or bool(standing))
             if already:
-                quiet = f"not seen to show: {probes.told(aim)} said {already!r} before; the kernel has it"
+                quiet = f"not seen to show: {probes.describe(aim)} said {already!r} before; the kernel has it"
                 aim = None
-        entry = _entry(fault, ground, edits, aim)
+        entry = _entry(fault, context, edits, aim)
         entry["number"] = 1 + max((each["number"] for each in standing), default=0)
         journal.write(entry)
         try:
-            said = _break(fault, ground, edits, aim)
+            said = _break(fault, context, edits, aim)
             for place, kept in entry["places"].items():
-                kept["after"] = state_to_json(_now(ground, place))
+                kept["after"] = state_to_json(_now(context, place))
             journal.write(entry)
         except BaseException:
-            revert.mend_one(entry, ground.places)
+            revert.mend_one(entry, context.namespaces)
             raise
     detail = "; ".join(attach.said) if said == "failed" else ""
-    words = f"{probes.told(aim)}: {said}" + (f": {detail}" if detail else "") if aim else quiet
-    return Done(told, said, detail, expected(fault, ground.node.name, edits), words)
+    words = f"{probes.describe(aim)}: {said}" + (f": {detail}" if detail else "") if aim else quiet
+    return Done(told, said, detail, expected(fault, context.node.name, edits), words)
 
 
-def _already(fault: Fault, ground: Ground, aim: Aim, *, blind: bool) -> str:
+def _already(fault: Fault, context: Context, aim: Aim, *, blind: bool) -> str:
     """What a probe says that is not well before the fault; "" if it is. FaultError where no symptom could be told then,
     unless that is known."""
-    said = probes.settle(aim, ground.places, aim.before, _WELL_S)
+    said = probes.settle(aim, context.namespaces, aim.before, _WELL_S)
     if said in aim.before:
         return ""
     if not blind:
-        cause = f"{probes.told(aim)} says {said!r} already"
+        cause = f"{probes.describe(aim)} says {said!r} already"
         hint = "./run explain says why; mend it first, or inject all the same: -e blind=true"
-        raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: {cause}", hint)
+        raise FaultError(f"failed to inject {fault.name} on {context.node.name}: {cause}", hint)
     return said
 
 
-def _aim(symptom: Symptom, ground: Ground) -> Aim:
+def _aim(symptom: Symptom, context: Context) -> Aim:
     """Where a symptom's probe starts and goes, in this lab's names and addresses."""
     pods: Dict[str, Callable[[], Pod]] = {
-        "peer": lambda: ground.far_pod,
-        "pod": lambda: ground.pod,
-        "sibling": lambda: ground.sibling,
-        "host pod": lambda: ground.host_pod,
+        "peer": lambda: context.far_pod,
+        "pod": lambda: context.pod,
+        "sibling": lambda: context.sibling,
+        "host pod": lambda: context.host_pod,
     }
     pod = pods[symptom.target]() if symptom.target in pods else None
     addresses: Dict[str, Callable[[], IPAddress]] = {
-        "vtep": lambda: ground.block(ground.peer)[0],
-        "gateway": lambda: ground.block(ground.node)[1],
-        "free": lambda: ground.free()[0],
+        "vtep": lambda: context.block(context.peer)[0],
+        "gateway": lambda: context.block(context.node)[1],
+        "free": lambda: context.free()[0],
     }
     return Aim(
         symptom.probe,
-        NODE if symptom.source == NODE else ground.place(pods[symptom.source]()),
-        str(ground.ip(pod) if pod else addresses[symptom.target]()),
+        NODE if symptom.source == NODE else context.place(pods[symptom.source]()),
+        str(context.ip(pod) if pod else addresses[symptom.target]()),
         tuple(sorted(symptom.before)),
         tuple(sorted(symptom.after)),
-        ground.cluster.mtu if symptom.size == PODS_MTU else symptom.size,
+        context.cluster.mtu if symptom.size == PODS_MTU else symptom.size,
         pod.port if pod else 0,
         pod.name if pod else "",
-        str(ground.ip(ground.pod)) if symptom.source == "pod" else "",
-        str(ground.block(ground.node)),
-        ground.plugin_dirs,
+        str(context.ip(context.pod)) if symptom.source == "pod" else "",
+        str(context.block(context.node)),
+        context.plugin_dirs,
     )
 
 
-def _entry(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Aim]) -> journal.Entry:
-    patches = [edit for edit in edits if isinstance(edit, Patch) and not edit.place.startswith(GHOST)]
+def _entry(fault: Fault, context: Context, edits: Sequence[Edit], aim: Optional[Aim]) -> journal.Entry:
+    patches = [edit for edit in edits if isinstance(edit, Patch) and not edit.place.startswith(PROCESS)]
     for edit in patches:
-        ground.state(edit.place)
-    places = {
+        context.state(edit.place)
+    namespaces = {
         place: {
-            "identity": ground.places.identity(place),
-            "sysctls": sorted(ground.watched(place)),
+            "identity": context.namespaces.identity(place),
+            "sysctls": sorted(context.watched(place)),
             "before": state_to_json(_with_peers(state, [patch for patch in patches if patch.place == place])),
             "after": None,
         }
-        for place, state in ground.seen().items()
+        for place, state in context.seen().items()
     }
     held = [
         {
             "place": edit.place,
-            "identity": ground.places.identity(edit.place),
-            "cell": resources.to_json(edit.cell),
-            "before": edit.cell.read(ground.places[edit.place]),
+            "identity": context.namespaces.identity(edit.place),
+            "cell": resources.to_json(edit.resource),
+            "before": edit.resource.read(context.namespaces[edit.place]),
             "after": edit.value,
         }
         for edit in edits
-        if isinstance(edit, Put)
+        if isinstance(edit, SetResource)
     ]
     return {
         "fault": fault.name,
-        "node": ground.node.name,
-        "expects": expected(fault, ground.node.name, edits)._asdict(),
-        "places": places,
+        "node": context.node.name,
+        "expects": expected(fault, context.node.name, edits)._asdict(),
+        "places": namespaces,
         "cells": held,
-        "blocks": [str(block) for node in ground.cluster.nodes for block in node.pod_cidrs],
+        "blocks": [str(block) for node in context.cluster.nodes for block in node.pod_cidrs],
         "probe": aim._asdict() if aim else None,
     }
 
@@ -170,47 +176,47 @@ def _with_peers(state: State, patches: Sequence[Patch]) -> State:
     return patched(state, Patch("", new=ends))
 
 
-def _break(fault: Fault, ground: Ground, edits: Sequence[Edit], aim: Optional[Aim]) -> str:
+def _break(fault: Fault, context: Context, edits: Sequence[Edit], aim: Optional[Aim]) -> str:
     """Do it, and see that it is done and that it shows."""
-    places = ground.places
+    namespaces = context.namespaces
     for edit in edits:
         if isinstance(edit, Patch):
-            _apply(ground, edit)
-        elif isinstance(edit, Put):
-            edit.cell.write(places[edit.place], edit.value)
+            _apply(context, edit)
+        elif isinstance(edit, SetResource):
+            edit.resource.write(namespaces[edit.place], edit.value)
     for edit in edits:
-        if isinstance(edit, Nudge):
+        if isinstance(edit, Flush):
             with contextlib.suppress(FaultError):
-                resources.run(places[edit.place], edit.command)
-    missing = _missing(ground, edits)
+                run(namespaces[edit.place], edit.command)
+    missing = _missing(context, edits)
     if missing:
-        raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: the kernel does not show {missing}")
+        raise FaultError(f"failed to inject {fault.name} on {context.node.name}: the kernel does not show {missing}")
     if aim is None:
         return ""
-    said = probes.settle(aim, places, aim.after, _SHOW_S)
+    said = probes.settle(aim, namespaces, aim.after, _SHOW_S)
     if said not in aim.after:
-        cause = f"{probes.told(aim)} still says {said!r}, and not {' or '.join(aim.after)}"
-        raise FaultError(f"failed to inject {fault.name} on {ground.node.name}: it does not show: {cause}")
+        cause = f"{probes.describe(aim)} still says {said!r}, and not {' or '.join(aim.after)}"
+        raise FaultError(f"failed to inject {fault.name} on {context.node.name}: it does not show: {cause}")
     return said
 
 
-def _apply(ground: Ground, patch: Patch) -> None:
-    now = _now(ground, patch.place)
-    ground.places.execute(patch.place, plan(patched(now, patch), now))
+def _apply(context: Context, patch: Patch) -> None:
+    now = _now(context, patch.place)
+    context.namespaces.execute(patch.place, plan(patched(now, patch), now))
 
 
-def _missing(ground: Ground, edits: Sequence[Edit]) -> str:
+def _missing(context: Context, edits: Sequence[Edit]) -> str:
     """The artifact: what is not as the edits were to leave it, for people; "" if all is."""
     for edit in edits:
-        if isinstance(edit, Put) and not resources.same(
-            edit.cell, edit.cell.read(ground.places[edit.place]), edit.value
+        if isinstance(edit, SetResource) and not resources.same(
+            edit.resource, edit.resource.read(context.namespaces[edit.place]), edit.value
         ):
-            return edit.cell.told(edit.value)
+            return edit.resource.describe(edit.value)
     patches = [edit for edit in edits if isinstance(edit, Patch)]
-    shown = {patch.place: _now(ground, patch.place) for patch in patches}
+    shown = {patch.place: _now(context, patch.place) for patch in patches}
     return missing(patches, shown)
 
 
-def _now(ground: Ground, place: str) -> State:
-    blocks = [block for node in ground.cluster.nodes for block in node.pod_cidrs]
-    return look(ground.places[place], ground.watched(place), blocks, only_sysctls=place == MACHINE)
+def _now(context: Context, place: str) -> State:
+    blocks = [block for node in context.cluster.nodes for block in node.pod_cidrs]
+    return look(context.namespaces[place], context.watched(place), blocks, only_sysctls=place == MACHINE)

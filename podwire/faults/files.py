@@ -1,9 +1,10 @@
-"""The executables of CNI plugins as cells."""
+"""Files as resources: texts, and the executables of CNI plugins."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..files import replace_file
@@ -16,6 +17,34 @@ PRESENT, MISSING, NOT_EXECUTABLE = "present", "missing", "not executable"
 #: The nodes of a lab share their plugins, with each other and some with the machine: what one of them misses is
 #: covered by an overlay of its own, and the file is never touched.
 _LAYERS = "/run/podwire/faults"
+
+
+class FileText(NamedTuple):
+    """A file: ``{"text", "mode"}``. Bytes that are no UTF-8 survive."""
+
+    path: str
+
+    def read(self, namespace: Namespace) -> Any:
+        try:
+            with open(self.path, "rb") as file:
+                text = file.read().decode(errors="surrogateescape")
+                return {"text": text, "mode": os.fstat(file.fileno()).st_mode & 0o7777}
+        except FileNotFoundError:
+            return None
+
+    def write(self, namespace: Namespace, value: Any) -> None:
+        if value is None:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+            return
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        replace_file(self.path, value["text"].encode(errors="surrogateescape"), value["mode"])
+
+    def describe(self, value: Any) -> str:
+        return f"file {self.path}: " + ("removed" if value is None else f"{len(value['text'])} bytes")
+
+    def __str__(self) -> str:
+        return f"file {self.path}"
 
 
 class Plugin(NamedTuple):
@@ -37,7 +66,7 @@ class Plugin(NamedTuple):
         if value != PRESENT:
             self._cover(directory, value)
 
-    def told(self, value: Any) -> str:
+    def describe(self, value: Any) -> str:
         return f"{self}: {value}"
 
     def __str__(self) -> str:

@@ -19,8 +19,8 @@ DIRECTORY = FAULT_JOURNAL
 VERSION = 1
 
 Entry = Dict[str, Any]
-"""fault, node, peer, pod; expects; places: {place: {identity, sysctls, before, after}}; cells: [{place, cell, before,
-after}]; probe. ``after`` of a place is None until the injection is over."""
+"""fault, number, node; expects; places: {name of a namespace: {identity, sysctls, before, after}}; cells (resources):
+[{place, identity, cell, before, after}]; blocks; probe. ``after`` of a place is None until the injection is over."""
 
 
 def taken() -> locked:

@@ -8,14 +8,13 @@ from typing import Dict, Iterable, Mapping, Sequence
 
 from ..boot import boot_id
 from ..errors import FaultError
-from ..kernel import Namespace, execute, show
-from ..kernel.show import devices
+from ..kernel import Namespace, devices, execute, show
 from ..model.objects import ROUTE_PROTOCOL, IPNetwork, Link
 from ..model.state import Scope, State
 from ..plan import Operation
 from ..sandbox import sandboxes
-from .fault import GHOST, NODE
-from .processes import Ghost
+from .places import NODE, PROCESS
+from .processes import StrayProcess
 
 #: Sysctls that a device loses when it is made anew.
 _OF_DEVICE = (
@@ -28,7 +27,7 @@ _OF_DEVICE = (
 )
 
 
-class Places:
+class Namespaces:
     """Open namespaces of one node by the names that edits give them: ``node``, ``pod:NAME``, ``ghost:TOKEN``, and
     those given."""
 
@@ -37,14 +36,14 @@ class Places:
         self._open: Dict[str, Namespace] = {}
         self._stack = ExitStack()
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> Namespaces:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def __getitem__(self, place: str) -> Namespace:
-        """Open, once. FaultError for a pod that does not run, and for places that are not to be reached from here."""
+        """Open, once. FaultError for a pod that does not run, and for what cannot be reached from here."""
         found = self._given.get(place) or self._open.get(place)
         if found is None:
             found = self._open[place] = self._stack.enter_context(self._new(place))
@@ -67,8 +66,8 @@ class Places:
         if place == NODE:
             return Namespace.current(NODE)
         kind, _, pod = place.partition(":")
-        if kind == GHOST:
-            return Namespace.open(f"/proc/{Ghost('orphan', pod).pid()}/ns/net", place)
+        if kind == PROCESS:
+            return Namespace.open(f"/proc/{StrayProcess('orphan', pod).pid()}/ns/net", place)
         running = sandboxes.running().get(pod)
         if running is None:
             where = "it does not run here" if pod else "it cannot be reached from this node"
@@ -87,10 +86,8 @@ def look(
     """All that a State can hold of a namespace, whoever made it; of ``blocks`` also routes that lead nowhere."""
     if only_sysctls:
         return show(namespace, Scope(sysctls=frozenset(sysctls))).state
-    names = devices(namespace)
+    names = frozenset(devices.names(namespace).values())
     keys = {pattern.format(name) for name in names for pattern in _OF_DEVICE}
-    scope = Scope(
-        links=frozenset(names), protocol=ROUTE_PROTOCOL, prefixes=frozenset(blocks), sysctls=frozenset(sysctls) | keys
-    )
+    scope = Scope(links=names, protocol=ROUTE_PROTOCOL, prefixes=frozenset(blocks), sysctls=frozenset(sysctls) | keys)
     shown = show(namespace, scope)
     return shown.state._replace(routes=shown.state.routes | shown.foreign.routes)

@@ -6,8 +6,7 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from ..model.objects import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
 from ..model.state import State
-from ..plan import link_differences, link_recreation
-from .fault import Patch
+from .edit import Patch
 
 _FIELDS = {
     Link: "links",
@@ -31,7 +30,7 @@ def patched(state: State, patch: Patch) -> State:
 
 
 def missing(patches: Sequence[Patch], shown: Mapping[str, State]) -> str:
-    """What the places do not show although the patches, one after the other, put it so; "" if they show all."""
+    """What the namespaces do not show although the patches, one after the other, put it so; "" if they show all."""
     wanted: Dict[Tuple[str, object], Tuple[Object, bool]] = {}
     for patch in patches:
         wanted.update({(patch.place, _key(each)): (each, False) for each in patch.gone})
@@ -46,7 +45,7 @@ def missing(patches: Sequence[Patch], shown: Mapping[str, State]) -> str:
 
 def _is(each: Object, found: Optional[Object]) -> bool:
     if isinstance(each, Link) and isinstance(found, Link):
-        return not link_recreation(each, found) and not link_differences(each, found)
+        return not each.recreation(found) and not each.differences(found)
     return each == found
 
 

@@ -19,7 +19,7 @@ from ..kernel.queries import fragments_made
 from ..prove import packets
 
 if TYPE_CHECKING:
-    from .namespaces import Places
+    from .namespaces import Namespaces
 
 #: Echoes of a probe, seconds between two, and seconds after the last one.
 _ECHOES, _PAUSE, _PATIENCE = 3, 0.05, 0.3
@@ -56,7 +56,7 @@ NAMES = {
 }
 
 
-def told(aim: Aim) -> str:
+def describe(aim: Aim) -> str:
     """What a probe does, for people: ``echo of 1450 bytes from pod-a to 10.244.1.2``."""
     name = NAMES[aim.probe]
     if aim.probe in ("add", "flannel"):
@@ -66,15 +66,15 @@ def told(aim: Aim) -> str:
     return f"{name}{size} from {aim.place.partition(':')[2] or 'the node'} to {to}"
 
 
-def ask(aim: Aim, places: Places) -> str:
+def ask(aim: Aim, namespaces: Namespaces) -> str:
     """Run a probe once; its word."""
-    namespace = places[aim.place]
+    namespace = namespaces[aim.place]
     if aim.probe == "echo":
         return echo(namespace, aim.address, aim.size)
     if aim.probe == "fragments":
-        before = _fragments(places["node"])
+        before = _fragments(namespaces["node"])
         said = echo(namespace, aim.address, aim.size)
-        return "fragmented" if _fragments(places["node"]) > before else said
+        return "fragmented" if _fragments(namespaces["node"]) > before else said
     if aim.probe == "fetch":
         return fetch(namespace, aim)
     if aim.probe == "burst":
@@ -84,11 +84,11 @@ def ask(aim: Aim, places: Places) -> str:
     return attach.attach(aim.block, aim.plugin_dirs, flannel=aim.probe == "flannel")
 
 
-def settle(aim: Aim, places: Places, wanted: tuple[str, ...], seconds: float) -> str:
+def settle(aim: Aim, namespaces: Namespaces, wanted: tuple[str, ...], seconds: float) -> str:
     """Ask until the answer is among ``wanted``, or ``seconds`` are over: neighbours may have to be learnt again."""
     deadline = time.monotonic() + seconds
     while True:
-        said = ask(aim, places)
+        said = ask(aim, namespaces)
         if said in wanted or time.monotonic() > deadline:
             return said
 

@@ -1,4 +1,4 @@
-"""Processes that faults leave behind, as cells: found again by the word in their command line, so none is lost."""
+"""Processes that faults leave behind, as resources: found again by the word in their command line, so none is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WORD = "podwire-ghost"
 
 
-class Ghost(NamedTuple):
+class StrayProcess(NamedTuple):
     """A process nobody asked for: ``orphan`` keeps a network namespace of no name, ``impostor`` listens on a port.
 
     ``arguments`` are given to it as they are: the port, or nothing.
@@ -44,7 +44,7 @@ class Ghost(NamedTuple):
         """Its process id. StopIteration if it does not run."""
         return next(self._found()).pid
 
-    def told(self, value: Any) -> str:
+    def describe(self, value: Any) -> str:
         return f"{self}: {'ended' if value is None else 'started'}"
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class PodServer(NamedTuple):
         found = sandboxes.running()[self.pod]
         kill([Process(found.pid, found.start_time)])
 
-    def told(self, value: Any) -> str:
+    def describe(self, value: Any) -> str:
         return f"{self}: {'ended' if value is None else 'started'}"
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class PodServer(NamedTuple):
 
 
 def main() -> None:
-    """The starter: one ghost a request."""
+    """The starter: one process a request."""
     for index, request in enumerate(spawn.requests()):
         if os.fork() == 0:
             spawn.child(index, lambda request=request: _prepare(request))  # type: ignore[misc]

@@ -1,6 +1,6 @@
 """Mend, inside a node: from the journal alone, whatever happened since.
 
-journal ─> cells back, states back (restore.py) ─> looks as before? ─> probe well? ─> forgotten
+journal ─> resources back, states back (restore.py) ─> looks as before? ─> probe well? ─> forgotten
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from ..kernel.announce import announce
 from ..model.codec import state_from_json
 from ..plan import plan
 from . import attach, journal, probes, resources
-from .fault import MACHINE, NODE, Expected
-from .namespaces import Places, look
+from .namespaces import Namespaces, look
+from .places import MACHINE, NODE
 from .probes import Aim
 from .restore import mended
+from .symptom import Expected
 
 _ROUNDS = 3
 #: Seconds that a mended path may take until it is well: neighbours may have to be learnt again.
@@ -36,7 +37,9 @@ class Done(NamedTuple):
     probe: str = ""
 
 
-def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool = False) -> List[Tuple[str, Done]]:
+def mend(
+    namespaces: Namespaces, names: Optional[Sequence[str]] = None, *, check: bool = False
+) -> List[Tuple[str, Done]]:
     """Undo what the journal holds, the newest first; only the faults named, if any are. Safe to repeat. FaultError
     after all others were tried."""
     if check and not journal.entries():
@@ -51,7 +54,7 @@ def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool =
             if names and entry["fault"] not in names:
                 continue
             try:
-                done.append((entry["fault"], mend_one(entry, places, check=check)))
+                done.append((entry["fault"], mend_one(entry, namespaces, check=check)))
             except PodwireError as error:
                 errors.append(f"{entry['fault']}: {error}")
     if errors:
@@ -59,19 +62,19 @@ def mend(places: Places, names: Optional[Sequence[str]] = None, *, check: bool =
     return done
 
 
-def mend_one(entry: journal.Entry, places: Places, *, check: bool = False) -> Done:
+def mend_one(entry: journal.Entry, namespaces: Namespaces, *, check: bool = False) -> Done:
     """Cells first, backwards; then states. What was of a namespace that is gone went with it."""
     told: List[str] = []
     for held in reversed(entry["cells"]):
-        told += _cell_back(held, places, check=check)
+        told += _cell_back(held, namespaces, check=check)
     for place, kept in _by_place(entry):
-        if _is_there(places, place, kept["identity"]):
-            told += _state_back(entry, place, kept, places, check=check)
+        if _is_there(namespaces, place, kept["identity"]):
+            told += _state_back(entry, place, kept, namespaces, check=check)
     if check:
         return Done(tuple(told))
-    _announce(entry, places)
+    _announce(entry, namespaces)
     journal.remove(entry)
-    said, probe = _healed(entry, places)
+    said, probe = _healed(entry, namespaces)
     return Done(tuple(told), said, probe=probe)
 
 
@@ -80,65 +83,67 @@ def _by_place(entry: journal.Entry) -> List[Tuple[str, Dict[str, Any]]]:
     return sorted(entry["places"].items(), key=lambda each: (each[0].startswith("pod:"), each[0]))
 
 
-def _is_there(places: Places, place: str, identity: str) -> bool:
+def _is_there(namespaces: Namespaces, place: str, identity: str) -> bool:
     try:
-        return places.identity(place) == identity
+        return namespaces.identity(place) == identity
     except (FaultError, KernelError):
         return False
 
 
-def _cell_back(held: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
-    """What a cell had, unless it has that already, or somebody else gave it another value since."""
-    cell = resources.from_json(held["cell"])
-    if resources.of_kernel(cell) and not _is_there(places, held["place"], held["identity"]):
+def _cell_back(held: Dict[str, Any], namespaces: Namespaces, *, check: bool) -> List[str]:
+    """What a resource had, unless it has that already, or somebody else gave it another value since."""
+    resource = resources.from_json(held["cell"])
+    if resources.of_kernel(resource) and not _is_there(namespaces, held["place"], held["identity"]):
         return []
-    namespace = places[held["place"]] if resources.of_kernel(cell) else places[NODE]
-    now = cell.read(namespace)
-    if resources.same(cell, now, held["before"]) or not resources.same(cell, now, held["after"]):
+    namespace = namespaces[held["place"]] if resources.of_kernel(resource) else namespaces[NODE]
+    now = resource.read(namespace)
+    if resources.same(resource, now, held["before"]) or not resources.same(resource, now, held["after"]):
         return []
     if not check:
-        cell.write(namespace, held["before"])
-        if not resources.same(cell, cell.read(namespace), held["before"]):
-            raise FaultError(f"failed to mend {cell}: it does not take its value back")
-    return [f"{held['place']}: ~ {resources.change(cell, now, held['before'])}"]
+        resource.write(namespace, held["before"])
+        if not resources.same(resource, resource.read(namespace), held["before"]):
+            raise FaultError(f"failed to mend {resource}: it does not take its value back")
+    return [f"{held['place']}: ~ {resources.change(resource, now, held['before'])}"]
 
 
-def _state_back(entry: journal.Entry, place: str, kept: Dict[str, Any], places: Places, *, check: bool) -> List[str]:
+def _state_back(
+    entry: journal.Entry, place: str, kept: Dict[str, Any], namespaces: Namespaces, *, check: bool
+) -> List[str]:
     blocks = [ip_network(text) for text in entry["blocks"]]
     before = state_from_json(kept["before"])
     after = None if kept["after"] is None else state_from_json(kept["after"])
     told: List[str] = []
     wanted = None
     for _ in range(_ROUNDS):  # devices that come up take objects along, or bring some
-        now = look(places[place], kept["sysctls"], blocks, only_sysctls=place == MACHINE)
+        now = look(namespaces[place], kept["sysctls"], blocks, only_sysctls=place == MACHINE)
         wanted = mended(before, after, now) if wanted is None else wanted
         operations = plan(wanted, now)
         told += [f"{place}: {operation}" for operation in operations]
         if check or not operations:
             return told
-        places.execute(place, operations)
+        namespaces.execute(place, operations)
     raise FaultError(f"failed to mend {place}: it still differs: {told[-1]}", "something else changes it all the time")
 
 
-def _announce(entry: journal.Entry, places: Places) -> None:
+def _announce(entry: journal.Entry, namespaces: Namespaces) -> None:
     """The neighbours of pods may have learnt otherwise."""
     for place, kept in entry["places"].items():
-        if place.startswith("pod:") and _is_there(places, place, kept["identity"]):
+        if place.startswith("pod:") and _is_there(namespaces, place, kept["identity"]):
             links = state_from_json(kept["before"]).links
-            announce(places[place], [link for link in links if link.name == "eth0"])
+            announce(namespaces[place], [link for link in links if link.name == "eth0"])
 
 
-def _healed(entry: journal.Entry, places: Places) -> Tuple[str, str]:
+def _healed(entry: journal.Entry, namespaces: Namespaces) -> Tuple[str, str]:
     """What the fault's probe says now, and the same in words; waits for ``before`` a while, because neighbours have to
     be learnt again."""
     if entry["probe"] is None:
         return "", ""
     aim = Aim(**entry["probe"])
     try:
-        said = probes.settle(aim, places, aim.before, _HEAL_S)
+        said = probes.settle(aim, namespaces, aim.before, _HEAL_S)
     except PodwireError as error:
-        return "unknown", f"{probes.told(aim)}: unknown: {error.message}"
-    words = f"{probes.told(aim)}: {said}"
+        return "unknown", f"{probes.describe(aim)}: unknown: {error.message}"
+    words = f"{probes.describe(aim)}: {said}"
     if said in aim.before:
         return said, words if said == "ok" else f"{words}, as without the fault"
     others = ", ".join(each["fault"] for each in journal.entries())

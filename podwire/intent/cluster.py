@@ -68,7 +68,7 @@ class Node:
     interface:   name of the external interface.
     addresses:   the external interface's addresses, one a family at most, with prefix length.
     public_ips:  what peers send to, one a family at most; differs from ``addresses`` behind NAT.
-    pod_cidrs:   the lease: one block a family of the cluster, in the order of ``cluster_cidrs``.
+    pod_cidrs:   the lease: one pod CIDR a family of the cluster, in the order of ``cluster_cidrs``.
     mtu:         of the external interface, bytes.
     """
 
@@ -90,7 +90,7 @@ class Node:
         return next((address for address in self.addresses if address.version == version), None)
 
     def pod_cidr(self, version: int) -> IPNetwork | None:
-        """The leased block of a family, or None."""
+        """The leased pod CIDR of a family, or None."""
         return next((cidr for cidr in self.pod_cidrs if cidr.version == version), None)
 
     def endpoint(self, version: int) -> Endpoint | None:

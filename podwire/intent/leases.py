@@ -98,10 +98,10 @@ def lease(
     explicit: Mapping[str, IPNetwork],
     record: Record,
 ) -> Dict[str, IPNetwork]:
-    """One block of a cluster CIDR for each node; nodes missing in the answer found no room.
+    """One pod CIDR out of a cluster CIDR for each node; nodes missing in the answer found no room.
 
-    ``explicit`` blocks lie in the CIDR and do not overlap; their length may differ from the others'.
-    Recorded blocks that fit neither the CIDR nor the length are forgotten.
+    ``explicit`` ones are inside the cluster CIDR and do not overlap; their length may differ from the others'.
+    Recorded ones that fit neither it nor the length are forgotten.
     """
     base, last = int(cidr.network_address), int(cidr.broadcast_address)
     shift = cidr.max_prefixlen - prefix_length
@@ -135,7 +135,7 @@ class External(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """What earlier runs gave: pod blocks by node, underlay addresses by node or router and segment; and what they
+    """What earlier runs gave: pod CIDRs by node, underlay addresses by node or router and segment; and what they
     found: external interfaces by node, for runs that do not reach it. ``pods`` has the nodes of pods that may be
     anywhere: a node that joins or leaves moves none of those on others.
 

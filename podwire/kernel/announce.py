@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..errors import KernelError
-from ..model.objects import Address, IPAddress, Link, MacAddress
+from ..model.address import RTM_GETADDR, AddressStatus, status
+from ..model.kind import CHANGE
+from ..model.link import index_and_name
+from ..model.neighbour import RTM_GETNEIGH, neighbour_lookup, resolved
 from ..startup_typing import TYPE_CHECKING
+from . import devices as devices_of
 from .namespaces import Namespace
-from .netlink import rtnetlink
-from .netlink.socket import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
+    from ..model.objects import Address, IPAddress, Link, MacAddress
+
 #: As long as the reference waits.
 _DETECTION_S = 10
 
@@ -28,30 +29,28 @@ def stale_neighbours(
     neighbours of all namespaces of the machine.
     """
     wanted = {address.packed: address for address in places}
-    found: set[IPAddress] = set()
+    stale: set[IPAddress] = set()
     for payload in _all_of(namespace) if devices is None else _on(namespace, wanted, devices):
-        length = int.from_bytes(payload[12:14], sys.byteorder)
-        address = wanted.get(payload[16 : 12 + length])  # NDA_DST comes first (neigh_fill_info)
-        if address is not None:
-            mac = dict(attributes(payload, 12, len(payload))).get(2)  # NDA_LLADDR
-            if mac is not None and mac != places[address]:
-                found.add(address)
-    return frozenset(found)
+        packed, mac = resolved(payload)
+        address = wanted.get(packed)
+        if address is not None and mac is not None and mac != places[address]:
+            stale.add(address)
+    return frozenset(stale)
 
 
 def _all_of(namespace: Namespace) -> list[bytes]:
-    return [payload for _, payload in namespace.socket.dump(rtnetlink.RTM_GETNEIGH, bytes(12))]
+    return [payload for _, payload in namespace.socket.dump(RTM_GETNEIGH, bytes(12))]
 
 
 def _on(namespace: Namespace, addresses: Iterable[bytes], devices: Sequence[str]) -> Iterator[bytes]:
     for device in devices:
-        link = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(device))
+        link = devices_of.find(namespace, device)
         if link is None:
             continue
         for packed in addresses:
-            request = rtnetlink.neighbour_lookup(packed, rtnetlink.read_link_name(link)[0])
+            request = neighbour_lookup(packed, index_and_name(link)[0])
             try:
-                answer = namespace.socket.get(rtnetlink.RTM_GETNEIGH, request)
+                answer = namespace.socket.get(RTM_GETNEIGH, request)
             except KernelError as error:
                 if error.errno == 95:  # EOPNOTSUPP: before Linux 5.0 only dumps tell, and announcing is no duty
                     return
@@ -73,7 +72,7 @@ def announce(namespace: Namespace, links: Iterable[Link]) -> None:
     messages = []
     for link in links:
         if link.mac is not None:
-            messages += rtnetlink.link_change(link, link._replace(mac=None), lambda name: 0)
+            messages += link.messages(CHANGE, link._replace(mac=None), lambda name: 0, {})
     namespace.socket.batch(messages)
 
 
@@ -85,9 +84,9 @@ def wait_for_dad(namespace: Namespace, addresses: Iterable[Address]) -> None:
     wanted = {address.interface.ip.packed: address for address in addresses}
     deadline = time.monotonic() + _DETECTION_S
     while True:
-        flags = _flags(namespace)
-        taken = [str(wanted[packed]) for packed in wanted if flags.get(packed, 0) & _IFA_F_DADFAILED]
-        waiting = [str(wanted[packed]) for packed in wanted if flags.get(packed, _IFA_F_TENTATIVE) & _IFA_F_TENTATIVE]
+        statuses = _statuses(namespace)
+        taken = [str(wanted[packed]) for packed in wanted if packed in statuses and statuses[packed].taken]
+        waiting = [str(wanted[packed]) for packed in wanted if packed not in statuses or statuses[packed].tentative]
         if taken:
             raise KernelError(f"failed to use {', '.join(taken)} in {namespace.name}: somebody else on the link has it")
         if not waiting:
@@ -97,11 +96,6 @@ def wait_for_dad(namespace: Namespace, addresses: Iterable[Address]) -> None:
         time.sleep(0.02)
 
 
-def _flags(namespace: Namespace) -> dict[bytes, int]:
-    found = {}
-    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETADDR, bytes(8)):
-        values = dict(attributes(payload, 8, len(payload)))
-        packed = values.get(2) or values.get(1)  # IFA_LOCAL, IFA_ADDRESS
-        if packed is not None:
-            found[packed] = int.from_bytes(values.get(8, b""), sys.byteorder)  # IFA_FLAGS
-    return found
+def _statuses(namespace: Namespace) -> dict[bytes, AddressStatus]:
+    dump = (status(payload) for _, payload in namespace.socket.dump(RTM_GETADDR, bytes(8)))
+    return {address.packed: address for address in dump}

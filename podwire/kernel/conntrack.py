@@ -8,9 +8,9 @@ from __future__ import annotations
 import struct
 
 from ..errors import KernelError
+from ..model.wire import attribute, attributes
 from ..startup_typing import TYPE_CHECKING
 from .namespaces import Namespace
-from .netlink.socket import attribute, attributes
 
 if TYPE_CHECKING:
     from typing import FrozenSet

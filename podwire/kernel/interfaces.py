@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-
-from ..model.objects import BACKEND_ALIAS
+from ..model.address import RTM_GETADDR, Address, status
+from ..model.link import Link, alias_of, index_and_name, is_loopback
+from ..model.values import BACKEND_ALIAS
 from ..startup_typing import NamedTuple
+from . import devices
 from .namespaces import Namespace
-from .netlink import rtnetlink
-
-_LOOPBACK = 772  # ARPHRD_LOOPBACK
-_SECONDARY, _DEPRECATED = 0x01, 0x20  # linux/if_addr.h; for IPv6 the first one says "temporary"
 
 
 class Interface(NamedTuple):
@@ -26,21 +23,20 @@ def interfaces(namespace: Namespace) -> list[Interface]:
     Link-local, temporary and deprecated addresses are left out."""
     names: dict[int, str] = {}
     found: dict[str, Interface] = {}
-    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16)):
-        index, name = rtnetlink.read_link_name(payload)
-        kind = struct.unpack_from("=BxH", payload)[1]
-        if kind != _LOOPBACK and rtnetlink.read_alias(payload) != BACKEND_ALIAS:
+    for payload in devices.dump(namespace):
+        index, name = index_and_name(payload)
+        if not is_loopback(payload) and alias_of(payload) != BACKEND_ALIAS:
             names[index] = name
-            found[name] = Interface(name, rtnetlink.read_link(payload, {}).mtu or 0, [])
+            found[name] = Interface(name, Link.decode(payload, {}).mtu or 0, [])
     later: list[tuple[str, str]] = []
-    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETADDR, bytes(8)):
-        address, flags = rtnetlink.read_address(payload, names), payload[2]
-        if address is None or address.device not in found or flags & _DEPRECATED:
+    for _, payload in namespace.socket.dump(RTM_GETADDR, bytes(8)):
+        address, flags = Address.decode(payload, names), status(payload)
+        if address is None or address.device not in found or flags.deprecated:
             continue
-        if not flags & _SECONDARY:
+        if not flags.secondary:
             found[address.device].addresses.append(str(address.interface))
         elif address.interface.version == 4:
             later.append((address.device, str(address.interface)))
     for device, text in later:
         found[device].addresses.append(text)
-    return [each for each in found.values() if each.addresses]
+    return [interface for interface in found.values() if interface.addresses]

@@ -9,9 +9,10 @@ import _socket
 import struct
 from contextlib import suppress
 
+from ..model.link import LINK_REQUEST, alias_of, index_and_name
+from ..model.wire import NLM_F_REPLACE, RTM_GETLINK, attributes
 from ..startup_typing import TYPE_CHECKING
-from .netlink import rtnetlink
-from .netlink.socket import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE, NLM_F_REPLACE, NetlinkSocket, attributes
+from .netlink.socket import HEADER, NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -68,10 +69,10 @@ def indices_with_alias(alias: str) -> frozenset[int]:
     """The indices of devices with an alias, in the caller's network namespace."""
     socket = NetlinkSocket(NETLINK_ROUTE)
     try:
-        links = [payload for _, payload in socket.dump(rtnetlink.RTM_GETLINK, bytes(16))]
+        links = [payload for _, payload in socket.dump(RTM_GETLINK, LINK_REQUEST)]
     finally:
         socket.close()
-    return frozenset(rtnetlink.read_link_name(link)[0] for link in links if rtnetlink.read_alias(link) == alias)
+    return frozenset(index_and_name(link)[0] for link in links if alias_of(link) == alias)
 
 
 def _joined(family: int, groups: int) -> _socket.socket:

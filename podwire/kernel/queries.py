@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
-from ..model.objects import Address, Route
+from ..model.address import RTM_GETADDR, Address
+from ..model.link import peer_of
+from ..model.route import RT_TABLE_LOCAL, RTM_GETROUTE, Route
+from . import devices
 from .namespaces import Namespace
-from .netlink import rtnetlink
-from .netlink.socket import attributes
-
-_IFLA_LINK = 5
 
 
 def all_addresses(namespace: Namespace) -> List[Address]:
-    """The addresses of all devices."""
-    names = _names(namespace)
-    dump = namespace.socket.dump(rtnetlink.RTM_GETADDR, bytes(8))
-    return [
-        address for address in (rtnetlink.read_address(payload, names) for _, payload in dump) if address is not None
-    ]
+    """The addresses of all devices, without those that the kernel gives by itself."""
+    names = devices.names(namespace)
+    dump = namespace.socket.dump(RTM_GETADDR, bytes(8))
+    return [address for address in (Address.decode(payload, names) for _, payload in dump) if address is not None]
 
 
 def all_routes(namespace: Namespace) -> List[Route]:
     """The routes of all tables but the kernel's own (local)."""
-    names = _names(namespace)
-    dump = namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
-    decoded = (rtnetlink.read_route(payload, names) for _, payload in dump)
-    return [route for route in decoded if route.table != rtnetlink.RT_TABLE_LOCAL]
+    names = devices.names(namespace)
+    dump = namespace.socket.dump(RTM_GETROUTE, bytes(12))
+    routes = (Route.decode(payload, names) for _, payload in dump)
+    return [route for route in routes if route.table != RT_TABLE_LOCAL]
 
 
 def other_end(inside: Namespace, device: str, outside: Namespace) -> Optional[str]:
     """The name in ``outside`` of the other end of a veth device in ``inside``; None without the device or that end."""
-    answer = inside.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(device))
-    if answer is None:
-        return None
-    index = int.from_bytes(dict(attributes(answer, 16, len(answer))).get(_IFLA_LINK, b""), "little")
-    end = outside.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.index_request(index))
-    return None if end is None else rtnetlink.read_link_name(end)[1]
+    payload = devices.find(inside, device)
+    return None if payload is None else devices.name_of(outside, peer_of(payload))
 
 
 def fragments_made(namespace: Namespace) -> int:
@@ -51,8 +44,3 @@ def fragments_made(namespace: Namespace) -> int:
 def _ip_counters() -> Tuple[List[str], ...]:
     with open("/proc/thread-self/net/snmp", encoding="ascii") as file:
         return tuple(line.split() for line in file if line.startswith("Ip:"))
-
-
-def _names(namespace: Namespace) -> Dict[int, str]:
-    links = namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
-    return dict(rtnetlink.read_link_name(payload) for _, payload in links)

@@ -9,18 +9,18 @@ import os
 import struct
 
 from ..errors import KernelError, UnsupportedError
+from ..model.link import peer_of
+from ..model.wire import EXCLUSIVE, REPLACING, attribute, attributes
 from ..startup_typing import TYPE_CHECKING, NamedTuple
+from .devices import find, no_device
 from .namespaces import Namespace
-from .netlink.rtnetlink import link_request
-from .netlink.socket import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, attributes
 
 if TYPE_CHECKING:
     from typing import Optional
 
-    from .netlink.socket import Message
+    from ..model.wire import Message
 
 _NEWQDISC, _DELQDISC, _GETQDISC, _NEWFILTER, _GETFILTER = 36, 37, 38, 44, 46
-_GETLINK = 18
 _TCMSG = struct.Struct("=BxxxiIII")
 _RATE = struct.Struct("=BBHhHI")  # struct tc_ratespec
 _MIRRED = struct.Struct("=IIiiiiI")  # struct tc_mirred: index, capab, action, refcnt, bindcnt, eaction, ifindex
@@ -42,21 +42,12 @@ class Bucket(NamedTuple):
     burst: int
 
 
-def index_of(namespace: Namespace, name: str) -> int:
-    """A device's ifindex; KernelError if there is none."""
-    answer = namespace.socket.get(_GETLINK, link_request(name))
-    if answer is None:
-        raise KernelError(f"failed to find device {name} on {namespace.name}: there is none", 19)
-    return int(struct.unpack_from("=i", answer, 4)[0])
-
-
 def peer_index(namespace: Namespace, name: str) -> int:
-    """The ifindex of a veth's other end, in that one's namespace (IFLA_LINK); 0 if it is no veth."""
-    answer = namespace.socket.get(_GETLINK, link_request(name))
-    if answer is None:
-        raise KernelError(f"failed to find device {name} in {namespace.name}: there is none", 19)
-    found = dict(attributes(answer, 16, len(answer))).get(5)
-    return int(struct.unpack("=I", found)[0]) if found else 0
+    """The ifindex of a veth's other end, in that one's namespace; 0 if it is no veth."""
+    payload = find(namespace, name)
+    if payload is None:
+        raise no_device(namespace, name)
+    return peer_of(payload)
 
 
 def bucket_of(namespace: Namespace, device: int) -> Optional[Bucket]:
@@ -85,7 +76,7 @@ def set_bucket(namespace: Namespace, device: int, bucket: Bucket) -> None:
     if bucket.rate > 0xFFFFFFFF:
         options += attribute(4, struct.pack("=Q", bucket.rate))
     body = _TCMSG.pack(0, device, _BUCKET_HANDLE, _ROOT, 0) + attribute(1, b"tbf\0") + attribute(2, options)
-    _do(namespace, "limit the rate by tbf (CONFIG_NET_SCH_TBF)", (_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body))
+    _do(namespace, "limit the rate by tbf (CONFIG_NET_SCH_TBF)", (_NEWQDISC, REPLACING, body))
 
 
 def clear_bucket(namespace: Namespace, device: int) -> None:
@@ -128,7 +119,7 @@ def _inside(data: bytes, *path: int) -> bytes:
 def redirect_ingress(namespace: Namespace, device: int, target: int) -> None:
     """Send all that comes in by a device out by another one, which sends it on."""
     qdisc = _TCMSG.pack(0, device, _INGRESS_HANDLE, _INGRESS, 0) + attribute(1, b"ingress\0")
-    _do(namespace, "shape by ingress (CONFIG_NET_SCH_INGRESS)", (_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, qdisc))
+    _do(namespace, "shape by ingress (CONFIG_NET_SCH_INGRESS)", (_NEWQDISC, EXCLUSIVE, qdisc))
     # struct tc_u32_sel with one key that matches everything: mask 0, value 0, offset 0.
     selector = struct.pack("=BBBxHHhhI", _TERMINAL, 0, 1, 0, 0, 0, 0, 0) + bytes(16)
     mirred = _MIRRED.pack(0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, target)
@@ -138,7 +129,7 @@ def redirect_ingress(namespace: Namespace, device: int, target: int) -> None:
     _do(
         namespace,
         "redirect by u32 and mirred (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)",
-        (_NEWFILTER, NLM_F_CREATE | NLM_F_EXCL, rule),
+        (_NEWFILTER, EXCLUSIVE, rule),
     )
 
 

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import os
-import struct
 
 from ..errors import KernelError
-from ..model.objects import MAIN_TABLE, Address, FdbEntry, File, Link, Neighbour, NextHop, PortVlans, Route, Sysctl
+from ..model import fdb, neighbour, next_hop, route
+from ..model.address import RTM_GETADDR, Address, address_request
+from ..model.file import File
+from ..model.kind import NETLINK, REMOVE
+from ..model.link import Link, alias_of, index_and_name, index_request, link_request, master_of
+from ..model.port_vlans import VLAN_REQUEST, PortVlans
 from ..model.state import EMPTY, Scope, State
-from ..plan import REMOVE, Operation, link_differences, link_recreation
-from ..startup_typing import TYPE_CHECKING, NamedTuple
+from ..model.sysctl import Sysctl
+from ..model.values import MAIN_TABLE
+from ..model.wire import RTM_GETLINK
+from ..startup_typing import TYPE_CHECKING, NamedTuple, defaultdict
+from . import devices
 from .namespaces import Namespace
-from .netlink import rtnetlink
-from .netlink.expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
-from .netlink.socket import ABSENT, attribute
+from .netlink.expected import expected
+from .netlink.socket import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any, Callable, TypeVar
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, Callable, Optional, TypeVar
 
-    Names = Mapping[int, str]
+    from ..model.fdb import FdbEntry
+    from ..model.next_hop import NextHop
+    from ..model.route import Route
+    from ..model.wire import Names
+    from ..plan import Operation
+
     T = TypeVar("T")
 
 ALL = frozenset(State._fields)
 
 #: So many owned devices are asked for one by one.
 _FEW_LINKS = 4
-#: Errors of a dump that say "no such thing on this kernel": EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT.
-_ABSENT = (95, 93, 97)
+#: Errors of a dump that say "no such kind on this kernel": EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT.
+_UNKNOWN_KIND = (95, 93, 97)
 
 
 class Observed(NamedTuple):
@@ -44,46 +55,35 @@ def show(namespace: Namespace, scope: Scope) -> Observed:
 
 def link_of(namespace: Namespace, name: str) -> Link | None:
     """One device as it is, without its master's name; None if there is none of that name."""
-    payload = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
-    return None if payload is None else rtnetlink.read_link(payload, {})
+    payload = devices.find(namespace, name)
+    return None if payload is None else Link.decode(payload, {})
 
 
 def addresses_of(namespace: Namespace, name: str) -> frozenset[Address]:
     """The addresses of one device; none if it is not there."""
-    payload = namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
+    payload = devices.find(namespace, name)
     if payload is None:
         return frozenset()
-    index = rtnetlink.read_link_name(payload)[0]
-    dump = _dump_addresses(namespace, index)
-    return frozenset(filter(None, (rtnetlink.read_address(each, {index: name}) for _, each in dump)))
+    index = index_and_name(payload)[0]
+    return _addresses_on(namespace, index, {index: name})
 
 
-def _dump_addresses(namespace: Namespace, index: int) -> Sequence[tuple[int, bytes]]:
+def _addresses_on(namespace: Namespace, index: int, names: Names) -> frozenset[Address]:
     try:
-        return namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(index))
+        dump = namespace.socket.dump(RTM_GETADDR, address_request(index))
     except KernelError as error:
-        if error.errno in ABSENT:  # the device is gone, and its addresses with it
-            return ()
+        if error.errno in ABSENT:  # the device is gone
+            return frozenset()
         raise
-
-
-def devices(namespace: Namespace) -> list[str]:
-    """The names of all devices."""
-    return [
-        rtnetlink.read_link_name(payload)[1] for _, payload in namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
-    ]
+    return frozenset(filter(None, (Address.decode(payload, names) for _, payload in dump)))
 
 
 def routes(namespace: Namespace) -> list[Route]:
     """Every route of the main table, whoever made it."""
-    names = {}
-    for _, payload in namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16)):
-        index, name = rtnetlink.read_link_name(payload)
-        names[index] = name
-    found = (
-        rtnetlink.read_route(payload, names) for _, payload in namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12))
-    )
-    return [route for route in found if route.table == MAIN_TABLE]
+    names = devices.names(namespace)
+    dump = namespace.socket.dump(route.RTM_GETROUTE, bytes(12))
+    decoded = (route.Route.decode(payload, names) for _, payload in dump)
+    return [held for held in decoded if held.table == MAIN_TABLE]
 
 
 class Reader:
@@ -106,191 +106,180 @@ class Reader:
             self._names = names
             if _has_many(self._desired):
                 self._expected = expected(self._desired, {name: index for index, name in names.items()})
-        owned = frozenset() if self.scope.only_links else frozenset(link.name for link in links)
+        scope = self.scope
+        owned = frozenset() if scope.only_links else frozenset(link.name for link in links)
         reads: dict[str, Callable[[], frozenset[Any]]] = {
-            "sysctls": lambda: self._sysctls(self.scope.sysctls),
-            "addresses": lambda: self._addresses(owned),
-            "neighbours": lambda: self._neighbours(owned) if self.scope.neighbours else frozenset(),
-            "fdb": lambda: self._fdb(links),
+            "sysctls": lambda: self._sysctls(scope.sysctls),
+            "addresses": lambda: self._on(owned, RTM_GETADDR, bytes(8), address_request, Address.decode),
+            "neighbours": lambda: self._neighbours(owned) if scope.neighbours and owned else frozenset(),
+            "fdb": lambda: self._fdb(frozenset(link.name for link in links if link.kind == "vxlan")),
             "vlans": self._vlans,
             "next_hops": lambda: self._next_hops(owned),
             "nat_rules": self._nat,
             "rules": self._rules,
             "iptables": self._iptables,
-            "files": lambda: _files(self.scope.files),
+            "files": lambda: _files(scope.files),
         }
         state = EMPTY._replace(links=links, **{name: read() for name, read in reads.items() if name in fields})
         if "routes" not in fields:
             return Observed(state, EMPTY)
-        routes, foreign = self._routes(owned)
-        return Observed(state._replace(routes=routes), EMPTY._replace(routes=foreign))
+        mine, foreign = self._routes(owned)
+        return Observed(state._replace(routes=mine), EMPTY._replace(routes=foreign))
 
     def shows(self, operations: Sequence[Operation]) -> bool:
         """Whether the kernel, asked for each object by itself, shows all that few operations did.
 
         False also where it cannot be asked that way: then a ``show`` has to tell.
         """
-        sysctls = [operation.object for operation in operations if isinstance(operation.object, Sysctl)]
-        if sysctls and not self._sysctls(sysctl.key for sysctl in sysctls).issuperset(sysctls):
+        by_field: dict[str, list[Operation]] = defaultdict(list)
+        for operation in operations:
+            by_field[operation.object.field()].append(operation)
+        set_now = {operation.object for operation in by_field.pop("sysctls", ())}
+        if set_now and not self._sysctls(sysctl.identity() for sysctl in set_now).issuperset(set_now):
             return False
         names = dict(self._names)
-        links = [operation for operation in operations if isinstance(operation.object, Link)]
-        if not all(self._shows_link(operation, names) for operation in links):
+        if not all(self._shows_link(operation, names) for operation in by_field.pop("links", ())):
             return False
         indices = {name: number for number, name in names.items()}
-        if not self._shows_addresses(operations, names, indices):
+        if not self._shows_addresses(by_field.pop("addresses", ()), names, indices):
             return False
-        for action, each, _ in operations:
-            if isinstance(each, (Link, Sysctl, Address)):
-                continue
-            if getattr(each, "device", None) not in indices and getattr(each, "device", None) is not None:
-                return False
-            request = rtnetlink.get_request(each, indices.__getitem__)
-            if request is None:
-                return False
-            try:
-                answer = self.namespace.socket.get(*request)
-            except KernelError:  # such as ENETUNREACH, or a kernel that knows only dumps
-                return False
-            found = _READERS[type(each).__name__](answer, names) if answer is not None else None
-            if found != (None if action == REMOVE else each):
-                return False
-        return True
+        return all(self._shows_object(op, names, indices) for group in by_field.values() for op in group)
+
+    def _shows_object(self, operation: Operation, names: Names, indices: dict[str, int]) -> bool:
+        target: Any = operation.object
+        if target.batch(operation.action) != NETLINK:
+            return False
+        try:
+            request = target.request(indices.__getitem__)
+            answer = None if request is None else self.namespace.socket.get(*request)
+        except (KeyError, KernelError):  # its device is none of ours; ENETUNREACH, or a kernel that knows only dumps
+            return False
+        shown = None if answer is None else target.decode(answer, names)
+        return request is not None and bool(shown == (None if operation.action == REMOVE else target))
 
     def _shows_link(self, operation: Operation, names: dict[int, str]) -> bool:
         """Whether a device is as an operation left it. Adds it to ``names``, and its master."""
-        link = operation.object
-        assert isinstance(link, Link)
+        link: Link = operation.object  # type: ignore[assignment]
         payload = self._ask_link(link.name, names)
         if payload is None or operation.action == REMOVE:
             return (payload is None) == (operation.action == REMOVE)
-        found = rtnetlink.read_link(payload, names)
-        return not link_recreation(link, found) and not link_differences(link, found)
+        shown = Link.decode(payload, names)
+        return not link.recreation(shown) and not link.differences(shown)
 
-    def _shows_addresses(
-        self, operations: Sequence[Operation], names: Mapping[int, str], indices: Mapping[str, int]
-    ) -> bool:
+    def _shows_addresses(self, operations: Sequence[Operation], names: Names, indices: dict[str, int]) -> bool:
         """Whether the addresses are as operations left them, from one dump a device."""
-        found: dict[str, frozenset[Any]] = {}
-        for action, each, _ in operations:
-            if not isinstance(each, Address):
-                continue
-            if each.device not in indices:
+        shown: dict[str, frozenset[Any]] = {}
+        for action, target, _ in operations:
+            address: Address = target  # type: ignore[assignment]
+            if address.device not in indices:
                 return False
-            if each.device not in found:
-                dump = _dump_addresses(self.namespace, indices[each.device])
-                found[each.device] = frozenset(rtnetlink.read_address(payload, names) for _, payload in dump)
-            if (each in found[each.device]) == (action == REMOVE):
+            if address.device not in shown:
+                shown[address.device] = _addresses_on(self.namespace, indices[address.device], names)
+            if (address in shown[address.device]) == (action == REMOVE):
                 return False
         return True
 
     def _ask_link(self, name: str, names: dict[int, str]) -> bytes | None:
         """One device's RTM_NEWLINK; adds it to ``names``, and its master."""
-        payload = self.namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request(name))
+        payload = self.namespace.socket.get(RTM_GETLINK, link_request(name))
         if payload is None:
             return None
-        names[rtnetlink.read_link_name(payload)[0]] = name
-        master = rtnetlink.read_master(payload)
+        names[index_and_name(payload)[0]] = name
+        master = master_of(payload)
         if master and master not in names:
-            answer = self.namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.index_request(master))
+            answer = self.namespace.socket.get(RTM_GETLINK, index_request(master))
             if answer is not None:
-                names[master] = rtnetlink.read_link_name(answer)[1]
+                names[master] = index_and_name(answer)[1]
         return payload
 
-    def _asks_each(self) -> bool:
+    def _asks_one_by_one(self) -> bool:
         """Whether a few devices are all that is owned, so that the others need not even be listed."""
         scope = self.scope
         return scope.alias is None and scope.protocol is None and len(scope.links) <= _FEW_LINKS
 
     def _links(self) -> tuple[frozenset[Link], dict[int, str]]:
         """Owned devices, and names by ifindex: all of them, or those of the few that are of interest."""
-        if self._asks_each():
+        if self._asks_one_by_one():
             known: dict[int, str] = {}
             answers = [self._ask_link(name, known) for name in sorted(self.scope.links)]
-            return frozenset(rtnetlink.read_link(answer, known) for answer in answers if answer is not None), known
-        request = bytes(16) + attribute(29, struct.pack("=I", rtnetlink.RTEXT_FILTER_SKIP_STATS))
-        payloads = [payload for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETLINK, request)]
+            return frozenset(Link.decode(answer, known) for answer in answers if answer is not None), known
         names: dict[int, str] = {}
         mine: list[bytes] = []
-        for payload in payloads:
-            index, name = rtnetlink.read_link_name(payload)
+        for payload in devices.dump(self.namespace):
+            index, name = index_and_name(payload)
             names[index] = name
-            if name in self.scope.links or (self.scope.alias and rtnetlink.read_alias(payload) == self.scope.alias):
+            if name in self.scope.links or (self.scope.alias and alias_of(payload) == self.scope.alias):
                 mine.append(payload)
-        return frozenset(rtnetlink.read_link(payload, names) for payload in mine), names
+        return frozenset(Link.decode(payload, names) for payload in mine), names
 
-    def _cached(self, payload: bytes, read: Callable[[bytes, Names], T]) -> T:
+    def _cached(self, payload: bytes, decode: Callable[[bytes, Names], T]) -> T:
         try:
-            found: T = self._parsed[payload]
+            held: T = self._parsed[payload]
         except KeyError:
-            found = self._parsed[payload] = read(payload, self._names)
-        return found
+            held = self._parsed[payload] = decode(payload, self._names)
+        return held
 
-    def _addresses(self, owned: frozenset[str]) -> frozenset[Address]:
-        """Addresses of owned devices, of both families in one dump."""
-        found: set[Address] = set()
-        for request in self._requests(owned, bytes(8), rtnetlink.address_request):
-            for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETADDR, request):
-                each = rtnetlink.read_address(payload, self._names)
-                if each is not None and each.device in owned:
-                    found.add(each)
-        return frozenset(found)
+    def _decoded(
+        self, kind: int, request: bytes, decode: Callable[[bytes, Names], Any], head: Optional[int] = None
+    ) -> Iterator[Any]:
+        """The objects of a dump. The first ``head`` bytes of each tell it from all others."""
+        known, names = self._expected.get, self._names
+        for _, payload in self.namespace.socket.dump(kind, request):
+            held = known(payload[:head]) or decode(payload, names)
+            if held is not None:
+                yield held
 
-    def _requests(self, owned: frozenset[str], everything: bytes, of_device: Callable[[int], bytes]) -> list[bytes]:
-        """Payloads of the dumps that tell of owned devices: one for everything, or one a device."""
-        if self._asks_each():
-            return [of_device(index) for index, name in self._names.items() if name in owned]
-        return [everything] if owned else []
+    def _on(
+        self,
+        owned: frozenset[str],
+        kind: int,
+        of_all: bytes,
+        of_one: Callable[[int], bytes],
+        decode: Callable[[bytes, Names], Any],
+        head: Optional[int] = None,
+    ) -> frozenset[Any]:
+        """What stands on owned devices: from one dump of everything, or one a device where these are few."""
+        requests = [of_all] if owned else []
+        if self._asks_one_by_one():
+            requests = [of_one(index) for index, name in self._names.items() if name in owned]
+        dumps = (self._decoded(kind, request, decode, head) for request in requests)
+        return frozenset(held for dump in dumps for held in dump if held.device in owned)
 
-    def _neighbours(self, owned: frozenset[str]) -> frozenset[Neighbour]:
+    def _neighbours(self, owned: frozenset[str]) -> frozenset[Any]:
         """Neighbours carry their age (NDA_CACHEINFO) at their end, so no two dumps are alike as a whole."""
-        found: set[Neighbour] = set()
-        names, known = self._names, self._expected.get
-        for request in self._requests(owned, bytes(12), rtnetlink.neighbour_request):
-            for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETNEIGH, request):
-                each = known(payload[:NEIGHBOUR_BYTES]) or rtnetlink.read_neighbour(payload, names)
-                if each is not None and each.device in owned:
-                    found.add(each)
-        return frozenset(found)
+        kind, decode = neighbour.RTM_GETNEIGH, neighbour.Neighbour.decode
+        return self._on(owned, kind, bytes(12), neighbour.neighbour_request, decode, neighbour.HEAD_BYTES)
 
-    def _fdb(self, links: frozenset[Link]) -> frozenset[FdbEntry]:
-        """Entries of owned VXLAN devices, one filtered dump each (valid_fdb_dump_strict)."""
-        found: set[FdbEntry] = set()
-        indices = {name: index for index, name in self._names.items()}
-        known = self._expected.get
-        for link in links:
-            if link.vxlan is not None:
-                request = struct.pack("=BxxxiHBB", rtnetlink.AF_BRIDGE, indices[link.name], 0, 0, 0)
-                for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETNEIGH, request):
-                    entry = known(payload[:FDB_BYTES]) or rtnetlink.read_fdb(payload, self._names)
-                    if entry is not None:
-                        found.add(entry)
-        return frozenset(found)
+    def _fdb(self, owned: frozenset[str]) -> frozenset[FdbEntry]:
+        """Entries of owned VXLAN devices, one filtered dump each."""
+        entries: set[FdbEntry] = set()
+        for index in [index for index, name in self._names.items() if name in owned]:
+            request = fdb.fdb_request(index)
+            entries.update(self._decoded(neighbour.RTM_GETNEIGH, request, fdb.FdbEntry.decode, fdb.HEAD_BYTES))
+        return frozenset(entries)
 
     def _vlans(self) -> frozenset[PortVlans]:
         """Of the ports whose VLANs are desired: as desired, if they are."""
         wanted = {vlan.device: vlan for vlan in self._desired.vlans}
         found = set()
-        dump = self.namespace.socket.dump(rtnetlink.RTM_GETLINK, rtnetlink.vlan_request()) if wanted else []
-        for index, vlans in (rtnetlink.read_vlans(payload) for _, payload in dump):
-            each = wanted.get(self._names.get(index, ""))
-            if each is not None:
-                enough = set(each.vlans) <= set(vlans) if each.others else each.vlans == vlans
-                found.add(each if enough else each._replace(vlans=vlans, others=False))
+        for shown in self._decoded(RTM_GETLINK, VLAN_REQUEST, PortVlans.decode) if wanted else ():
+            port = wanted.get(shown.device)
+            if port is not None:
+                enough = set(port.vlans) <= set(shown.vlans) if port.others else port.vlans == shown.vlans
+                found.add(port if enough else shown)
         return frozenset(found)
 
     def _next_hops(self, owned: frozenset[str]) -> frozenset[NextHop]:
-        if self.scope.protocol is None:
+        protocol = self.scope.protocol
+        if protocol is None:
             return frozenset()
         try:
-            dump = self.namespace.socket.dump(rtnetlink.RTM_GETNEXTHOP, bytes(8))
+            hops = list(self._decoded(next_hop.RTM_GETNEXTHOP, bytes(8), next_hop.NextHop.decode))
         except KernelError as error:
-            if error.errno in _ABSENT:  # before Linux 5.3
+            if error.errno in _UNKNOWN_KIND:  # before Linux 5.3
                 return frozenset()
             raise
-        known = self._expected.get
-        hops = (known(payload) or rtnetlink.read_next_hop(payload, self._names) for _, payload in dump)
-        return frozenset(hop for hop in hops if hop and (hop.protocol == self.scope.protocol or hop.device in owned))
+        return frozenset(hop for hop in hops if hop.protocol == protocol or hop.device in owned)
 
     def _routes(self, owned: frozenset[str]) -> tuple[frozenset[Route], frozenset[Route]]:
         """(owned, foreign on a wanted prefix). The local table and the kernel's own routes are neither,
@@ -300,27 +289,23 @@ class Reader:
         foreign: set[Route] = set()
         if scope.protocol is None and not (owned and (scope.routes or scope.prefixes)):
             return frozenset(), frozenset()
-        known = self._expected.get
-        for _, payload in self.namespace.socket.dump(rtnetlink.RTM_GETROUTE, bytes(12)):
-            table, protocol, kind = rtnetlink.route_header(payload)
-            if table == rtnetlink.RT_TABLE_LOCAL or kind not in (1, 6, 7, 8):
+        known, decode, head = self._expected.get, route.Route.decode, route.HEAD_BYTES
+        for _, payload in self.namespace.socket.dump(route.RTM_GETROUTE, bytes(12)):
+            table, protocol, is_known_kind = route.header_of(payload)
+            if table == route.RT_TABLE_LOCAL or not is_known_kind:
                 continue
-            route = known(payload[:ROUTE_BYTES]) or self._cached(payload, rtnetlink.read_route)
-            on_owned = route.device in owned
-            if on_owned and protocol == rtnetlink.RTPROT_KERNEL:
+            held = known(payload[:head]) or self._cached(payload, decode)
+            on_owned = held.device in owned
+            if on_owned and protocol == route.RTPROT_KERNEL:
                 continue
             if protocol == scope.protocol or (on_owned and scope.routes):
-                mine.add(route)
-            elif route.table == MAIN_TABLE and route.destination in scope.prefixes:
-                if route.device == "":  # for people to read
-                    self._names = {**self._names, **self._all_names()}
-                    route = rtnetlink.read_route(payload, self._names)
-                foreign.add(route)
+                mine.add(held)
+            elif held.table == MAIN_TABLE and held.destination in scope.prefixes:
+                if held.device == "":  # for people to read
+                    self._names = {**self._names, **devices.names(self.namespace)}
+                    held = decode(payload, self._names)
+                foreign.add(held)
         return frozenset(mine), frozenset(foreign)
-
-    def _all_names(self) -> dict[int, str]:
-        dump = self.namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))
-        return dict(rtnetlink.read_link_name(payload) for _, payload in dump)
 
     def _sysctls(self, keys: Iterable[str]) -> frozenset[Sysctl]:
         listed = list(keys)
@@ -376,14 +361,6 @@ def read_sysctl(key: str) -> str:
         return " ".join(os.read(file, 4096).decode().split())
     finally:
         os.close(file)
-
-
-_READERS: dict[str, Callable[[bytes, Names], Any]] = {
-    "Neighbour": rtnetlink.read_neighbour,
-    "FdbEntry": rtnetlink.read_fdb,
-    "NextHop": rtnetlink.read_next_hop,
-    "Route": rtnetlink.read_route,
-}
 
 
 def _files(paths: frozenset[str]) -> frozenset[File]:

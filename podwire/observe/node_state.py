@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, FrozenSet, List, Optional, Tuple, TypedDict
+from typing import Any, FrozenSet, List, Optional, Tuple, TypedDict
 
 from ..errors import IpamError
 from ..intent.cluster import Cluster
 from ..intent.projection import desired, scope
 from ..ipam.store import DATA_DIR, Store
 from ..kernel import Namespace, show
-from ..model.objects import FdbEntry, Link, Neighbour, Object, Route, Vxlan
+from ..model.objects import KINDS, FdbEntry, Link, Neighbour, Object, Route
 from ..model.state import State
-from ..plan import KEYS, kind_of
 
 #: Of a device: compared in other ways, or only for making it.
-_UNCOMPARED = ("name", "peer", "master", "vxlan")
+_UNCOMPARED = ("name", "peer", "master", "settings")
 #: Objects that are as desired are listed up to so many a node; those that are not, always.
 LISTED = 2000
 #: Class of the model -> word. What is not here (sysctls, rules, files) is named by its class.
@@ -54,16 +53,16 @@ def compare(wanted: State, current: State) -> List[Row]:
     """Every object that one of both has, in dependency order. Pure."""
     rows = _links(wanted.links, current.links)
     for name in State._fields[1:]:
-        rows += _differences(getattr(wanted, name), getattr(current, name), KEYS[name])
+        rows += _differences(getattr(wanted, name), getattr(current, name))
     return rows
 
 
-def _differences(wanted: FrozenSet[Any], current: FrozenSet[Any], key: Callable[[Any], Any]) -> List[Row]:
+def _differences(wanted: FrozenSet[Any], current: FrozenSet[Any]) -> List[Row]:
     """Of one kind, sorted. The row of a desired object has what the node has in its place."""
-    instead = {key(item): item for item in current - wanted}
+    instead = {item.identity(): item for item in current - wanted}
     rows = [_row(item, True, True) for item in wanted & current]
     for item in wanted - current:
-        other = instead.pop(key(item), None)
+        other = instead.pop(item.identity(), None)
         rows.append(_row(item, True, False, "" if other is None else f" (found: {other})"))
     return sorted(rows + [_row(item, False, True) for item in instead.values()])
 
@@ -87,8 +86,9 @@ def _link_differences(wanted: Link, current: Link) -> List[str]:
     ]
     if wanted.kind != "":
         pairs.append(("master", wanted.master or "none", current.master or "none"))
-    if wanted.vxlan and current.vxlan:
-        pairs += list(zip(Vxlan._fields, tuple(wanted.vxlan), tuple(current.vxlan)))
+    settings: Any = wanted.settings
+    if settings and current.settings:
+        pairs += list(zip(settings._fields, settings, current.settings))
     return [f"expected {_attribute(name, new)}, found {_attribute(name, old)}"
             for name, new, old in pairs if new is not None and new != old]  # fmt: skip
 
@@ -101,7 +101,7 @@ def _attribute(name: str, value: object) -> str:
 
 def _row(target: Object, wanted: bool, exists: bool, note: str = "") -> Row:
     """``note``: what the node has instead."""
-    kind = kind_of(target)
+    kind = KINDS[State._fields.index(target.field())].__name__
     device = target.name if isinstance(target, Link) else getattr(target, "device", None)
     return _KINDS.get(kind, kind.lower()), device or "", _towards(target), f"{target}{note}", wanted, exists
 

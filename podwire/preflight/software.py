@@ -9,8 +9,7 @@ from typing import FrozenSet, Iterator
 from ..cni.install.executables import FOREIGN
 from ..cni.install.executables import look as look_at_plugins
 from ..intent.cluster import Cluster, Node
-from ..kernel import Namespace
-from ..kernel.show import devices
+from ..kernel import Namespace, devices
 from ..sandbox import conflist
 from .finding import OK, PROBLEM, WARNING, Finding
 
@@ -68,7 +67,7 @@ def _plugins(node: Node) -> Iterator[Finding]:
 
 def _networks() -> Iterator[Finding]:
     with Namespace.current() as namespace:
-        names = devices(namespace)
+        names = devices.names(namespace).values()
     owners = {owner: name for name in names for start, owner in _OTHERS.items() if name.startswith(start)}
     owners.pop("Calico", None) if owners.get("Calico") == "tunl0" else None  # the kernel's own, with ipip
     for owner, name in sorted(owners.items()):

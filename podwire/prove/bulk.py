@@ -1,8 +1,8 @@
-"""Bulk TCP in segments of full size, one packet each: what a path's MTU means for connections.
+"""Bulk TCP in full-sized segments, one packet each: whether a path's MTU fits connections.
 
-Segmentation offload hides wrong MTUs: a veth pair takes a superframe of 64 KiB whatever its MTU is. Instead of
-switching offloads off on devices that others use, each segment is closed by MSG_EOR, after which the kernel
-collapses nothing into it (tcp_skb_can_collapse_to) and sends it as one packet of its own.
+Segmentation offload hides wrong MTUs: a veth pair accepts a superframe of 64 KiB whatever its MTU is. Instead of
+disabling offloads on devices that others use, each segment ends with MSG_EOR, after which the kernel
+collapses nothing into it (tcp_skb_can_collapse_to) and sends it as one packet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Transfer:
 
 
 def bulk(sockets: Sockets, checks: Sequence[Check], quick: bool = False) -> Dict[int, Problem]:
-    """Send to each check's server, side by side; the numbers of the checks that failed, and why."""
+    """Send to each check's server in parallel; the numbers of the checks that failed, and why."""
     problems: Dict[int, Problem] = {}
     transfers: Dict[int, _Transfer] = {}
     poll = select.epoll()
@@ -63,47 +63,47 @@ def _pump(poll: select.epoll, transfers: Dict[int, _Transfer], problems: Dict[in
     moved = time.monotonic()
     while transfers and time.monotonic() - moved < patience:
         for fd, what in poll.poll(patience):
-            each = transfers[fd]
-            before = each.left
+            transfer = transfers[fd]
+            before = transfer.left
             try:
-                done = _advance(each, what)
+                done = _advance(transfer, what)
             except OSError as error:
-                problems[each.number] = tcp_problem(error.errno or errno.EIO)
+                problems[transfer.number] = tcp_problem(error.errno or errno.EIO)
                 done = True
-            if done or each.left != before:
+            if done or transfer.left != before:
                 moved = time.monotonic()
             if done:
                 poll.unregister(fd)
                 transfers.pop(fd).socket.close()
-            elif not each.left:
+            elif not transfer.left:
                 poll.modify(fd, select.EPOLLIN)
 
 
-def _advance(each: _Transfer, what: int) -> bool:
+def _advance(transfer: _Transfer, what: int) -> bool:
     """Send what can be sent; whether the server has answered."""
     if what & (select.EPOLLERR | select.EPOLLHUP):
-        failed = each.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        failed = transfer.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         raise OSError(failed, "")
-    if not each.segment:
-        each.segment = each.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-        each.socket.send(packets.bulk_request(LENGTH), socket.MSG_EOR)
+    if not transfer.segment:
+        transfer.segment = transfer.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        transfer.socket.send(packets.bulk_request(LENGTH), socket.MSG_EOR)
     try:
-        while each.left and what & select.EPOLLOUT:
-            each.left -= each.socket.send(bytes(min(each.segment, each.left)), socket.MSG_EOR)
-        data = each.socket.recv(65536)
+        while transfer.left and what & select.EPOLLOUT:
+            transfer.left -= transfer.socket.send(bytes(min(transfer.segment, transfer.left)), socket.MSG_EOR)
+        data = transfer.socket.recv(65536)
     except BlockingIOError:
         return False
-    each.received += data
-    if not data and each.left:
+    transfer.received += data
+    if not data and transfer.left:
         raise OSError(errno.ECONNRESET, "")
-    return not data or packets.parse_response(each.received) is not None
+    return not data or packets.parse_response(transfer.received) is not None
 
 
-def _stuck(each: _Transfer) -> Problem:
-    """What TCP itself knows of a transfer that does not move (struct tcp_info)."""
-    info: List[int] = list(each.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))
-    if not each.segment:
+def _stuck(transfer: _Transfer) -> Problem:
+    """Why a transfer does not progress, by struct tcp_info."""
+    info: List[int] = list(transfer.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))
+    if not transfer.segment:
         return Problem("timeout", "no connection")
     if info[1] == TCP_CA_STATE_LOSS or info[2]:
-        return Problem("mtu black hole", f"segments of {each.segment} bytes are retransmitted and never arrive")
+        return Problem("mtu black hole", f"segments of {transfer.segment} bytes are retransmitted and never arrive")
     return Problem("timeout", "the server does not accept the data")

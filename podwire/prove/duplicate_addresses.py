@@ -1,7 +1,7 @@
-"""A second owner of a pod's address on the node's bridge, found by ARP (RFC 826) and ND (RFC 4861).
+"""Duplicate IP addresses on the node's bridge, found by ARP (RFC 826) and ND (RFC 4861).
 
-The addresses that sandboxes report cannot show a namespace that nobody knows and that still answers.
-Asking the link can: every owner answers, and two MAC addresses for one IP address are two owners.
+Sandboxes' addresses do not include those of an unknown namespace that still answers. An ARP or ND request finds
+them: every owner answers, and two MAC addresses for one IP address are two owners.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .packets import checksum_part
 
 #: Seconds to wait after the last new answer. A bridge answers within a millisecond; a second owner too.
 _QUIET = 0.05
-#: Addresses of a block that are all asked for.
+#: A pod CIDR of up to so many addresses is scanned completely.
 SCANNED = 1024
 _ETH_P_ALL, _ETH_P_ARP, _ETH_P_IPV6 = 3, 0x0806, 0x86DD
 _ICMPV6 = 58
@@ -30,17 +30,17 @@ _NS, _NA = 135, 136
 def second_owners(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dict[str, List[str]]:
     """Address -> the MAC addresses that answer for it on ``bridge``, where there are two or more.
 
-    Empty without a bridge: on a point-to-point link the node's own route decides who is asked.
+    Empty without a bridge: on a point-to-point link the node's route decides who is asked.
     """
     wanted = set(addresses)
     return {ip: sorted(macs) for ip, macs in _ask(node, bridge, addresses).items() if len(macs) > 1 and ip in wanted}
 
 
 def strangers(node: Namespace, bridge: str, snapshot: Snapshot, blocks: Sequence[IPNetwork]) -> Dict[str, List[str]]:
-    """Address -> the MAC addresses that answer for it on ``bridge``, for addresses that nobody known has.
+    """Address -> the MAC addresses that answer for it on ``bridge``, for addresses that no known sandbox has.
 
-    Every address of a block of up to ``SCANNED`` is asked for; of a larger one those that something on the node
-    still speaks of: reservations, neighbours and bridge ports' own. IPv6 blocks are always larger.
+    Every address of a pod CIDR of up to ``SCANNED`` addresses is asked for; of a larger one those with a lease file or
+    a neighbour entry on the node. IPv6 pod CIDRs are always larger.
     """
     namespaces = [snapshot["namespace"], *(sandbox["namespace"] for sandbox in snapshot["sandboxes"].values())]
     known = {address["address"] for namespace in namespaces for address in namespace["addresses"]}
@@ -76,7 +76,7 @@ def _ask(node: Namespace, bridge: str, addresses: Sequence[str]) -> Dict[str, Se
             try:
                 link.send(_question(mac, address))
             except OSError:
-                return {}  # the bridge is down; that its pods do not answer shows elsewhere
+                return {}  # the bridge is down; other checks report that its pods do not answer
             _collect(link, answers, 0)
         _collect(link, answers, _QUIET)
     return answers
@@ -108,15 +108,15 @@ def _collect(link: socket.socket, answers: Dict[str, Set[str]], quiet: float) ->
     that is in use. With 0 only what waits already."""
     until = time.monotonic() + quiet
     while True:
-        left = until - time.monotonic()
-        if (left < 0 and quiet) or not select.select([link], [], [], max(left, 0))[0]:
+        remaining = until - time.monotonic()
+        if (remaining < 0 and quiet) or not select.select([link], [], [], max(remaining, 0))[0]:
             return
         try:
-            found = _read(link.recv(2048))
+            answer = _read(link.recv(2048))
         except BlockingIOError:
             return
-        if found is not None and found[1] not in answers.setdefault(found[0], set()):
-            answers[found[0]].add(found[1])
+        if answer is not None and answer[1] not in answers.setdefault(answer[0], set()):
+            answers[answer[0]].add(answer[1])
             until = time.monotonic() + quiet
 
 

@@ -1,4 +1,4 @@
-"""What the guarantees ask of a cluster: who probes whom, and which source address counts as "no NAT". Pure.
+"""What the guarantees require of a cluster: who probes whom, and which source addresses count as "no NAT". Pure.
 
 The promise "no NAT" is made for pod addresses: a pod's own address is what every other pod must see.
 A hostNetwork pod has its node's addresses, which lie outside the cluster CIDRs, so for it a set of
@@ -6,7 +6,7 @@ addresses is accepted:
 
 - pod -> hostNetwork pod on another node: the packet leaves the cluster CIDRs, so the pod's own address
   or, with ``masquerade``, one of its node's. On its own node nothing is masqueraded: the pod's own.
-- hostNetwork pod -> pod: whatever the node's routing picks: an address of the node, of its VXLAN device
+- hostNetwork pod -> pod: what the node's routing selects: an address of the node, of its VXLAN device
   (the base of its podCIDR) or of its bridge (base + 1).
 - hostNetwork pod -> hostNetwork pod: an address of the source's node.
 """
@@ -19,9 +19,9 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequenc
 
 from ..intent.cluster import Cluster, Node
 
-#: Up to so many ordered pairs are probed one by one, each by all protocols. Beyond, classes of pairs are.
+#: Up to so many ordered pairs, every pair is probed by all protocols. Above, a sample (classes of pairs).
 ALL_PAIRS = 10_000
-#: Up to so many, every one of them gets its path MTU measured; beyond, every class.
+#: Up to so many pairs, the path MTU of every pair is measured. Above, that of the sample.
 MEASURED_PAIRS = 1000
 #: Which pairs are probed: ``auto`` is ``all`` for a cluster that is small enough.
 MODES = ("auto", "all", "classes")
@@ -31,7 +31,7 @@ Addresses = Mapping[str, Sequence[str]]
 
 
 class Endpoint(NamedTuple):
-    """One address of one pod. ``address`` is text, as sockets want it; empty for a pod that lacks one."""
+    """One address of one pod. ``address`` is text, as sockets take it; empty for a pod without one."""
 
     pod: str
     node: str
@@ -49,18 +49,18 @@ class Pair(NamedTuple):
 
 
 def endpoints(cluster: Cluster, addresses: Addresses) -> Tuple[Endpoint, ...]:
-    """Every address of every declared pod; one without text for each family that a pod lacks, so that
-    what cannot be probed still counts. A hostNetwork pod has its node's public IPs."""
-    found: List[Endpoint] = []
+    """Every address of every declared pod; one with an empty address for each family that a pod lacks, so that
+    checks that cannot run are counted. A hostNetwork pod has its node's public IPs."""
+    ends: List[Endpoint] = []
     for pod in cluster.pods:
         if pod.host_network:
             ips = list(cluster.node(pod.node).public_ips)
         else:
             ips = [ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())]
             lacking = set(cluster.versions) - {ip.version for ip in ips}
-            found += [Endpoint(pod.name, pod.node, each, "", pod.port, False) for each in sorted(lacking)]
-        found += [Endpoint(pod.name, pod.node, ip.version, str(ip), pod.port, pod.host_network) for ip in ips]
-    return tuple(found)
+            ends += [Endpoint(pod.name, pod.node, version, "", pod.port, False) for version in sorted(lacking)]
+        ends += [Endpoint(pod.name, pod.node, ip.version, str(ip), pod.port, pod.host_network) for ip in ips]
+    return tuple(ends)
 
 
 def pairs_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
@@ -97,51 +97,51 @@ def measures_all(ends: Sequence[Endpoint]) -> bool:
 def mtu_pairs_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
     """The pairs whose path MTU ``node`` measures: all, or classes. hostNetwork pods have the underlay's MTU
     and are left out."""
-    own = [end for end in ends if not end.host_network]
-    return pairs_from(node, own) if measures_all(ends) else classes_from(node, own)
+    pod_ends = [end for end in ends if not end.host_network]
+    return pairs_from(node, pod_ends) if measures_all(ends) else classes_from(node, pod_ends)
 
 
 def bulk_pairs_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
     """One pair of pods for each node that ``node`` sends to, and family."""
-    own = [end for end in ends if not end.host_network]
-    seen = set()
-    for pair in classes_from(node, own):
-        if (pair.target.node, pair.target.version) not in seen:
-            seen.add((pair.target.node, pair.target.version))
+    pod_ends = [end for end in ends if not end.host_network]
+    covered = set()
+    for pair in classes_from(node, pod_ends):
+        if (pair.target.node, pair.target.version) not in covered:
+            covered.add((pair.target.node, pair.target.version))
             yield pair
 
 
 def classes_from(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
-    """Pairs from ``node`` that stand for all: one for each pair of nodes, and for each pod one away and one back.
+    """A sample of the pairs from ``node``: one for each pair of nodes, and one to and one from each pod.
 
-    What a packet meets depends on the two nodes and on the two pods' own devices. The peers rotate, so that
-    whatever a node has wrong about a part of another node's pods is met by some of these pairs.
+    A packet's path depends on the two nodes and on the two pods' devices. The peers rotate, so that
+    an error that a node has about some of another node's pods affects some of these pairs.
     """
     yield from dict.fromkeys(_classes(node, ends))
 
 
 def _classes(node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
     for version in (4, 6):
-        on: Dict[str, List[Endpoint]] = {}
+        by_node: Dict[str, List[Endpoint]] = {}
         for end in ends:
             if end.version == version:
-                on.setdefault(end.node, []).append(end)
-        names = list(on)
-        if node not in on:
+                by_node.setdefault(end.node, []).append(end)
+        names = list(by_node)
+        if node not in by_node:
             continue
-        own, here = on[node], names.index(node)
+        local, position = by_node[node], names.index(node)
         for turn, name in enumerate(names):
-            yield from _pair(own[turn % len(own)], on[name], here)
+            yield from _pair(local[turn % len(local)], by_node[name], position)
         others = len(names) - 1
-        for place, end in enumerate(own):  # each of ours to some pod of another node
-            away = names[(here + 1 + place % others) % len(names)] if others else node
-            yield from _pair(end, on[away], place)
-        for name in names:  # and those of other nodes that it is our turn to send to
+        for place, end in enumerate(local):  # each local pod to some pod of another node
+            peer = names[(position + 1 + place % others) % len(names)] if others else node
+            yield from _pair(end, by_node[peer], place)
+        for name in names:  # and to those pods of other nodes that it is this node's turn to send to
             at = names.index(name)
-            for place, end in enumerate(on[name]):
-                whose = names[(at + 1 + place % others) % len(names)] if others else node
-                if whose == node:
-                    yield from _pair(own[place % len(own)], [end], 0)
+            for place, end in enumerate(by_node[name]):
+                sender = names[(at + 1 + place % others) % len(names)] if others else node
+                if sender == node:
+                    yield from _pair(local[place % len(local)], [end], 0)
 
 
 def _pair(source: Endpoint, candidates: Sequence[Endpoint], start: int) -> Iterator[Pair]:
@@ -154,8 +154,8 @@ def _pair(source: Endpoint, candidates: Sequence[Endpoint], start: int) -> Itera
 
 
 def members(failed: Sequence[Pair], node: str, ends: Sequence[Endpoint]) -> Iterator[Pair]:
-    """The pairs from ``node`` that the classes of failed ones stand for: all between their two nodes, all from
-    the source, and all from the node towards the target."""
+    """The pairs from ``node`` that failed pairs of the sample represent: all between their two nodes, all from
+    the source, and all from the node to the target."""
     between = {(pair.target.node, pair.source.version) for pair in failed}
     sources = {pair.source for pair in failed}
     targets = {pair.target for pair in failed}
@@ -167,14 +167,14 @@ def members(failed: Sequence[Pair], node: str, ends: Sequence[Endpoint]) -> Iter
 
 
 def node_targets(cluster: Cluster, node: str, ends: Sequence[Endpoint]) -> List[Tuple[Endpoint, str]]:
-    """What the node's own pods must reach: (pod's endpoint, address of the node)."""
-    here = cluster.node(node)
+    """What the node's pods must reach: (pod's endpoint, address of the node)."""
+    declared = cluster.node(node)
     return [
         (end, str(ip))
         for end in ends
         if end.node == node and not end.host_network
-        for ip in here.public_ips
-        if ip.version == end.version and any(ip == address.ip for address in here.addresses)
+        for ip in declared.public_ips
+        if ip.version == end.version and any(ip == address.ip for address in declared.addresses)
     ]
 
 
@@ -183,9 +183,9 @@ def accepted_sources(cluster: Cluster, pair: Pair) -> FrozenSet[str]:
     source, target = pair
     node = cluster.node(source.node)
     if not source.host_network:
-        own = frozenset((source.address,))
+        pod_address = frozenset((source.address,))
         leaves = target.host_network and target.node != source.node and cluster.masquerade
-        return own | node_addresses(node, source.version) if leaves else own
+        return pod_address | node_addresses(node, source.version) if leaves else pod_address
     if target.host_network:
         return node_addresses(node, source.version)
     block = node.pod_cidr(source.version)
@@ -196,5 +196,5 @@ def accepted_sources(cluster: Cluster, pair: Pair) -> FrozenSet[str]:
 def node_addresses(node: Node, version: int) -> FrozenSet[str]:
     """Every address of a family that intent gives a node on its underlay."""
     interfaces = [*node.addresses, *(address for port in node.ports for address in port.addresses)]
-    found = {str(interface.ip) for interface in interfaces if interface.version == version}
-    return frozenset(found | {str(ip) for ip in node.public_ips if ip.version == version})
+    texts = {str(interface.ip) for interface in interfaces if interface.version == version}
+    return frozenset(texts | {str(ip) for ip in node.public_ips if ip.version == version})

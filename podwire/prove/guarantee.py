@@ -1,15 +1,15 @@
-"""What a verdict is made of: guarantees with counts, and the checks that failed. Values only."""
+"""The parts of a verdict: guarantees with counts, and failed checks. Values only."""
 
 from __future__ import annotations
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-#: Failing checks that a verdict lists one by one; every one of them is counted and grouped.
+#: Failing checks that a verdict lists; all of them are counted and grouped.
 LISTED = 50
 
 
 class Failure(NamedTuple):
-    """One check that failed. ``source`` is a pod or a node, ``target`` a pod; ``cause`` a word to group by."""
+    """One check that failed. ``source`` is a pod or a node, ``target`` a pod; ``cause`` groups failures."""
 
     source: str
     target: str
@@ -27,9 +27,9 @@ Class = Tuple[str, str, int, int, int]
 
 
 class Guarantee(NamedTuple):
-    """The verdict on one promise. ``unit`` is what is counted; ``shared`` says what failures have in common;
-    ``classes`` are the counts by pair of nodes, none where a check concerns no pair.
-    ``seconds`` is how long the slowest node needed, 0 for what is only compared."""
+    """The verdict on one guarantee. ``unit`` is what is counted; ``shared`` says what failures have in common;
+    ``classes`` are the counts by pair of nodes, empty if checks are not about pairs.
+    ``seconds`` is the time of the slowest node, 0 for comparisons."""
 
     key: str
     title: str
@@ -52,7 +52,7 @@ class Guarantee(NamedTuple):
 def guarantee(
     key: str, title: str, unit: str, ran: int, failures: Sequence[Failure], not_run: int = 0, notes: Sequence[str] = ()
 ) -> Guarantee:
-    """A guarantee of which ``ran`` checks came to an end; each failure is one of them."""
+    """A guarantee of which ``ran`` checks were made; each failure is one of them."""
     listed: List[Failure] = list(failures[:LISTED])
     return Guarantee(
         key, title, unit, ran - len(failures), len(failures), not_run, tuple(listed), by_cause(failures), tuple(notes)
@@ -60,8 +60,8 @@ def guarantee(
 
 
 def by_cause(failures: Sequence[Failure], total: Optional[int] = None) -> Tuple[str, ...]:
-    """ "with stale MAC: 4" for each cause, where failures have more than one. Of a list that was cut (``total``
-    says so) only the causes are told."""
+    """ "with stale MAC: 4" for each cause, if there is more than one. For a truncated list (``total``
+    is larger) only the causes, without counts."""
     counts: Dict[str, int] = {}
     for failure in failures:
         counts[failure.cause] = counts.get(failure.cause, 0) + 1

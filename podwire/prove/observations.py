@@ -12,7 +12,7 @@ FailureRow = Tuple[str, str, str, str, str]
 
 
 class PodDevices(TypedDict):
-    """What a pod really has. ``mtu``: the smallest of its devices', None without one."""
+    """A pod's addresses in the kernel. ``mtu``: the smallest of its devices, None without one."""
 
     addresses: List[str]
     mtu: Optional[int]
@@ -25,8 +25,8 @@ class _SummaryOptions(TypedDict, total=False):
 
 
 class Summary(_SummaryOptions):
-    """Checks of one kind. ``towards``: node of the target -> [passed, failed]. ``failures`` are listed up to a bound.
-    ``mode``: see ``expect.MODES``; ``members``: as ``towards``, of pairs for which a class stands."""
+    """Checks of one kind. ``towards``: node of the target -> [passed, failed]. ``failures`` are listed up to a limit.
+    ``mode``: see ``expect.MODES``; ``members``: as ``towards``, of pairs that failed pairs of the sample represent."""
 
     passed: int
     failed: int
@@ -35,8 +35,8 @@ class Summary(_SummaryOptions):
 
 
 class CheckRow(TypedDict):
-    """One of the inventory's own checks. ``outcomes`` by address; ``mtu``: what is wrong with the path's, "" if nothing
-    is; ``source_alive``: whether the source reaches its node."""
+    """One of the inventory's checks. ``outcomes`` by address; ``mtu``: what is wrong with the path MTU, or "";
+    ``source_alive``: whether the source reaches its node."""
 
     outcomes: Dict[str, str]
     tries: int
@@ -46,7 +46,7 @@ class CheckRow(TypedDict):
 
 
 class ThroughputRow(TypedDict):
-    """A measurement. ``bits`` a second, None where nothing connected."""
+    """A measurement. ``bits`` a second, None without a connection."""
 
     kind: str
     source: str
@@ -63,8 +63,8 @@ class _ProbedOptions(TypedDict, total=False):
 
 
 class Probed(_ProbedOptions):
-    """What probes gave. ``controls``: check -> address -> whether the service answers its own node; ``fragments``: how
-    many the node made meanwhile; ``took``: seconds by kind."""
+    """Results of probes. ``controls``: check -> address -> whether the service answers its own node; ``fragments``:
+    fragments that the node created meanwhile; ``took``: seconds by kind."""
 
     pairs: Summary
     agents: Summary

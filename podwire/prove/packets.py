@@ -1,4 +1,4 @@
-"""What probes look like on the wire: ICMP echo (RFC 792, RFC 4443) and one HTTP request. Pure.
+"""The format of probe packets: ICMP echo (RFC 792, RFC 4443) and one HTTP request. Pure.
 
 An echo's payload is a tag of 7 bytes and a nonce of 8, then zeros. The nonce is the prober's run (4
 bytes) and the number of the check (4 bytes), so an answer, or the copy of our packet inside an ICMP
@@ -25,7 +25,7 @@ ECHO_HEADER = 8
 SMALLEST = _ENOUGH
 
 #: What an echo is for; stands in the last bits of its identifier. The others are the run's, so that none belongs to an
-#: earlier run's connection: trackers keep one for 30 s, with a translation whose rule is gone.
+#: earlier run's connection: conntrack keeps one for 30 s, with a translation whose rule is gone.
 REACH, FITS, EXCEEDS, DATAGRAM, PASS = 1, 2, 3, 4, 5
 _PURPOSES = 63
 
@@ -39,7 +39,7 @@ _SOL_RAW, _ICMP_FILTER = 255, 1
 _ICMPV6_FILTER = 1
 
 _REQUEST = {4: 8, 6: 128}
-#: ICMP type -> what it means to us, by IP version.
+#: ICMP type -> meaning, by IP version.
 _MEANING = {
     4: {0: "reply", 3: "unreachable", 11: "expired"},
     6: {129: "reply", 1: "unreachable", 2: "too-big", 3: "expired"},
@@ -51,15 +51,15 @@ _PORT_UNREACHABLE = {4: 3, 6: 4}
 
 
 class Answer(NamedTuple):
-    """What a packet says about one of our echoes or datagrams: ``reply``, ``unreachable``, ``refused`` (a
-    closed port), ``too-big`` or ``expired``. ``mtu`` is the next hop's, in bytes, where a too-big tells it,
-    else 0; ``told`` is what a server answered to a datagram: pod, our address, and the echo's or ``-``."""
+    """What a packet means for one of our echoes or datagrams: ``reply``, ``unreachable``, ``refused`` (a
+    closed port), ``too-big`` or ``expired``. ``mtu`` is the next hop's, in bytes, if a too-big has it,
+    else 0; ``payload`` is a server's answer to a datagram: pod, our address, and the echo's source or ``-``."""
 
     meaning: str
     purpose: int
     number: int
     mtu: int = 0
-    told: Sequence[str] = ()
+    payload: Sequence[str] = ()
 
 
 class EchoTemplate:
@@ -104,7 +104,7 @@ def checksum_part(data: Union[bytes, bytearray]) -> int:
 def parse_echo(version: int, run: int, data: Union[bytearray, memoryview], length: int) -> Optional[Answer]:
     """Read what a raw ICMP socket received: with IP header for IPv4, without for IPv6.
 
-    None for anything that is not about an echo of this run: other people's ICMP arrives here too.
+    None for anything that is not about an echo of this run: other processes' ICMP arrives here too.
     """
     at = (data[0] & 15) * 4 if version == 4 and length else 0
     if length < at + ECHO_HEADER:
@@ -130,8 +130,8 @@ def parse_echo(version: int, run: int, data: Union[bytearray, memoryview], lengt
     if protocol == _UDP_PROTOCOL:
         if meaning == "unreachable" and data[at + 1] == _PORT_UNREACHABLE[version]:
             meaning = "refused"
-        found = _ours(run, data, icmp, length, meaning, mtu)
-        return found and found._replace(purpose=DATAGRAM)
+        answer = _ours(run, data, icmp, length, meaning, mtu)
+        return answer and answer._replace(purpose=DATAGRAM)
     if protocol != _ICMP_PROTOCOL[version] or length <= icmp or data[icmp] != _REQUEST[version]:
         return None
     return _ours(run, data, icmp, length, meaning, mtu)
@@ -142,8 +142,8 @@ def _ours(
 ) -> Optional[Answer]:
     if length < at + _ENOUGH or bytes(data[at + ECHO_HEADER : at + _NONCE_AT]) not in (TAG, SIZE_TAG):
         return None
-    theirs, number = NONCE.unpack_from(data, at + _NONCE_AT)
-    if theirs != run:
+    packet_run, number = NONCE.unpack_from(data, at + _NONCE_AT)
+    if packet_run != run:
         return None
     return Answer(meaning, data[at + 5] & _PURPOSES, number, mtu)
 
@@ -153,7 +153,7 @@ def _identifier(run: int, purpose: int) -> int:
 
 
 def datagram(run: int, number: int) -> bytes:
-    """The UDP datagram of a check. Its nonce is the echo's, so that the server can tell of both."""
+    """The UDP datagram of a check. Its nonce is the echo's, so that the server can report both."""
     return TAG + NONCE.pack(run, number)
 
 
@@ -162,13 +162,13 @@ def parse_datagram(run: int, data: Union[bytes, bytearray, memoryview]) -> Optio
     head = len(TAG) + NONCE.size
     if len(data) < head or bytes(data[: len(TAG)]) != TAG:
         return None
-    theirs, number = NONCE.unpack_from(data, len(TAG))
-    told = bytes(data[head:]).decode("ascii", "replace").split(" ")
-    return Answer("reply", DATAGRAM, number, 0, told) if theirs == run and len(told) == 3 else None
+    packet_run, number = NONCE.unpack_from(data, len(TAG))
+    payload = bytes(data[head:]).decode("ascii", "replace").split(" ")
+    return Answer("reply", DATAGRAM, number, 0, payload) if packet_run == run and len(payload) == 3 else None
 
 
 def datagram_socket(version: int) -> socket.socket:
-    """A non-blocking UDP socket in the caller's network namespace, with room for the answers of a window."""
+    """A non-blocking UDP socket in the caller's network namespace, with a buffer for the answers of a window."""
     opened = socket.socket(
         socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
     )
@@ -178,7 +178,7 @@ def datagram_socket(version: int) -> socket.socket:
 
 def echo_socket(version: int) -> socket.socket:
     """A raw, non-blocking ICMP socket in the caller's network namespace. It sends with DF at any size
-    the device takes, whatever path MTU is remembered (IP_PMTUDISC_PROBE), and hears replies and errors."""
+    up to the device's MTU, ignoring cached path MTUs (IP_PMTUDISC_PROBE), and receives replies and errors."""
     if version == 4:
         raw = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
         raw.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
@@ -202,12 +202,12 @@ def request(run: int, number: int) -> bytes:
 
 
 def bulk_request(length: int) -> bytes:
-    """The head of an HTTP request whose body of ``length`` bytes the server swallows before it answers."""
+    """The head of an HTTP request whose body of ``length`` bytes the server discards before it answers."""
     return b"POST / HTTP/1.0\r\nHost: pod\r\nContent-Length: %d\r\n\r\n" % length
 
 
 def parse_response(data: bytes) -> Optional[Dict[str, Any]]:
-    """The JSON object a pod answered; None while it is incomplete. ValueError if it is none of our servers'."""
+    """The JSON object a pod answered; None while it is incomplete. ValueError if it is not from one of our servers."""
     head, separator, body = data.partition(b"\r\n\r\n")
     if not data.startswith(b"HTTP/1."[: len(data)]) or len(data) > 65536:
         raise ValueError("the response is not HTTP")

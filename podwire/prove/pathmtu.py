@@ -1,6 +1,6 @@
-"""Path MTU: whether exactly the expected size passes, and how large it really is where that fails.
+"""Path MTU: whether exactly the expected size passes, and the real size where it does not.
 
-All packets have DF set and ignore what the kernel remembers of paths (IP_PMTUDISC_PROBE), so that a reply
+All packets have DF set and ignore cached path MTUs (IP_PMTUDISC_PROBE), so that a reply
 to ``size`` proves ``size``. Failures share their timeouts: a search takes as long for one as for all.
 """
 
@@ -15,11 +15,11 @@ from . import packets
 from .sockets import PATIENCE, WINDOW, Check, Problem, Sockets, in_rounds
 
 BLACK_HOLE = "mtu black hole"
-#: Failing paths whose real MTU is searched for; more would tell nothing new.
+#: The real MTU is searched for up to so many failing paths.
 SEARCHED = 256
-#: Seconds after which a size counts as lost in a search. Its path has answered before, as fast as it can.
+#: Seconds after which a size counts as lost in a search.
 _LOST = 0.25
-#: Likewise of a quick run's rounds: more than a busy machine needs for what passes.
+#: Patience of a quick run's rounds.
 _QUICK = PATIENCE / 2
 _LARGEST = 65535
 #: Identifiers of a search's echoes begin here, one a round, so that late answers count for their own.
@@ -33,29 +33,29 @@ def search(sockets: Sockets, checks: Sequence[Check], numbers: Sequence[int], ex
     """
     low = dict.fromkeys(numbers, 0)
     high = dict.fromkeys(numbers, _LARGEST + 1)
-    nearest = dict.fromkeys(numbers, expected)
-    passing = 0
+    next_size = dict.fromkeys(numbers, expected)
+    round_number = 0
     while True:
-        asked = {number: nearest[number] for number in numbers if high[number] - low[number] > 1}
-        if not asked:
+        sizes = {number: next_size[number] for number in numbers if high[number] - low[number] > 1}
+        if not sizes:
             return low
-        passed, told = _try(sockets, checks, asked, _FIRST_ROUND + passing)
-        passing += 1
-        for number, size in asked.items():
+        passed, router_mtus = _try(sockets, checks, sizes, _FIRST_ROUND + round_number)
+        round_number += 1
+        for number, size in sizes.items():
             if number in passed:
                 low[number] = size
             else:
                 high[number] = size
             smallest = packets.SMALLEST + packets.IP_HEADER[checks[number].version]
-            nearest[number] = _next(low[number], high[number], smallest, told.get(number, 0))
+            next_size[number] = _next(low[number], high[number], smallest, router_mtus.get(number, 0))
             if high[number] <= smallest:
                 low[number], high[number] = 0, 1
 
 
-def _next(low: int, high: int, smallest: int, told: int) -> int:
-    """Where to look next: what a router told, the smallest, just above what passed, else the middle."""
-    if max(low, smallest - 1) < told < high:
-        return told
+def _next(low: int, high: int, smallest: int, router_mtu: int) -> int:
+    """The next size: what a router reported, the smallest, just above what passed, else the middle."""
+    if max(low, smallest - 1) < router_mtu < high:
+        return router_mtu
     if not low:
         return smallest
     if high > _LARGEST:
@@ -64,17 +64,17 @@ def _next(low: int, high: int, smallest: int, told: int) -> int:
 
 
 def _try(
-    sockets: Sockets, checks: Sequence[Check], asked: Dict[int, int], purpose: int
+    sockets: Sockets, checks: Sequence[Check], sizes: Dict[int, int], purpose: int
 ) -> Tuple[Set[int], Dict[int, int]]:
-    """One size each, side by side: which passed, and what MTU routers told about the others."""
+    """Send one size each, in parallel: which passed, and the MTU that routers reported for the others."""
     passed: Set[int] = set()
-    told: Dict[int, int] = {}
+    router_mtus: Dict[int, int] = {}
     templates: Dict[Tuple[int, int], packets.EchoTemplate] = {}
     waiting: Set[int] = set()
-    numbers: List[int] = list(asked)
+    numbers: List[int] = list(sizes)
     for start in range(0, len(numbers), WINDOW):
         for number in numbers[start : start + WINDOW]:
-            version, size = checks[number].version, asked[number]
+            version, size = checks[number].version, sizes[number]
             if (version, size) not in templates:
                 packet = size - packets.IP_HEADER[version]
                 templates[version, size] = packets.EchoTemplate(version, purpose, sockets.run, packet)
@@ -94,15 +94,15 @@ def _try(
                     if answer.meaning == "reply":
                         passed.add(answer.number)
                     elif answer.meaning == "too-big":
-                        told[answer.number] = answer.mtu
-    return passed, told
+                        router_mtus[answer.number] = answer.mtu
+    return passed, router_mtus
 
 
 class PathMtu:
     """Whether packets of exactly ``size`` bytes pass, and those of one byte more are refused.
 
-    Only an answer to ``size`` on the same pair makes a refusal of ``size`` + 1 count: a pair that
-    answers nothing proves nothing.
+    Only an answer to ``size`` on the same pair makes a refusal of ``size`` + 1 count: a pair
+    without answers proves nothing.
     """
 
     def __init__(self, sockets: Sockets, checks: Sequence[Check], size: int) -> None:
@@ -128,8 +128,8 @@ class PathMtu:
         wrong = {number: problem for number, problem in problems.items() if problem.cause != BLACK_HOLE}
         for number, size in search(self._sockets, self._checks, list(wrong)[:SEARCHED], self._size).items():
             problem = problems[number]
-            told = f"the path MTU is {size}" if size else "packets of no size pass"
-            problems[number] = problem._replace(reason=f"{problem.reason}; {told}")
+            measured = f"the path MTU is {size}" if size else "packets of no size pass"
+            problems[number] = problem._replace(reason=f"{problem.reason}; {measured}")
         return problems
 
     def _once(self, pending: Sequence[int]) -> Dict[int, Problem]:
@@ -144,12 +144,12 @@ class PathMtu:
         waiting = {number for number in pending if not self._settled(number)}
         while waiting:
             heard = self._receive(self._patience)
-            if not heard:  # late echoes of the pass before us are not progress
+            if not heard:  # late echoes of the previous pass are not progress
                 return
             waiting -= {number for number in heard if self._settled(number)}
 
     def _receive(self, timeout: float) -> Set[int]:
-        """Note what comes within ``timeout`` seconds, at the first arrival; which checks it was about."""
+        """Record the first answers within ``timeout`` seconds; the checks that they belong to."""
         heard: Set[int] = set()
         for fd, _ in self._sockets.poll.poll(timeout):
             for answer, sender in self._sockets.received(fd) or ():

@@ -1,7 +1,7 @@
 """The prober: one process a node, which probes from the node and from all of its pods.
 
-It reports observations, not verdicts: counts, failing pairs in words, what the pods really have, and a snapshot
-of the node. The judge (verdict.py) holds them against intent and against the other nodes' observations.
+It reports observations, not verdicts: counts, failing pairs with reasons, the pods' devices, and a snapshot
+of the node. The judge (verdict.py) compares them with intent and with the other nodes' observations.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .pathmtu import PathMtu
 from .reach import Progress, Reach
 from .sockets import ALL, ICMP, Check, Problem, Sockets, Source
 
-#: Failing pairs listed one by one, per node and kind of check; the rest is counted.
+#: Failing pairs that are listed, per node and kind of check; the others are only counted.
 LISTED = 1000
 _T = TypeVar("_T")
 _FRAGMENTS = ("Ip.FragCreates", "Ip6.FragCreates")
 
 
 class Running(NamedTuple):
-    """A pod's sandbox as the prober needs it. ``netns`` is a path; hostNetwork pods share the node's."""
+    """A pod's sandbox. ``netns`` is a path; hostNetwork pods share the node's."""
 
     netns: str
     host_network: bool
 
 
 class Options(NamedTuple):
-    """``mode``: see ``expect.MODES``; ``tell`` is called with how far the pairs are. ``netns`` are the paths of
-    the pods' network namespaces where somebody else made them; ``sinks`` swallow what is sent to measure
-    throughput: node -> pod or node -> port. ``quick``: a diagnosis need not try as long as a proof."""
+    """``mode``: see ``expect.MODES``; ``tell`` is called with the progress. ``netns``: paths of the network
+    namespaces of discovered pods; ``sinks``: servers for measuring throughput, node -> pod or node -> port.
+    ``quick``: shorter timeouts, for a diagnosis."""
 
     mode: str = "auto"
     tell: Optional[Progress] = None
@@ -58,21 +58,21 @@ def probe(cluster: Cluster, node: str, addresses: expect.Addresses, options: Opt
     if options.netns is not None:
         running = {name: Running(path, False) for name, path in options.netns.items()}
     else:
-        running = {name: Running(each.netns, each.host_network) for name, each in sandboxes.running().items()}
+        running = {name: Running(sandbox.netns, sandbox.host_network) for name, sandbox in sandboxes.running().items()}
     return observe(cluster, node, addresses, running, options)
 
 
 def addresses(cluster: Cluster, node: str) -> Dict[str, List[str]]:
-    """What the pods of the lab node this process runs in have in the kernel, for where nobody kept what
-    was attached."""
+    """The kernel's addresses of the pods of the lab node this process runs in, for when the results of their
+    attachments are not available."""
     from ..sandbox import sandboxes
 
-    found: Dict[str, List[str]] = {}
-    for name, each in sandboxes.running().items():
-        if not each.host_network:
-            with Namespace.open(each.netns, name) as pod:
-                found[name] = real_devices(snapshot.read(pod))["addresses"]
-    return found
+    by_pod: Dict[str, List[str]] = {}
+    for name, sandbox in sandboxes.running().items():
+        if not sandbox.host_network:
+            with Namespace.open(sandbox.netns, name) as pod:
+                by_pod[name] = real_devices(snapshot.read(pod))["addresses"]
+    return by_pod
 
 
 def observe(
@@ -82,7 +82,7 @@ def observe(
     running: Mapping[str, Running],
     options: Options = Options(),  # noqa: B008  # frozen
 ) -> Observations:
-    """The same with the node's sandboxes given, however they were found."""
+    """The same with the node's sandboxes given."""
     began = time.monotonic()
     ends = expect.endpoints(cluster, addresses)
     declared = cluster.pods_of(node)
@@ -90,10 +90,12 @@ def observe(
         sources = [Source(node, stack.enter_context(Namespace.current(node)))]
         for pod in declared:
             if pod.name in running:
-                here = running[pod.name]
-                opened = Namespace.current(pod.name) if here.host_network else Namespace.open(here.netns, pod.name)
+                sandbox = running[pod.name]
+                opened = (
+                    Namespace.current(pod.name) if sandbox.host_network else Namespace.open(sandbox.netns, pod.name)
+                )
                 sources.append(Source(pod.name, stack.enter_context(opened)))
-        taken = _snapshot(cluster, node, running)
+        node_snapshot = _snapshot(cluster, node, running)
         probed = _Probing(cluster, node, ends, sources, options).run()
         pods = [end.address for end in ends if end.node == node and end.address and not end.host_network]
         bridge = cluster.cni.bridge if cluster.cni.type == "bridge" else ""
@@ -102,39 +104,39 @@ def observe(
             "node": node,
             "mtu": cluster.mtu,
             "pods": {
-                source.name: real_devices(taken["sandboxes"][source.name]["namespace"])
+                source.name: real_devices(node_snapshot["sandboxes"][source.name]["namespace"])
                 for source in sources[1:]
-                if source.name in taken["sandboxes"]
+                if source.name in node_snapshot["sandboxes"]
             },
             "absent": [pod.name for pod in declared if pod.name not in running],
-            "snapshot": taken,
+            "snapshot": node_snapshot,
             "second_owners": second_owners(sources[0].namespace, bridge, pods),
             "strangers": {},
             "seconds": 0.0,
         }
         if options.sinks is not None:
             spaces = {source.name: source.namespace for source in sources}
-            observations["throughput"] = throughput.measure(cluster, node, ends, spaces, options.sinks, taken)
-        observations["strangers"] = strangers(sources[0].namespace, bridge, taken, cluster.node(node).pod_cidrs)
+            observations["throughput"] = throughput.measure(cluster, node, ends, spaces, options.sinks, node_snapshot)
+        observations["strangers"] = strangers(sources[0].namespace, bridge, node_snapshot, cluster.node(node).pod_cidrs)
     observations["seconds"] = round(time.monotonic() - began, 3)
     return observations
 
 
 def _snapshot(cluster: Cluster, node: str, running: Mapping[str, Running]) -> snapshot.Snapshot:
-    """The node's snapshot, in which pods that we know by name are sure to have it, whatever else is found."""
-    found = {each.inode: each for each in snapshot.find()}
-    for name, each in running.items():
-        if not each.host_network:
-            with Namespace.open(each.netns, name) as opened:
+    """The node's snapshot, in which podwire's pods have their names."""
+    by_inode = {sandbox.inode: sandbox for sandbox in snapshot.find()}
+    for name, sandbox in running.items():
+        if not sandbox.host_network:
+            with Namespace.open(sandbox.netns, name) as opened:
                 inode = os.fstat(opened.fd).st_ino
-            known = found.get(inode) or snapshot.DiscoveredSandbox(name, each.netns, inode, (), "", "podwire")
-            found[inode] = known._replace(name=name, known_by="podwire")
-    here = cluster.node(node)
-    return snapshot.take(node, list(found.values()), {here.interface, *(port.device for port in here.ports)})
+            known = by_inode.get(inode) or snapshot.DiscoveredSandbox(name, sandbox.netns, inode, (), "", "podwire")
+            by_inode[inode] = known._replace(name=name, known_by="podwire")
+    declared = cluster.node(node)
+    return snapshot.take(node, list(by_inode.values()), {declared.interface, *(port.device for port in declared.ports)})
 
 
 class _Probing:
-    """All that is sent from one node, in the order in which it makes sense."""
+    """All probes of one node, in order."""
 
     def __init__(
         self, cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sources: Sequence[Source], options: Options
@@ -197,7 +199,9 @@ class _Probing:
         checks = [self._check(pair, ALL if every or pair in chosen else ICMP) for pair in pairs]
         agents = [end for end in expect.agent_targets(self.node, self.ends) if end.address]
         checks += [Check(0, end.version, end.address, end.port, end.pod, None) for end in agents]
-        nodes = [(end, ip) for end, ip in expect.node_targets(self.cluster, self.node, self.ends) if self._here(end)]
+        nodes = [
+            (end, ip) for end, ip in expect.node_targets(self.cluster, self.node, self.ends) if self._can_probe(end)
+        ]
         checks += [Check(self.index[end.pod], end.version, ip, 0, self.node, None, ICMP) for end, ip in nodes]
         reach = Reach(sockets, checks, self.options.tell)
         problems = reach.run(self.options.quick)
@@ -214,7 +218,7 @@ class _Probing:
         ran = [(pair.source.pod, pair.target) for pair in pairs]
         summary = _summary(ran, _part(problems, 0, first))
         members = _summary([(pair.source.pod, pair.target) for pair in extra], more)
-        failures = _fairly([*summary["failures"], *members["failures"]])
+        failures = _listed([*summary["failures"], *members["failures"]])
         of_pairs: Summary = {
             **summary, "mode": mode, "all_protocols": every, "members": members["towards"], "failures": failures
         }  # fmt: skip
@@ -225,36 +229,36 @@ class _Probing:
         )
         return of_pairs, of_agents, of_nodes
 
-    def _here(self, end: expect.Endpoint) -> bool:
+    def _can_probe(self, end: expect.Endpoint) -> bool:
         return end.pod in self.index and bool(end.address)
 
-    # --- how large packets may be ----------------------------------------------------------------
+    # --- path MTU --------------------------------------------------------------------------------
 
     def _path_mtu(self, sockets: Sockets) -> Summary:
         answering: List[expect.Pair] = []
-        mute: List[expect.Pair] = []
+        unanswered: List[expect.Pair] = []
         for pair in expect.mtu_pairs_from(self.node, self.ends):
             if self._possible(pair):
                 silent = (self.index[pair.source.pod], pair.target.address) in self.silent
-                (mute if silent else answering).append(pair)
+                (unanswered if silent else answering).append(pair)
         checks = [self._check(pair, ICMP) for pair in answering]
-        too = PathMtu(sockets, checks, self.cluster.mtu).measure(self.options.quick)
-        self.narrow = {(checks[number].source, checks[number].address) for number in too}
-        for number in range(len(mute)):
-            too[len(answering) + number] = Problem("timeout", "no answer at any size")
-        return _summary([(pair.source.pod, pair.target) for pair in answering + mute], too)
+        problems = PathMtu(sockets, checks, self.cluster.mtu).measure(self.options.quick)
+        self.narrow = {(checks[number].source, checks[number].address) for number in problems}
+        for number in range(len(unanswered)):
+            problems[len(answering) + number] = Problem("timeout", "no answer at any size")
+        return _summary([(pair.source.pod, pair.target) for pair in answering + unanswered], problems)
 
     def _bulk(self, sockets: Sockets) -> Summary:
         """One transfer for each pair of nodes and family."""
         pairs = [pair for pair in expect.bulk_pairs_from(self.node, self.ends) if self._possible(pair)]
-        if self.options.quick:  # what does not answer as it should will not take data either, and has failed already
+        if self.options.quick:  # skip what has failed already
             bad = self.silent | self.narrow
             pairs = [p for p in pairs if (self.index[p.source.pod], p.target.address) not in bad]
         problems = bulk(sockets, [self._check(pair) for pair in pairs], self.options.quick)
         return _summary([(pair.source.pod, pair.target) for pair in pairs], problems)
 
     def _fragments(self) -> int:
-        """How many fragments the node has made of outer packets so far."""
+        """The number of fragments that the node has created so far."""
         counters = self.sources[0].namespace.call(snapshot.counters)
         return sum(counters.get(key, 0) for key in _FRAGMENTS)
 
@@ -264,7 +268,7 @@ def _part(problems: Mapping[int, Problem], start: int, end: int) -> Dict[int, Pr
 
 
 class _Accepted:
-    """``expect.accepted_sources``, worked out once for all pairs that share it."""
+    """``expect.accepted_sources``, computed once for all pairs that share it."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -278,7 +282,7 @@ class _Accepted:
 
 
 def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, Problem]) -> Summary:
-    """Counts for each target's node, and the failures: listed up to a bound, the rest counted."""
+    """Counts for each target's node, and the failures, listed up to a limit."""
     towards: Dict[str, List[int]] = {}
     failures: List[FailureRow] = []
     for number, (source, target) in enumerate(ran):
@@ -291,12 +295,12 @@ def _summary(ran: Sequence[Tuple[str, expect.Endpoint]], problems: Mapping[int, 
         "passed": len(ran) - len(failures),
         "failed": len(failures),
         "towards": towards,
-        "failures": _fairly(failures),
+        "failures": _listed(failures),
     }
 
 
-def _fairly(failures: Sequence[FailureRow]) -> List[FailureRow]:
-    """As many failures as are listed, so that each cause has some."""
+def _listed(failures: Sequence[FailureRow]) -> List[FailureRow]:
+    """Up to ``LISTED`` failures, some of each cause."""
     if len(failures) <= LISTED:
         return list(failures)
     by_cause: Dict[str, List[FailureRow]] = {}

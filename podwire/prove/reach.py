@@ -19,23 +19,23 @@ from ..errors import ProofError
 from . import packets
 from .sockets import ICMP, PATIENCE, TCP, UDP, WINDOW, Check, Problem, Sockets, in_rounds
 
-#: Seconds without an answer after which the next window is opened beside the one that does not move.
+#: Seconds without an answer after which the next window is opened although the current one is not finished.
 _STALL = 0.05
-#: A round of a quick run takes at most so many times its patience, once all was sent: what answers has by then.
+#: Longest round of a quick run after its last packet was sent, as a multiple of its patience.
 _QUICK = 1.5
 _SPARE_FDS = 64
 _RESET = struct.pack("ii", 1, 0)
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-_SILENT = Problem("timeout", "no answer")
+_NO_ANSWER = Problem("timeout", "no answer")
 _NAMES = {ICMP: "ICMP", TCP: "TCP", UDP: "UDP"}
 _STEPS = 8
 
 Progress = Callable[[int, int], None]
-"""Called now and then with how many checks of how many were started."""
+"""Called with the number of checks started and the number of all checks."""
 
 
 class _Connection:
-    """A TCP connection under way."""
+    """An open TCP connection."""
 
     __slots__ = ("number", "socket", "sent", "received")
 
@@ -47,13 +47,13 @@ class _Connection:
 
 
 class Reach:
-    """One pass over all checks. After ``run``, ``unanswered`` holds the checks whose echo nobody answered."""
+    """One pass over all checks. After ``run``, ``unanswered`` has the checks whose echo was not answered."""
 
     def __init__(self, sockets: Sockets, checks: Sequence[Check], tell: Optional[Progress] = None) -> None:
         self._sockets = sockets
         self._poll = sockets.poll
         self._checks = checks
-        self._tell = tell
+        self._progress = tell
         self._templates = {
             (version, purpose): packets.EchoTemplate(version, purpose, sockets.run)
             for version in (4, 6)
@@ -67,19 +67,19 @@ class Reach:
                 "raise the limit: ulimit -n",
             )
         self._open: Dict[int, _Connection] = {}
-        #: Of this round: what is under way, what went wrong by protocol, what the target saw, echoes it did not see.
-        self._flying: Dict[int, int] = {}
-        self._found: Dict[int, Dict[int, Problem]] = {}
-        self._wrong: Dict[int, Dict[int, str]] = {}
-        self._unseen: Set[int] = set()
-        self._said: Dict[Tuple[int, int], Problem] = {}
+        #: Of this round: protocols without an answer yet, problems and unexpected source addresses by protocol,
+        #: and checks whose echo the target did not see.
+        self._in_flight: Dict[int, int] = {}
+        self._problems: Dict[int, Dict[int, Problem]] = {}
+        self._wrong_sources: Dict[int, Dict[int, str]] = {}
+        self._unseen_echoes: Set[int] = set()
+        self._reported: Dict[Tuple[int, int], Problem] = {}
         self.unanswered: Set[int] = set()
         self._quick, self._patience, self._longest = False, PATIENCE, float("inf")
 
     def run(self, quick: bool = False) -> Dict[int, Problem]:
         """The numbers of the checks that failed, and why. ``quick``: fewer rounds, the later ones with less patience,
-        and none that goes on for as long as errors trickle in: whoever sends into a closed tunnel hears of each packet
-        by itself."""
+        and with a time limit: a sender into a closed tunnel gets an ICMP error for each packet, one after the other."""
         self._quick = quick
         return in_rounds(len(self._checks), self._once, 1 if quick else None)
 
@@ -89,28 +89,28 @@ class Reach:
         self._round(pending)
         if self._quick:
             self._patience = PATIENCE / 2
-        self.unanswered = {number for number, found in self._found.items() if ICMP in found}
-        suspect = self._found.keys() | self._wrong.keys() | self._unseen
-        return {number: found for number in sorted(suspect) for found in [self._problem(number)] if found}
+        self.unanswered = {number for number, problems in self._problems.items() if ICMP in problems}
+        suspect = self._problems.keys() | self._wrong_sources.keys() | self._unseen_echoes
+        return {number: problem for number in sorted(suspect) for problem in [self._problem(number)] if problem}
 
     def _round(self, pending: Sequence[int]) -> None:
-        self._flying, self._found, self._wrong, self._unseen = {}, {}, {}, set()
-        flying = self._flying
+        self._in_flight, self._problems, self._wrong_sources, self._unseen_echoes = {}, {}, {}, set()
+        in_flight = self._in_flight
         launched, limit = 0, self._window
         quiet_since = launched_at = time.monotonic()
-        while launched < len(pending) or flying:
-            room = limit - len(flying)
+        while launched < len(pending) or in_flight:
+            room = limit - len(in_flight)
             if launched < len(pending) and room >= self._window // _STEPS:
                 launched, launched_at = self._launch(pending, launched, room), time.monotonic()
-                if self._tell is not None:
-                    self._tell(launched, len(pending))
+                if self._progress is not None:
+                    self._progress(launched, len(pending))
             events = self._poll.poll(_STALL)
             if events:
                 quiet_since = time.monotonic()
                 self._handle(events)
             elif launched < len(pending):
-                limit = min(len(flying) + self._window, self._most)
-                if limit - len(flying) < self._window // _STEPS:
+                limit = min(len(in_flight) + self._window, self._most)
+                if limit - len(in_flight) < self._window // _STEPS:
                     self._give_up()
             elif time.monotonic() - quiet_since > self._patience:
                 break
@@ -119,7 +119,7 @@ class Reach:
         self._give_up()
 
     def _launch(self, pending: Sequence[int], start: int, room: int) -> int:
-        """Start checks of one source, as many as there is room for; where the next begins."""
+        """Start as many checks of one source as there is room for; the index of the next check."""
         source = self._checks[pending[start]].source
         end = start
         while end < len(pending) and end - start < room and self._checks[pending[end]].source == source:
@@ -132,19 +132,19 @@ class Reach:
             self._start(number, self._checks[number])
 
     def _start(self, number: int, check: Check) -> None:
-        flying = self._flying[number] = check.protocols
+        self._in_flight[number] = check.protocols
         for protocol in (ICMP, UDP):
-            if flying & protocol:
+            if check.protocols & protocol:
                 if protocol == ICMP:
-                    # Nobody will ask the server who sent an echo that goes alone.
-                    purpose = packets.REACH if flying & ~ICMP else packets.PASS
+                    # Only over UDP or TCP does the server report the source of the echo.
+                    purpose = packets.REACH if check.protocols & ~ICMP else packets.PASS
                     packet: Any = self._templates[check.version, purpose].packet(number)
                 else:
                     packet = packets.datagram(self._sockets.run, number)
                 refused = self._sockets.send(check, packet, protocol)
                 if refused:
                     self._fail(number, protocol, Problem("unreachable", os.strerror(refused).lower()))
-        if flying & TCP:
+        if check.protocols & TCP:
             self._connect(number, check)
 
     def _connect(self, number: int, check: Check) -> None:
@@ -173,30 +173,30 @@ class Reach:
                 elif answer.purpose == packets.DATAGRAM:
                     self._note(UDP, answer, sender)
 
-    def _landed(self, number: int, protocol: int) -> bool:
-        """Note that a protocol's answer came; whether it was still waited for."""
-        flying = self._flying.get(number, 0)
-        if not flying & protocol:
+    def _answered(self, number: int, protocol: int) -> bool:
+        """Record that a protocol was answered; False if it had been answered before."""
+        waiting_for = self._in_flight.get(number, 0)
+        if not waiting_for & protocol:
             return False
-        if flying == protocol:
-            del self._flying[number]
+        if waiting_for == protocol:
+            del self._in_flight[number]
         else:
-            self._flying[number] = flying ^ protocol
+            self._in_flight[number] = waiting_for ^ protocol
         return True
 
     def _fail(self, number: int, protocol: int, problem: Problem) -> None:
-        if self._landed(number, protocol):
-            self._found.setdefault(number, {})[protocol] = problem
+        if self._answered(number, protocol):
+            self._problems.setdefault(number, {})[protocol] = problem
 
     def _note(self, protocol: int, answer: packets.Answer, sender: str) -> None:
         number = answer.number
         if answer.meaning == "reply":
-            if not self._landed(number, protocol):
+            if not self._answered(number, protocol):
                 return
             if sender != self._checks[number].address:
-                self._found.setdefault(number, {})[protocol] = Problem("nat", f"answered from {sender} (NAT)")
+                self._problems.setdefault(number, {})[protocol] = Problem("nat", f"answered from {sender} (NAT)")
             elif protocol == UDP:
-                pod, client, echoed = answer.told
+                pod, client, echoed = answer.payload
                 self._compare(number, UDP, pod, client, None if echoed == "-" else echoed)
         elif answer.meaning == "expired":
             self._fail(number, protocol, Problem("loop", f"hop limit exceeded at {sender}: a routing loop"))
@@ -223,7 +223,7 @@ class Reach:
                 if data:
                     return
                 self._fail(number, TCP, Problem("no answer", "connects, but is closed without an answer"))
-            elif self._landed(number, TCP):
+            elif self._answered(number, TCP):
                 pod, client = str(answer.get("pod")), str(answer.get("client"))
                 self._compare(number, TCP, pod, client, answer.get("icmp"))
         except BlockingIOError:
@@ -239,71 +239,77 @@ class Reach:
         connection.socket.close()
 
     def _give_up(self) -> None:
-        """Whatever is under way has failed."""
+        """Fail everything that is not answered."""
         for fd, connection in list(self._open.items()):
             if connection.sent:
                 self._fail(connection.number, TCP, Problem("timeout", "connects, but no HTTP response arrives"))
             self._close(fd, connection)
-        for number, flying in list(self._flying.items()):
+        for number, protocols in list(self._in_flight.items()):
             for protocol in _NAMES:
-                if flying & protocol:
-                    self._fail(number, protocol, _SILENT)
+                if protocols & protocol:
+                    self._fail(number, protocol, _NO_ANSWER)
 
     def _compare(self, number: int, protocol: int, pod: str, client: str, echoed: Optional[str]) -> None:
-        """Hold a server's answer against the check: who answered, and whom it saw."""
+        """Compare a server's answer with the check: the pod that answered, and the source address that it saw."""
         check = self._checks[number]
         if pod != check.pod:
-            self._found.setdefault(number, {})[protocol] = Problem("identity", f"answered by {pod}")
+            self._problems.setdefault(number, {})[protocol] = Problem("identity", f"answered by {pod}")
             return
         if check.protocols & ICMP and echoed is None:
-            self._unseen.add(number)
+            self._unseen_echoes.add(number)
         else:
-            self._unseen.discard(number)
+            self._unseen_echoes.discard(number)
         if check.accepted is None:
             return
-        for each, seen in ((protocol, client), (ICMP, echoed)):
-            if seen is not None and seen not in check.accepted:
-                self._wrong.setdefault(number, {})[each] = seen
+        for observer, source in ((protocol, client), (ICMP, echoed)):
+            if source is not None and source not in check.accepted:
+                self._wrong_sources.setdefault(number, {})[observer] = source
 
     def _problem(self, number: int) -> Optional[Problem]:
-        found = {each: self._telling(number, each, problem) for each, problem in self._found.get(number, {}).items()}
-        if number in self._unseen and ICMP not in found:
-            found[ICMP] = Problem("identity", "answered, but not by the pod")
-        wrong = self._wrong.get(number)
+        problems = {
+            protocol: self._remembered(number, protocol, problem)
+            for protocol, problem in self._problems.get(number, {}).items()
+        }
+        if number in self._unseen_echoes and ICMP not in problems:
+            problems[ICMP] = Problem("identity", "answered, but not by the pod")
+        wrong = self._wrong_sources.get(number)
         if wrong:
-            return self._nat(number, wrong, found)
-        if not found:
+            return self._nat(number, wrong, problems)
+        if not problems:
             return None
-        cause = next((each for each in _TELLING if any(problem.cause == each for problem in found.values())), "timeout")
+        causes = {problem.cause for problem in problems.values()}
+        cause = next((cause for cause in _PRIORITY if cause in causes), "timeout")
         reasons: Dict[str, list[str]] = {}
         for protocol in _NAMES:
-            if protocol in found:
-                reasons.setdefault(found[protocol].reason, []).append(_NAMES[protocol])
-        if len(reasons) == 1 and len(found) > 1:
+            if protocol in problems:
+                reasons.setdefault(problems[protocol].reason, []).append(_NAMES[protocol])
+        if len(reasons) == 1 and len(problems) > 1:
             ((reason, protocols),) = reasons.items()
             return Problem(cause, f"{reason} ({', '.join(protocols)})")
         return Problem(cause, ", ".join(f"{'/'.join(names)} {reason}" for reason, names in reasons.items()))
 
-    def _nat(self, number: int, wrong: Mapping[int, str], others: Mapping[int, Problem]) -> Problem:
+    def _nat(self, number: int, wrong: Mapping[int, str], problems: Mapping[int, Problem]) -> Problem:
         check = self._checks[number]
         everywhere = not check.protocols & ~sum(wrong) and len(set(wrong.values())) == 1
-        by = "" if everywhere else f" by {'/'.join(name for each, name in _NAMES.items() if each in wrong)}"
+        by = "" if everywhere else f" by {'/'.join(name for protocol, name in _NAMES.items() if protocol in wrong)}"
         as_what = " and ".join(dict.fromkeys(wrong.values()))
         expected = " or ".join(sorted(check.accepted or ()))
-        rest = "".join(f"; {_NAMES[each]} {problem.reason}" for each, problem in others.items() if each not in wrong)
+        rest = "".join(
+            f"; {_NAMES[protocol]} {problem.reason}" for protocol, problem in problems.items() if protocol not in wrong
+        )
         return Problem("nat", f"seen{by} as {as_what} instead of {expected} (NAT){rest}")
 
-    def _telling(self, number: int, protocol: int, problem: Problem) -> Problem:
-        """This round's problem, or what an earlier round was told where this one heard nothing: nodes limit how
-        often they explain themselves (net.ipv4.icmp_ratelimit)."""
-        if problem is not _SILENT:
-            self._said[number, protocol] = problem
+    def _remembered(self, number: int, protocol: int, problem: Problem) -> Problem:
+        """This round's problem, or if there was no answer, an earlier round's ICMP error: nodes limit their rate of
+        ICMP errors (net.ipv4.icmp_ratelimit)."""
+        if problem is not _NO_ANSWER:
+            self._reported[number, protocol] = problem
             return problem
-        return self._said.get((number, protocol), problem)
+        return self._reported.get((number, protocol), problem)
 
 
-#: Of several causes the one that says most comes first.
-_TELLING = ("nat", "identity", "loop", "unreachable", "refused", "no answer", "failed")
+#: Of several causes the most specific is reported: the first in this order.
+_PRIORITY = ("nat", "identity", "loop", "unreachable", "refused", "no answer", "failed")
 
 
 def tcp_problem(code: int) -> Problem:
@@ -311,7 +317,7 @@ def tcp_problem(code: int) -> Problem:
     if code == errno.ECONNREFUSED:
         return Problem("refused", "refused")
     if code == errno.ETIMEDOUT:
-        return _SILENT
+        return _NO_ANSWER
     if code in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return Problem("unreachable", os.strerror(code).lower())
     return Problem("failed", os.strerror(code).lower())

@@ -1,8 +1,8 @@
-"""Servers in sandboxes that have none of ours: one process a node, for as long as the cluster is being probed.
+"""Servers in sandboxes of other runtimes: one process a node, while the cluster is probed.
 
-It enters each sandbox's network namespace to open the sockets, which stay there, and answers as the server of a
-lab's pods does. Where throughput is measured it also swallows what is sent to it. It ends when it is told to, or
-with its time: nothing stays behind in the sandboxes.
+The process enters each sandbox's network namespace to open sockets, which stay there, and answers as the server of a
+lab's pod does. If throughput is measured it also discards what it receives. It ends when it is stopped, or after a
+timeout; nothing remains in the sandboxes.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from ..sandbox.process import Process, kill
 from ..sandbox.server import Server, listen
 
 RECORD = "/run/podwire/responders.json"
-#: Seconds after which responders end by themselves, whatever became of the run.
+#: Seconds after which responders end by themselves, in case the run was interrupted.
 LIFETIME = 900
-#: Ports that are tried; the first that is free in a sandbox is its server's.
+#: Candidate ports; the first that is free in a sandbox is used.
 _PORTS = range(41112, 41132)
 _SINK_PORTS = range(41132, 41152)
-_SWALLOWED = 1 << 20  # bytes at once
+_DISCARDED = 1 << 20  # bytes at once
 
 
 class Started(NamedTuple):
-    """Ports of servers and of sinks by name, of those where that works."""
+    """Ports of servers and of sinks by name, of those that could be started."""
 
     servers: Dict[str, int]
     sinks: Dict[str, int]
 
 
 def start(node: str, sandboxes: Mapping[str, str], sinks: Mapping[str, str]) -> Started:
-    """Start answering in sandboxes and swallowing in others (name -> path of the namespace)."""
+    """Start servers in sandboxes, and sinks in others (name -> path of the namespace)."""
     stop()
     started = Started(_ports(sandboxes, _PORTS), _ports(sinks, _SINK_PORTS))
     if not any(started):
         return started
     pods = [[name, sandboxes[name], port] for name, port in started.servers.items()]
-    swallowing = [[name, sinks[name], port] for name, port in started.sinks.items()]
+    sink_ports = [[name, sinks[name], port] for name, port in started.sinks.items()]
     os.makedirs(os.path.dirname(RECORD), exist_ok=True)
-    request = {"node": node, "pods": pods, "sinks": swallowing}
+    request = {"node": node, "pods": pods, "sinks": sink_ports}
     spawned = spawn.spawned("podwire.prove.responders", f"responders of {node}", [request])
     with spawned as pids, open(RECORD, "w", encoding="utf-8") as file:
         json.dump(Process.of(pids[0]), file)
     return started
 
 
-def _ports(places: Mapping[str, str], candidates: Sequence[int]) -> Dict[str, int]:
-    """A free port in each namespace that can be entered and has one."""
-    found: Dict[str, int] = {}
-    for name, path in places.items():
+def _ports(paths: Mapping[str, str], candidates: Sequence[int]) -> Dict[str, int]:
+    """A free port for each namespace that can be entered and has one."""
+    ports: Dict[str, int] = {}
+    for name, path in paths.items():
         with suppress(KernelError), Namespace.open(path, name) as inside:
             port = inside.call(_free_port, candidates)
             if port:
-                found[name] = port
-    return found
+                ports[name] = port
+    return ports
 
 
 def stop() -> None:
@@ -73,7 +73,7 @@ def stop() -> None:
         return
     kill([process])
     os.unlink(RECORD)
-    with suppress(OSError):  # others live there
+    with suppress(OSError):  # not empty
         os.rmdir(os.path.dirname(RECORD))
 
 
@@ -86,13 +86,13 @@ def _free_port(candidates: Sequence[int]) -> int:
         except OSError:
             continue
         finally:
-            for each in opened:
-                each.close()
+            for listener in opened:
+                listener.close()
     return 0
 
 
 def main() -> None:
-    """The starter's side, see ``spawn``."""
+    """Start a process for each request, see ``spawn``."""
     for index, request in enumerate(spawn.requests()):
         if os.fork() == 0:
             spawn.child(index, lambda request=request: prepare(request))  # type: ignore[misc]
@@ -108,21 +108,21 @@ def prepare(request: Mapping[str, Any]) -> Callable[[], None]:
 
 
 class Sink:
-    """Takes connections, and throws away what comes by them."""
+    """Accepts connections and discards what it receives."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._poll = select.epoll()
         self._poll.register(listener, select.EPOLLIN)
         self._clients: Dict[int, socket.socket] = {}
-        self._nowhere = bytearray(_SWALLOWED)
+        self._buffer = bytearray(_DISCARDED)
 
     def fileno(self) -> int:
         """The descriptor of its epoll."""
         return self._poll.fileno()
 
     def step(self, timeout: float) -> None:
-        """Handle what is there."""
+        """Handle what has arrived."""
         for descriptor, _ in self._poll.poll(timeout):
             client = self._clients.get(descriptor)
             if client is None:
@@ -134,7 +134,7 @@ class Sink:
                 continue
             try:
                 # With MSG_TRUNC TCP drops the data without copying it, tcp(7).
-                alive = client.recv_into(self._nowhere, _SWALLOWED, socket.MSG_TRUNC) > 0
+                alive = client.recv_into(self._buffer, _DISCARDED, socket.MSG_TRUNC) > 0
             except BlockingIOError:
                 continue
             except OSError:
@@ -151,7 +151,7 @@ def _open(node: str, pod: Sequence[Any]) -> Server:
 
 
 def serve(servers: Sequence[Union[Server, Sink]], lifetime: float = LIFETIME) -> None:
-    """One loop around the loops of all servers: an epoll in an epoll, epoll(7)."""
+    """Run all servers in one loop: an epoll of their epolls, epoll(7)."""
     ends = time.monotonic() + lifetime
     by_fd = {server.fileno(): server for server in servers}
     poll = select.epoll()

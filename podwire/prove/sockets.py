@@ -1,4 +1,4 @@
-"""Raw ICMP and UDP sockets of many namespaces in one epoll, and what is asked with them.
+"""Raw ICMP and UDP sockets of many namespaces in one epoll, and the checks made with them.
 
 A socket stays in the network namespace it was opened in (net/core/sock.c), so a namespace is entered
 only to open sockets.
@@ -16,12 +16,12 @@ from typing import Callable, Dict, FrozenSet, Iterator, NamedTuple, Optional, Se
 from ..kernel.namespaces import Namespace
 from . import packets
 
-#: Echoes or connections under way at once.
+#: Echoes or connections in flight at once.
 WINDOW = 256
 #: Seconds without any answer after which a round is over. Longer than TCP's first SYN retransmission (1 s).
 PATIENCE = 1.3
-#: Rounds after the first are for failures only, which so share one timeout. They end after so many that
-#: mended nothing: a network that is only slow to come up, or a machine that is crowded, gets its time.
+#: Rounds after the first retry failures, which share one timeout. They end after so many rounds without
+#: progress: a network that comes up slowly, or a busy machine, gets enough time.
 _FRUITLESS = 2
 _MOST_ROUNDS = 12
 
@@ -39,7 +39,7 @@ ALL = ICMP | UDP | TCP
 
 
 class Check(NamedTuple):
-    """One probe: ``source`` is an index into the run's sources, ``pod`` is who must answer, ``accepted``
+    """One probe: ``source`` is an index into the run's sources, ``pod`` is the one that must answer, ``accepted``
     are the addresses the target may see as the sender's (None: not compared)."""
 
     source: int
@@ -52,7 +52,7 @@ class Check(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a check failed: ``cause`` is a word to group by, ``reason`` is for people."""
+    """Why a check failed: ``cause`` groups failures, ``reason`` is for people."""
 
     cause: str
     reason: str
@@ -61,7 +61,7 @@ class Problem(NamedTuple):
 def in_rounds(
     count: int, once: Callable[[Sequence[int]], Dict[int, Problem]], most_fruitless: Optional[int] = None
 ) -> Dict[int, Problem]:
-    """Call ``once`` with the numbers of all checks, then with those that failed; the problems that stay."""
+    """Call ``once`` with the numbers of all checks, then with those that failed; the remaining problems."""
     problems = once(range(count))
     fruitless = 0
     for _ in range(_MOST_ROUNDS - 1):
@@ -94,15 +94,15 @@ class Sockets:
 
     def open(self, source: int, version: int, protocol: int = ICMP) -> socket.socket:
         """The source's socket of a family and protocol, opened at first use."""
-        found = self._sockets.get((source, version, protocol))
-        if found is None:
+        opened = self._sockets.get((source, version, protocol))
+        if opened is None:
             opener = packets.echo_socket if protocol == ICMP else packets.datagram_socket
-            found = self.sources[source].namespace.call(opener, version)
-            self._stack.callback(found.close)
-            self._sockets[source, version, protocol] = found
-            self._by_fd[found.fileno()] = version if protocol == ICMP else 0, found
-            self.poll.register(found.fileno(), select.EPOLLIN)
-        return found
+            opened = self.sources[source].namespace.call(opener, version)
+            self._stack.callback(opened.close)
+            self._sockets[source, version, protocol] = opened
+            self._by_fd[opened.fileno()] = version if protocol == ICMP else 0, opened
+            self.poll.register(opened.fileno(), select.EPOLLIN)
+        return opened
 
     def send(self, check: Check, packet: Union[bytes, bytearray], protocol: int = ICMP) -> int:
         """Send one echo or datagram; 0 or the errno of a refusal. A full queue counts as sent and lost."""
@@ -117,7 +117,7 @@ class Sockets:
         return 0
 
     def received(self, fd: int) -> Optional[Iterator[Tuple[packets.Answer, str]]]:
-        """Everything that waits in a socket about our echoes and datagrams, with the sender's address;
+        """All received answers to our echoes and datagrams, with the sender's address;
         None if ``fd`` is not one of ours."""
         known = self._by_fd.get(fd)
         return None if known is None else self._drain(*known)

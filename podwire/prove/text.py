@@ -16,7 +16,7 @@ _PLAIN = "\033[0m"
 
 def render(verdict: Verdict, colour: bool = False) -> str:
     """One line a guarantee; below a failed one what its failures share, and the failures."""
-    lines = [f"inferred: {each}" for each in verdict.inferred]
+    lines = [f"inferred: {source}" for source in verdict.inferred]
     lines += [""] if lines else []
     width = max(len(guarantee.title) for guarantee in verdict.guarantees)
     counts = max(len(_counts(guarantee)) for guarantee in verdict.guarantees)

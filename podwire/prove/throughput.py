@@ -1,7 +1,7 @@
-"""How much TCP carries on each kind of path, beside the bare underlay: ``verify.yml -e throughput=true``.
+"""TCP throughput of each kind of path, and of the underlay: ``verify.yml -e throughput=true``.
 
-One node sends, so that nothing measures against itself: from one of its pods to a pod on the same node and to one
-behind each kind of way, and from node to node. The figures are compared, not judged.
+Only one node sends, so that measurements do not compete: from one of its pods to a pod on the same node and to one
+behind each kind of route, and from node to node. The figures are reported; no figure fails.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ def measure(
     sinks: Mapping[str, Mapping[str, int]],
     snapshot: Snapshot,
 ) -> List[ThroughputRow]:
-    """Rows of ``kind``, ``source``, ``target``, ``streams`` and ``bits`` a second (None: it did not come about).
+    """Rows of ``kind``, ``source``, ``target``, ``streams`` and ``bits`` a second (None: not measured).
 
     ``namespaces``: of the node (by its name) and its pods; ``sinks``: node -> pod or node -> port. Empty unless
     this is the first node that has a pod.
     """
-    first = next((each.name for each in cluster.nodes if each.name in sinks), "")
-    own = [end for end in ends if end.node == node and end.address and not end.host_network and end.pod in namespaces]
-    if node != first or not own:
+    first = next((declared.name for declared in cluster.nodes if declared.name in sinks), "")
+    pod_ends = [
+        end for end in ends if end.node == node and end.address and not end.host_network and end.pod in namespaces
+    ]
+    if node != first or not pod_ends:
         return []
-    source = own[0]
+    source = pod_ends[0]
     paths: Dict[Tuple[str, str], Tuple[str, str, int]] = {}
     for end in ends:
         port = sinks.get(end.node, {}).get(end.pod)
@@ -56,26 +58,26 @@ def measure(
         if (kind, source.pod) in paths:
             continue
         paths[kind, source.pod] = end.pod, end.address, port
-        there = cluster.node(end.node).public_ip(end.version)
+        public_ip = cluster.node(end.node).public_ip(end.version)
         bare = sinks[end.node].get(end.node)
-        if kind != SAME and there is not None and bare is not None:
-            paths.setdefault((UNDERLAY, node), (end.node, str(there), bare))
+        if kind != SAME and public_ip is not None and bare is not None:
+            paths.setdefault((UNDERLAY, node), (end.node, str(public_ip), bare))
     rows: List[ThroughputRow] = []
     for (kind, name), (target, address, port) in paths.items():
         for streams in STREAMS:
             opened = [namespaces[name].call(_connect, source.version, address, port) for _ in range(streams)]
-            bits = _send([each for each in opened if each is not None], streams)
+            bits = _send([declared for declared in opened if declared is not None], streams)
             rows.append({"kind": kind, "source": name, "target": target, "streams": streams, "bits": bits})
     return rows
 
 
-def _kind(cluster: Cluster, here: View, end: expect.Endpoint) -> str:
-    """``vxlan`` or ``direct``: what the node's route to the pod's block leaves by."""
+def _kind(cluster: Cluster, view: View, end: expect.Endpoint) -> str:
+    """``vxlan`` or ``direct``, by the device of the node's route to the pod's CIDR."""
     block = cluster.node(end.node).pod_cidr(end.version)
-    for network, route in here.routes:
+    for network, route in view.routes:
         if network == block:
-            device = here.hop(route).get("device", "")
-            return "vxlan" if "vxlan" in here.links.get(device, {}) else "direct"
+            device = view.hop(route).get("device", "")
+            return "vxlan" if "vxlan" in view.links.get(device, {}) else "direct"
     return "direct"
 
 
@@ -92,7 +94,7 @@ def _connect(version: int, address: str, port: int) -> Optional[socket.socket]:
 
 
 def _send(streams: Sequence[socket.socket], wanted: int) -> Optional[float]:
-    """Bits a second over all streams; None if not all of them are there, or one breaks."""
+    """Bits a second over all streams; None if a stream is missing or breaks."""
     poll = select.epoll()
     by_fd = {stream.fileno(): stream for stream in streams}
     try:
@@ -121,15 +123,17 @@ def _send(streams: Sequence[socket.socket], wanted: int) -> Optional[float]:
             stream.close()
 
 
-def judge(cluster: Cluster, seen: Mapping[str, Observations]) -> Guarantee:
-    """Every measurement came about; what it says stands in the notes, as ratio to the underlay."""
-    rows = [row for observed in seen.values() for row in observed.get("throughput", ())]
+def judge(cluster: Cluster, reports: Mapping[str, Observations]) -> Guarantee:
+    """Passes if every measurement was made; the notes have the figures, with the ratio to the underlay."""
+    rows = [row for observed in reports.values() for row in observed.get("throughput", ())]
     bare = {row["streams"]: row["bits"] for row in rows if row["kind"] == UNDERLAY}
     notes: List[str] = []
     failures: List[Failure] = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        told = []
-        for row in (each for each in rows if each["kind"] == kind):
+        figures = []
+        for row in rows:
+            if row["kind"] != kind:
+                continue
             streams = f"{row['streams']} stream{'s' if row['streams'] > 1 else ''}"
             if row["bits"] is None:
                 failures.append(Failure(row["source"], row["target"], "", "no throughput", f"{streams}: no connection"))
@@ -138,9 +142,9 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations]) -> Guarantee:
             underlay = bare.get(row["streams"])
             if kind != UNDERLAY and underlay:
                 ratio = f" ({row['bits'] / underlay:.2f} of the underlay)"
-            told.append(f"{streams} {row['bits'] / 1e9:.2f} Gbit/s{ratio}")
-        if told:
-            ways = next(f"{row['source']} -> {row['target']}" for row in rows if row["kind"] == kind)
-            notes.append(f"{kind} {ways}: {', '.join(told)}")
+            figures.append(f"{streams} {row['bits'] / 1e9:.2f} Gbit/s{ratio}")
+        if figures:
+            path = next(f"{row['source']} -> {row['target']}" for row in rows if row["kind"] == kind)
+            notes.append(f"{kind} {path}: {', '.join(figures)}")
     title = f"throughput of {cluster.backend.type}"
     return guarantee("throughput", title, "measurements", len(rows), failures, 0 if rows else 1, notes)

@@ -1,7 +1,7 @@
-"""The inventory's own checks: tried side by side until each is as expected, or its time is up.
+"""The inventory's checks: tried in parallel until each is as expected, or times out.
 
-Silence proves nothing by itself: where ``denied`` is expected, the node of the target tries whether the service
-answers anybody, and the node of the source whether the source gets as far as the node. Those are the controls.
+A missing answer alone proves nothing. If ``denied`` is expected, two controls are made: whether the service answers
+on the target's node, and whether the source reaches its own node.
 """
 
 from __future__ import annotations
@@ -43,46 +43,48 @@ class Trial(NamedTuple):
 def run(
     cluster: Cluster, node: str, ends: Sequence[expect.Endpoint], sockets: Sockets
 ) -> Tuple[Dict[str, CheckRow], Dict[str, Dict[str, bool]]]:
-    """(what came of the checks that start on ``node``, by number; by number and address, whether services on ``node``
-    that others try in vain answer here). Keys are text, as JSON wants them."""
+    """(results of the checks that start on ``node``, by number; by number and address, whether services on ``node`` for
+    which ``denied`` is expected answer a control). Keys are text, as in JSON."""
     index = {source.name: number for number, source in enumerate(sockets.sources)}
     trials: List[Trial] = []
     controls: List[Trial] = []
-    alive: List[Trial] = []
+    source_controls: List[Trial] = []
     for number, check in enumerate(cluster.checks):
         targets = _targets(cluster, ends, check)
         if check.source in index and node_of(cluster, check.source) == node:
             versions = _versions(cluster, ends, check.source)
-            mine = [(version, address) for version, address in targets if version in versions]
-            trials += [_trial(number, index[check.source], check, *each) for each in mine]
+            matching = [(version, address) for version, address in targets if version in versions]
+            trials += [_trial(number, index[check.source], check, *target) for target in matching]
             if check.expect == "denied":
                 for ip in cluster.node(node).public_ips:
                     if ip.version in versions:
-                        alive.append(Trial(number, index[check.source], ip.version, str(ip), 0, "icmp"))
+                        source_controls.append(Trial(number, index[check.source], ip.version, str(ip), 0, "icmp"))
         if check.expect == "denied" and node_of(cluster, check.target) in (node, ""):
             inside = [0, *([index[check.target]] if check.target in index else [])]
             near = node_of(cluster, check.target) == node or node_of(cluster, check.source) == node
             controls += [_trial(number, source, check, *target) for target in targets for source in inside if near]
-    found = _until(cluster, trials, sockets)
+    outcomes = _until(cluster, trials, sockets)
     answering = _once(controls, sockets)
-    lively = _once(alive, sockets)
-    told: Dict[str, CheckRow] = {}
+    source_answers = _once(source_controls, sockets)
+    rows: Dict[str, CheckRow] = {}
     for trial in trials:
-        outcome, tries, seconds = found[trial]
-        row = told.setdefault(str(trial.number), _nothing())
+        outcome, tries, seconds = outcomes[trial]
+        row = rows.setdefault(str(trial.number), _untried())
         row["outcomes"][trial.address] = outcome
         row["tries"], row["seconds"] = max(row["tries"], tries), max(row["seconds"], seconds)
-    for key, row in told.items():
-        row["source_alive"] = any(lively[trial] == REACHABLE for trial in alive if trial.number == int(key))
-    _measure(cluster, [trial for trial in trials if found[trial][0] == REACHABLE], sockets, told)
+    for key, row in rows.items():
+        row["source_alive"] = any(
+            source_answers[trial] == REACHABLE for trial in source_controls if trial.number == int(key)
+        )
+    _measure(cluster, [trial for trial in trials if outcomes[trial][0] == REACHABLE], sockets, rows)
     answered: Dict[str, Dict[str, bool]] = {}
     for trial in controls:
         answers = answered.setdefault(str(trial.number), {})
         answers[trial.address] = answers.get(trial.address, False) or answering[trial] == REACHABLE
-    return told, answered
+    return rows, answered
 
 
-def _nothing() -> CheckRow:
+def _untried() -> CheckRow:
     return {"outcomes": {}, "tries": 0, "seconds": 0.0, "mtu": "", "source_alive": False}
 
 
@@ -100,9 +102,9 @@ def _trial(number: int, source: int, check: Check, version: int, address: str) -
 def _targets(cluster: Cluster, ends: Sequence[expect.Endpoint], check: Check) -> List[Tuple[int, str]]:
     if check.target in cluster.by_name:
         return [(ip.version, str(ip)) for ip in cluster.node(check.target).public_ips]
-    found = [(end.version, end.address) for end in ends if end.pod == check.target and end.address]
-    if found or any(pod.name == check.target for pod in cluster.pods):
-        return found
+    addresses = [(end.version, end.address) for end in ends if end.pod == check.target and end.address]
+    if addresses or any(pod.name == check.target for pod in cluster.pods):
+        return addresses
     return [(6 if ":" in check.target else 4, check.target)]
 
 
@@ -115,7 +117,7 @@ def _versions(cluster: Cluster, ends: Sequence[expect.Endpoint], source: str) ->
 def _until(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets) -> Dict[Trial, Tuple[str, int, float]]:
     """The last outcome of each trial, how often it was tried, and for how many seconds."""
     began = time.monotonic()
-    found: Dict[Trial, Tuple[str, int, float]] = {}
+    results: Dict[Trial, Tuple[str, int, float]] = {}
     pending = list(trials)
     tries = 0
     while pending:
@@ -123,7 +125,7 @@ def _until(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets) -> Dict[
         outcomes = _once(pending, sockets)
         passed = time.monotonic() - began
         for trial, outcome in outcomes.items():
-            found[trial] = outcome, tries, round(passed, 3)
+            results[trial] = outcome, tries, round(passed, 3)
         checks = cluster.checks
         pending = [
             trial
@@ -132,7 +134,7 @@ def _until(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets) -> Dict[
         ]
         if pending:
             time.sleep(_PAUSE)
-    return found
+    return results
 
 
 def fits(expected: str, outcome: str) -> bool:
@@ -141,35 +143,35 @@ def fits(expected: str, outcome: str) -> bool:
 
 
 def _once(trials: Sequence[Trial], sockets: Sockets) -> Dict[Trial, str]:
-    """Each trial once, side by side."""
+    """Each trial once, in parallel."""
     outcomes = dict.fromkeys(trials, SILENT)
     opened: Dict[int, Tuple[socket.socket, Trial]] = {}
     poll = select.epoll()
     try:
         for number, trial in enumerate(trials):
-            each = sockets.sources[trial.source].namespace.call(_open, trial)
+            client = sockets.sources[trial.source].namespace.call(_open, trial)
             try:
-                _send(each, trial, sockets.run, number)
+                _send(client, trial, sockets.run, number)
             except BlockingIOError:
                 pass
             except OSError as error:
                 outcomes[trial] = _meaning(error.errno or errno.EIO)
-                each.close()
+                client.close()
                 continue
-            opened[each.fileno()] = each, trial
-            poll.register(each.fileno(), select.EPOLLOUT if trial.protocol == "tcp" else select.EPOLLIN)
+            opened[client.fileno()] = client, trial
+            poll.register(client.fileno(), select.EPOLLOUT if trial.protocol == "tcp" else select.EPOLLIN)
         until = time.monotonic() + _ANSWER
         while opened and time.monotonic() < until:
             for fd, _ in poll.poll(max(0.0, until - time.monotonic())):
-                each, trial = opened[fd]
-                outcome = _hear(each, trial, sockets.run)
+                client, trial = opened[fd]
+                outcome = _receive(client, trial, sockets.run)
                 if outcome:
                     outcomes[trial] = outcome
                     poll.unregister(fd)
                     opened.pop(fd)[0].close()
     finally:
-        for each, _ in opened.values():
-            each.close()
+        for client, _ in opened.values():
+            client.close()
         poll.close()
     return outcomes
 
@@ -190,8 +192,8 @@ def _send(opened: socket.socket, trial: Trial, run: int, number: int) -> None:
         opened.send(packets.datagram(run, number))
 
 
-def _hear(opened: socket.socket, trial: Trial, run: int) -> str:
-    """What an event on the trial's socket means; empty if it was none of the trial's."""
+def _receive(opened: socket.socket, trial: Trial, run: int) -> str:
+    """The meaning of an event on the trial's socket; empty if it does not belong to the trial."""
     if trial.protocol == "tcp":
         failed = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return _meaning(failed) if failed else REACHABLE
@@ -217,19 +219,19 @@ def _meaning(code: int) -> str:
     return SILENT if code == errno.ETIMEDOUT else UNREACHABLE
 
 
-def _measure(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets, told: Dict[str, CheckRow]) -> None:
+def _measure(cluster: Cluster, trials: Sequence[Trial], sockets: Sockets, rows: Dict[str, CheckRow]) -> None:
     for size in sorted({cluster.checks[trial.number].mtu for trial in trials} - {0}):
-        asked = [trial for trial in trials if cluster.checks[trial.number].mtu == size]
-        probes = [Probe(each.source, each.version, each.address, 0, "", None, ICMP) for each in asked]
+        measured = [trial for trial in trials if cluster.checks[trial.number].mtu == size]
+        probes = [Probe(trial.source, trial.version, trial.address, 0, "", None, ICMP) for trial in measured]
         for number, problem in PathMtu(sockets, probes, size).measure().items():
-            told[str(asked[number].number)]["mtu"] = problem.reason
+            rows[str(measured[number].number)]["mtu"] = problem.reason
 
 
-def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
+def judge(cluster: Cluster, reports: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
     """The verdict on the checks that start on ``nodes``."""
     controls = {
         (number, address)
-        for observed in seen.values()
+        for observed in reports.values()
         for number, row in observed.get("controls", {}).items()
         for address, answered in row.items()
         if answered
@@ -241,17 +243,19 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         node = node_of(cluster, check.source)
         if node and node not in nodes:
             continue
-        row = seen[node].get("checks", {}).get(str(number)) if node in seen else None
+        row = reports[node].get("checks", {}).get(str(number)) if node in reports else None
         if row is None or not row["outcomes"]:
             not_run += 1
             notes.append(f"not run: {check.name}: {check.source} or {check.target} does not run")
             continue
         wrong = {to: outcome for to, outcome in row["outcomes"].items() if not fits(check.expect, outcome)}
-        mute = [address for address in row["outcomes"] if (str(number), address) not in controls]
-        if check.expect == "denied" and not wrong and (mute or not row["source_alive"]):
+        uncontrolled = [address for address in row["outcomes"] if (str(number), address) not in controls]
+        if check.expect == "denied" and not wrong and (uncontrolled or not row["source_alive"]):
             not_run += 1
-            there = check.target if len(mute) == len(row["outcomes"]) else mute[0] if mute else ""
-            why = f"no control reached {there}" if row["source_alive"] else f"{check.source} reaches nothing"
+            unreached = (
+                check.target if len(uncontrolled) == len(row["outcomes"]) else uncontrolled[0] if uncontrolled else ""
+            )
+            why = f"no control reached {unreached}" if row["source_alive"] else f"{check.source} reaches nothing"
             notes.append(f"not run: {check.name}: {why}, so a missing answer proves nothing")
             continue
         ran += 1
@@ -263,5 +267,5 @@ def judge(cluster: Cluster, seen: Mapping[str, Observations], nodes: Sequence[st
         elif row["mtu"]:
             failures.append(Failure(check.source, check.target, "", "mtu", f"{check.name}: {row['mtu']}"))
     title = "the inventory's checks pass"
-    took = max((float(each.get("took", {}).get("checks", 0)) for each in seen.values()), default=0.0)
+    took = max((float(observed.get("took", {}).get("checks", 0)) for observed in reports.values()), default=0.0)
     return guarantee("checks", title, "checks", ran, failures, not_run, notes)._replace(seconds=took)

@@ -1,7 +1,7 @@
 """The judge: intent and every node's observations in, a verdict on each guarantee out. Pure.
 
-What was not observed is "not run", and "not run" is never "passed": a verdict is ok only if every
-check that intent asks for ran and passed.
+A check that was not observed is "not run", and never "passed": a verdict is ok only if every
+check that intent requires ran and passed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = ["Failure", "Guarantee", "Verdict", "from_json", "judge", "to_json"]
 
 
 class Verdict(NamedTuple):
-    """All guarantees. ``nodes`` were asked for, ``missing`` of them did not report; ``inferred`` says from what
-    intent was taken where it was not declared."""
+    """All guarantees. ``nodes`` were probed, ``missing`` of them did not report; ``inferred`` says from what
+    undeclared intent was inferred."""
 
     guarantees: Tuple[Guarantee, ...]
     nodes: Tuple[str, ...]
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     @property
     def ok(self) -> bool:
         """Whether every guarantee holds and everything ran."""
-        return not self.missing and all(each.ok for each in self.guarantees)
+        return not self.missing and all(guarantee.ok for guarantee in self.guarantees)
 
 
 def judge(
@@ -55,44 +55,44 @@ def judge(
     observations: Mapping[str, Observations],
     only: Optional[Collection[str]] = None,
 ) -> Verdict:
-    """Hold what the nodes observed against intent.
+    """Compare the nodes' observations with intent.
 
     ``addresses`` as the probers got them; ``only``: the nodes that were asked to probe (``--limit``),
-    all of them by default. Pairs from other nodes are then nobody's business.
+    all of them by default. Pairs from other nodes are not judged.
     """
     nodes = tuple(node.name for node in cluster.nodes if only is None or node.name in only)
     ends = expect.endpoints(cluster, addresses)
-    seen = {name: observations[name] for name in nodes if name in observations}
-    found = [
-        _unique(cluster, addresses, seen, nodes),
-        _pairs(cluster, ends, seen, nodes),
-        _agents(cluster, ends, seen, nodes),
-        _nodes(cluster, ends, seen, nodes),
-        _path_mtu(cluster, ends, seen, nodes),
-        _bulk(cluster, ends, seen, nodes),
-        _fragments(seen, nodes),
-        ranges(cluster, seen, nodes),
-        leases(cluster, addresses, seen, nodes),
-        consistency(cluster, seen, nodes),
+    reports = {name: observations[name] for name in nodes if name in observations}
+    guarantees = [
+        _unique(cluster, addresses, reports, nodes),
+        _pairs(cluster, ends, reports, nodes),
+        _agents(cluster, ends, reports, nodes),
+        _nodes(cluster, ends, reports, nodes),
+        _path_mtu(cluster, ends, reports, nodes),
+        _bulk(cluster, ends, reports, nodes),
+        _fragments(reports, nodes),
+        ranges(cluster, reports, nodes),
+        leases(cluster, addresses, reports, nodes),
+        consistency(cluster, reports, nodes),
     ]
     if cluster.checks:
-        found.append(user_checks.judge(cluster, seen, nodes))
-    if any("throughput" in observed for observed in seen.values()):
-        found.append(throughput.judge(cluster, seen))
+        guarantees.append(user_checks.judge(cluster, reports, nodes))
+    if any("throughput" in observed for observed in reports.values()):
+        guarantees.append(throughput.judge(cluster, reports))
     return Verdict(
-        guarantees=tuple(found),
+        guarantees=tuple(guarantees),
         nodes=nodes,
-        missing=tuple(name for name in nodes if name not in seen),
-        seconds=max((float(each["seconds"]) for each in seen.values()), default=0.0),
+        missing=tuple(name for name in nodes if name not in reports),
+        seconds=max((float(observed["seconds"]) for observed in reports.values()), default=0.0),
     )
 
 
 def _unique(
-    cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str, Observations], nodes: Sequence[str]
+    cluster: Cluster, addresses: expect.Addresses, reports: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
-    """Guarantee 1, pod by pod and family by family; and whoever else answers for an address of the pods."""
+    """Guarantee 1, pod by pod and family by family; and unknown owners of pod addresses."""
     holders: Dict[str, List[str]] = {}
-    for holder, ip, _ in _held(seen):
+    for holder, ip, _ in _held(reports):
         holders.setdefault(ip, []).append(holder)
     ran = not_run = 0
     failures: List[Failure] = []
@@ -101,31 +101,31 @@ def _unique(
             continue
         given = [ip_address(text.partition("/")[0]) for text in addresses.get(pod.name, ())]
         for version in cluster.versions:
-            user_checks = [str(ip) for ip in dict.fromkeys(given) if ip.version == version]
-            if user_checks and (pod.node not in seen or pod.name not in seen[pod.node]["pods"]):
-                not_run += len(user_checks)
+            attached = [str(ip) for ip in dict.fromkeys(given) if ip.version == version]
+            if attached and (pod.node not in reports or pod.name not in reports[pod.node]["pods"]):
+                not_run += len(attached)
                 continue
-            ran += max(1, len(user_checks))
-            if not user_checks:
+            ran += max(1, len(attached))
+            if not attached:
                 failures.append(Failure("", pod.name, "", "no address", f"has no IPv{version} address"))
-            for address in user_checks:
-                wrong = _wrong_address(cluster, pod.node, pod.name, address, seen[pod.node], holders)
+            for address in attached:
+                wrong = _wrong_address(cluster, pod.node, pod.name, address, reports[pod.node], holders)
                 if wrong:
                     failures.append(Failure("", pod.name, address, *wrong))
-    others = list(_strangers(cluster, addresses, seen))
+    others = list(_strangers(cluster, addresses, reports))
     if cluster.discovered and not cluster.pods:
-        not_run += 1  # where nothing was found nothing is proven
+        not_run += 1  # without pods nothing is proven
     shared = sum(pod.host_network for pod in cluster.pods if pod.node in nodes)
     notes = (f"{_count(shared, 'hostNetwork pod')} with the node's address not counted",) if shared else ()
     title = "every pod has its own cluster-wide IP address"
     return guarantee(
-        "unique", title, "addresses", ran + len(others), [*failures, *others], not_run, notes + _absent(seen)
+        "unique", title, "addresses", ran + len(others), [*failures, *others], not_run, notes + _absent(reports)
     )
 
 
-def _held(seen: Mapping[str, Observations]) -> Iterator[Tuple[str, str, str]]:
-    """(sandbox, address, node) of everything that the nodes found, declared or not."""
-    for node, observed in seen.items():
+def _held(reports: Mapping[str, Observations]) -> Iterator[Tuple[str, str, str]]:
+    """(sandbox, address, node) of all sandboxes, declared or not."""
+    for node, observed in reports.items():
         names = dict(observed["pods"])
         if "snapshot" in observed:
             for name, sandbox in observed["snapshot"]["sandboxes"].items():
@@ -135,14 +135,14 @@ def _held(seen: Mapping[str, Observations]) -> Iterator[Tuple[str, str, str]]:
                 yield name, ip, node
 
 
-def _strangers(cluster: Cluster, addresses: expect.Addresses, seen: Mapping[str, Observations]) -> Iterator[Failure]:
-    """Sandboxes that nobody declared with an address of the pods' range, and answers from where no sandbox is."""
+def _strangers(cluster: Cluster, addresses: expect.Addresses, reports: Mapping[str, Observations]) -> Iterator[Failure]:
+    """Undeclared sandboxes with a pod address, and answers from unknown MAC addresses."""
     declared = {pod.name for pod in cluster.pods}
-    for name, ip, node in _held(seen):
+    for name, ip, node in _held(reports):
         parsed = ip_address(ip)
         if name not in declared and any(parsed.version == c.version and parsed in c for c in cluster.cluster_cidrs):
             yield Failure(node, name, ip, "orphan", "belongs to a sandbox that is not declared")
-    for node, observed in seen.items():
+    for node, observed in reports.items():
         for ip, macs in observed.get("strangers", {}).items():
             yield Failure(
                 node, ip, "", "orphan", f"is answered by {' and '.join(macs)}, which belongs to no known sandbox"
@@ -170,10 +170,10 @@ def _wrong_address(
 
 
 def _pairs(
-    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+    cluster: Cluster, ends: Sequence[expect.Endpoint], reports: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
-    told = [observed["pairs"] for observed in seen.values()]
-    mode = next((each["mode"] for each in told if "mode" in each), expect.mode_for(ends))
+    summaries = [observed["pairs"] for observed in reports.values()]
+    mode = next((summary["mode"] for summary in summaries if "mode" in summary), expect.mode_for(ends))
     expected: Cells = {}
     for node in nodes:
         if mode == "classes":
@@ -186,7 +186,7 @@ def _pairs(
     if mode == "classes":
         total = expect.count_pairs(ends)
         notes.append(f"probed: a sample of {sum(expected.values())} of {total} pairs (-e pairs=all probes every pair)")
-    elif not all(each.get("all_protocols", True) for each in told):
+    elif not all(summary.get("all_protocols", True) for summary in summaries):
         notes.append("probed: every pair by ICMP, a sample also by UDP and TCP")
     if any(pod.host_network for pod in cluster.pods):
         notes.append("for hostNetwork pods an address of the node counts as the pod's own")
@@ -194,7 +194,9 @@ def _pairs(
     if without:
         notes.append(f"not run, no address: {', '.join(without)}")
     title = "pods reach each other without NAT"
-    return _from_cells("pods", title, "pairs", lambda told: told.get("pairs"), expected, seen, ends, tuple(notes))
+    return _from_cells(
+        "pods", title, "pairs", lambda summaries: summaries.get("pairs"), expected, reports, ends, tuple(notes)
+    )
 
 
 def _count_pairs(node: str, ends: Sequence[expect.Endpoint]) -> List[Tuple[Tuple[str, str], int]]:
@@ -216,43 +218,59 @@ def _count_pairs(node: str, ends: Sequence[expect.Endpoint]) -> List[Tuple[Tuple
 
 
 def _agents(
-    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+    cluster: Cluster, ends: Sequence[expect.Endpoint], reports: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
     expected = {(node, node): len(expect.agent_targets(node, ends)) for node in nodes}
     return _from_cells(
-        "agents", "node agents reach their pods", "checks", lambda told: told.get("agents"), expected, seen, ends, ()
+        "agents",
+        "node agents reach their pods",
+        "checks",
+        lambda observed: observed.get("agents"),
+        expected,
+        reports,
+        ends,
+        (),
     )
 
 
 def _nodes(
-    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+    cluster: Cluster, ends: Sequence[expect.Endpoint], reports: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
     expected = {(node, node): len(expect.node_targets(cluster, node, ends)) for node in nodes}
     return _from_cells(
-        "nodes", "pods reach their node", "checks", lambda told: told.get("nodes"), expected, seen, ends, ()
+        "nodes", "pods reach their node", "checks", lambda observed: observed.get("nodes"), expected, reports, ends, ()
     )
 
 
 def _path_mtu(
-    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+    cluster: Cluster, ends: Sequence[expect.Endpoint], reports: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
     expected = _counted(expect.mtu_pairs_from, ends, nodes)
-    user_checks = [end for end in ends if not end.host_network]
+    pod_ends = [end for end in ends if not end.host_network]
     mode = "every pair" if expect.measures_all(ends) else "a sample, in each direction of every node pair and every pod"
     size = cluster.mtu
     title = f"{size} bytes pass unfragmented, {size + 1} are refused"
     return _from_cells(
-        "mtu", title, "paths", lambda told: told.get("path_mtu"), expected, seen, user_checks, (f"measured: {mode}",)
+        "mtu",
+        title,
+        "paths",
+        lambda observed: observed.get("path_mtu"),
+        expected,
+        reports,
+        pod_ends,
+        (f"measured: {mode}",),
     )
 
 
 def _bulk(
-    cluster: Cluster, ends: Sequence[expect.Endpoint], seen: Mapping[str, Observations], nodes: Sequence[str]
+    cluster: Cluster, ends: Sequence[expect.Endpoint], reports: Mapping[str, Observations], nodes: Sequence[str]
 ) -> Guarantee:
-    user_checks = [end for end in ends if not end.host_network]
+    pod_ends = [end for end in ends if not end.host_network]
     expected = _counted(expect.bulk_pairs_from, ends, nodes)
     title = "TCP moves bulk data in full segments"
-    return _from_cells("bulk", title, "transfers", lambda told: told.get("bulk"), expected, seen, user_checks, ())
+    return _from_cells(
+        "bulk", title, "transfers", lambda observed: observed.get("bulk"), expected, reports, pod_ends, ()
+    )
 
 
 def _counted(
@@ -268,13 +286,13 @@ def _counted(
     return expected
 
 
-def _fragments(seen: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
-    """No node made fragments while packets of full size were sent: neither of pods' packets nor of outer ones."""
-    ran = [node for node in nodes if node in seen and "fragments" in seen[node]]
+def _fragments(reports: Mapping[str, Observations], nodes: Sequence[str]) -> Guarantee:
+    """No node created fragments while full-sized packets were sent, neither of pods' packets nor of outer ones."""
+    ran = [node for node in nodes if node in reports and "fragments" in reports[node]]
     failures = [
-        Failure(node, "", "", "fragments", f"made {_count(seen[node]['fragments'], 'fragment')} (FragCreates)")
+        Failure(node, "", "", "fragments", f"made {_count(reports[node]['fragments'], 'fragment')} (FragCreates)")
         for node in ran
-        if seen[node]["fragments"]
+        if reports[node]["fragments"]
     ]
     title = "full-sized packets are not fragmented"
     return guarantee("fragments", title, "nodes", len(ran), failures, len(nodes) - len(ran))
@@ -286,23 +304,25 @@ def _from_cells(
     unit: str,
     summary_of: Callable[[Observations], Optional[Summary]],
     expected: Cells,
-    seen: Mapping[str, Observations],
+    reports: Mapping[str, Observations],
     ends: Sequence[expect.Endpoint],
     notes: Tuple[str, ...],
 ) -> Guarantee:
-    """Count cell by cell, (source's node, target's node); what is missing in a cell did not run."""
-    summaries = {node: summary for node, told in seen.items() for summary in [summary_of(told)] if summary is not None}
+    """Count by cell, (source's node, target's node); what is missing in a cell did not run."""
+    summaries = {
+        node: summary for node, observed in reports.items() for summary in [summary_of(observed)] if summary is not None
+    }
     passed = failed = not_run = 0
     failing: Cells = {}
     probed: Cells = {}
     failures: List[Failure] = []
     classes: List[Class] = []
     for (node, target), total in expected.items():
-        told = summaries.get(node, _NOTHING)
-        good, bad = told["towards"].get(target, (0, 0))
+        counts = summaries.get(node, _NOTHING)
+        good, bad = counts["towards"].get(target, (0, 0))
         not_run += max(0, total - good - bad)
-        # What a class stands for, probed because the class failed, counts beside it.
-        more, worse = told.get("members", {}).get(target, (0, 0))
+        # Pairs that were probed because their sample failed are counted in addition.
+        more, worse = counts.get("members", {}).get(target, (0, 0))
         probed[node, target] = max(total, good + bad) + more + worse
         passed, failed = passed + good + more, failed + bad + worse
         classes.append((node, target, good + more, bad + worse, max(0, total - good - bad)))
@@ -317,13 +337,13 @@ def _from_cells(
             *_family(failures, failed, ends),
             *by_cause(failures, failed),
         ]
-    seconds = max((float(each.get("took", {}).get(key, 0)) for each in seen.values()), default=0.0)
+    seconds = max((float(observed.get("took", {}).get(key, 0)) for observed in reports.values()), default=0.0)
     listed = tuple(failures[:LISTED])
     return Guarantee(key, title, unit, passed, failed, not_run, listed, tuple(shared), notes, seconds, tuple(classes))
 
 
 def _family(failures: Sequence[Failure], total: int, ends: Sequence[expect.Endpoint]) -> Iterator[str]:
-    """The family that all failures have in common, of pods that have both."""
+    """The family that all failures have in common, if pods have both."""
     families = {ip_address(failure.address).version for failure in failures if failure.address}
     if len(failures) == total > 1 and len(families) == 1 and len({end.version for end in ends}) > 1:
         yield f"over IPv{families.pop()}: {total}"
@@ -332,8 +352,8 @@ def _family(failures: Sequence[Failure], total: int, ends: Sequence[expect.Endpo
 _NOTHING: Summary = {"passed": 0, "failed": 0, "towards": {}, "failures": ()}
 
 
-def _absent(seen: Mapping[str, Observations]) -> Tuple[str, ...]:
-    absent = [f"{pod} on {node}" for node, observed in seen.items() for pod in observed["absent"]]
+def _absent(reports: Mapping[str, Observations]) -> Tuple[str, ...]:
+    absent = [f"{pod} on {node}" for node, observed in reports.items() for pod in observed["absent"]]
     return (f"not running: {', '.join(absent)}",) if absent else ()
 
 
@@ -350,8 +370,12 @@ def to_json(verdict: Verdict) -> Dict[str, Any]:
         "seconds": verdict.seconds,
         "inferred": list(verdict.inferred),
         "guarantees": [
-            {**each._asdict(), "ok": each.ok, "failures": [failure._asdict() for failure in each.failures]}
-            for each in verdict.guarantees
+            {
+                **guarantee._asdict(),
+                "ok": guarantee.ok,
+                "failures": [failure._asdict() for failure in guarantee.failures],
+            }
+            for guarantee in verdict.guarantees
         ],
     }
 
@@ -359,13 +383,13 @@ def to_json(verdict: Verdict) -> Dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> Verdict:
     """The verdict that ``to_json`` wrote."""
     guarantees = []
-    for each in data["guarantees"]:
-        fields = {name: each[name] for name in Guarantee._fields if name in each}
-        fields["failures"] = tuple(Failure(**failure) for failure in each["failures"])
-        fields["shared"] = tuple(each["shared"])
-        fields["notes"] = tuple(each["notes"])
-        fields["seconds"] = float(each.get("seconds", 0))
-        fields["classes"] = tuple(map(tuple, each["classes"]))
+    for row in data["guarantees"]:
+        fields = {name: row[name] for name in Guarantee._fields if name in row}
+        fields["failures"] = tuple(Failure(**failure) for failure in row["failures"])
+        fields["shared"] = tuple(row["shared"])
+        fields["notes"] = tuple(row["notes"])
+        fields["seconds"] = float(row.get("seconds", 0))
+        fields["classes"] = tuple(map(tuple, row["classes"]))
         guarantees.append(Guarantee(**fields))
     return Verdict(
         tuple(guarantees),

@@ -1,7 +1,7 @@
-"""A running probe: what is lost, and for how long at a stretch, while a cluster changes.
+"""Packet loss, and the longest gap, while a cluster changes.
 
-One pair of pods for each two nodes is pinged at short intervals from the pods' own namespaces. A namespace that is
-replaced meanwhile is entered anew; time in which a source does not exist is its absence, and no loss.
+One pair of pods for every two nodes is pinged at short intervals from the pods' namespaces. A namespace that is
+replaced meanwhile is entered again; time without a source counts as its absence, not as loss.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ..kernel import Namespace
 from . import packets
 from .expect import Pair
 
-#: Seconds between two packets of a pair; longer where there are so many pairs that it would be a flood.
+#: Seconds between two packets of a pair; longer if there are many pairs, which limits the total rate.
 INTERVAL = 0.01
 _MOST_A_SECOND = 4000
-#: Seconds between looks at whether a namespace is still the same, and what the last packets get for their way.
+#: Seconds between checks whether a namespace is still the same, and seconds that the last packets have to arrive.
 _LOOK, _GRACE = 0.2, 0.5
 _SEQUENCE_BITS = 20
 _MASK = (1 << _SEQUENCE_BITS) - 1
 
 
-class Seen(NamedTuple):
-    """What came of a pair: packets, and seconds. ``gap`` is the longest stretch without an answer."""
+class PairLoss(NamedTuple):
+    """Packets and seconds of a pair. ``gap``: the longest time without an answer; ``away``: time without a source."""
 
     pair: Pair
     sent: int
@@ -37,8 +37,8 @@ class Seen(NamedTuple):
     away: float
 
 
-class _Way:
-    """A pair under watch."""
+class _Probe:
+    """The state of one pair."""
 
     def __init__(self, pair: Pair, now: float) -> None:
         self.pair = pair
@@ -53,7 +53,7 @@ class _Way:
 
 def watch(
     pairs: Sequence[Pair], locate: Callable[[str], Optional[str]], done: Callable[[], bool], interval: float = INTERVAL
-) -> List[Seen]:
+) -> List[PairLoss]:
     """Ping along ``pairs`` until ``done``; the worst comes first.
 
     ``locate`` gives the path of a pod's network namespace, or None while there is none.
@@ -61,79 +61,79 @@ def watch(
     interval = max(interval, len(pairs) / _MOST_A_SECOND)
     run = int.from_bytes(os.urandom(4), "big")
     now = time.monotonic()
-    ways = [_Way(pair, now) for pair in pairs]
+    probes = [_Probe(pair, now) for pair in pairs]
     templates = {version: packets.EchoTemplate(version, packets.PASS, run) for version in (4, 6)}
     poll = select.epoll()
-    by_fd: Dict[int, _Way] = {}
+    by_fd: Dict[int, _Probe] = {}
     try:
         tick = look = now
         while not done():
             now = time.monotonic()
             if now >= look:
                 look = now + _LOOK
-                for way in ways:
-                    _follow(way, locate(way.pair.source.pod), poll, by_fd, now)
-            for number, way in enumerate(ways):
-                _send(way, templates[way.pair.source.version], number, now)
+                for probe in probes:
+                    _follow(probe, locate(probe.pair.source.pod), poll, by_fd, now)
+            for number, probe in enumerate(probes):
+                _send(probe, templates[probe.pair.source.version], number, now)
             tick = max(tick + interval, now)
-            _hear(poll, by_fd, ways, run, tick)
-        _hear(poll, by_fd, ways, run, time.monotonic() + _GRACE)
+            _receive(poll, by_fd, probes, run, tick)
+        _receive(poll, by_fd, probes, run, time.monotonic() + _GRACE)
         end = time.monotonic() - _GRACE
-        return sorted((_seen(way, end) for way in ways), key=lambda each: (-each.gap, -each.lost))
+        return sorted((_loss(probe, end) for probe in probes), key=lambda loss: (-loss.gap, -loss.lost))
     finally:
-        for way in ways:
-            if way.socket is not None:
-                way.socket.close()
+        for probe in probes:
+            if probe.socket is not None:
+                probe.socket.close()
         poll.close()
 
 
-def _follow(way: _Way, path: Optional[str], poll: select.epoll, by_fd: Dict[int, _Way], now: float) -> None:
-    """Open the source's socket where there is none, or another namespace has taken the place of the old one."""
+def _follow(probe: _Probe, path: Optional[str], poll: select.epoll, by_fd: Dict[int, _Probe], now: float) -> None:
+    """Open the source's socket if there is none, or if its namespace was replaced."""
     try:
         inode = os.stat(path).st_ino if path else 0
     except OSError:
         inode = 0
-    if inode == way.inode:
+    if inode == probe.inode:
         return
-    if way.socket is not None:
-        del by_fd[way.socket.fileno()]
-        way.socket.close()
-        way.socket, way.away_since = None, now
-        way.gap = max(way.gap, now - way.last)
-    way.inode = 0
+    if probe.socket is not None:
+        del by_fd[probe.socket.fileno()]
+        probe.socket.close()
+        probe.socket, probe.away_since = None, now
+        probe.gap = max(probe.gap, now - probe.last)
+    probe.inode = 0
     if not inode or path is None:
         return
     try:
-        with Namespace.open(path, way.pair.source.pod) as inside:
-            way.socket = inside.call(packets.echo_socket, way.pair.source.version)
+        with Namespace.open(path, probe.pair.source.pod) as inside:
+            probe.socket = inside.call(packets.echo_socket, probe.pair.source.version)
     except KernelError:
         return
-    way.inode = inode
-    way.away += now - way.away_since
-    way.last = now
-    way.waiting.clear()
-    by_fd[way.socket.fileno()] = way
-    poll.register(way.socket, select.EPOLLIN)
+    probe.inode = inode
+    probe.away += now - probe.away_since
+    probe.last = now
+    probe.waiting.clear()
+    by_fd[probe.socket.fileno()] = probe
+    poll.register(probe.socket, select.EPOLLIN)
 
 
-def _send(way: _Way, template: packets.EchoTemplate, number: int, now: float) -> None:
-    if way.socket is None:
+def _send(probe: _Probe, template: packets.EchoTemplate, number: int, now: float) -> None:
+    if probe.socket is None:
         return
-    sequence = way.sent & _MASK
-    way.sent += 1
-    way.waiting[sequence] = now
+    sequence = probe.sent & _MASK
+    probe.sent += 1
+    probe.waiting[sequence] = now
     with suppress(OSError):  # unreachable, or a full queue: lost
-        way.socket.sendto(template.packet(number << _SEQUENCE_BITS | sequence), (way.pair.target.address, 0))
+        probe.socket.sendto(template.packet(number << _SEQUENCE_BITS | sequence), (probe.pair.target.address, 0))
 
 
-def _hear(poll: select.epoll, by_fd: Dict[int, _Way], ways: Sequence[_Way], run: int, until: float) -> None:
-    """Take answers until a time."""
+def _receive(poll: select.epoll, by_fd: Dict[int, _Probe], probes: Sequence[_Probe], run: int, until: float) -> None:
+    """Read answers until a time."""
     buffer = bytearray(2048)
     while True:
-        left = until - time.monotonic()
-        if left <= 0:
+        remaining = until - time.monotonic()
+        if remaining <= 0:
             return
-        for descriptor, _ in poll.poll(left):
+        for descriptor, _ in poll.poll(remaining):
             opened = by_fd[descriptor].socket
             version = by_fd[descriptor].pair.source.version
             while opened is not None:
@@ -143,33 +143,33 @@ def _hear(poll: select.epoll, by_fd: Dict[int, _Way], ways: Sequence[_Way], run:
                     break
                 answer = packets.parse_echo(version, run, buffer, length)
                 if answer is not None and answer.meaning == "reply":
-                    _note(ways[answer.number >> _SEQUENCE_BITS], answer.number & _MASK)
+                    _note(probes[answer.number >> _SEQUENCE_BITS], answer.number & _MASK)
 
 
-def _note(way: _Way, sequence: int) -> None:
-    sent = way.waiting.pop(sequence, None)
+def _note(probe: _Probe, sequence: int) -> None:
+    sent = probe.waiting.pop(sequence, None)
     if sent is None:
         return
-    way.answered += 1
-    if sent > way.last:
-        way.gap = max(way.gap, sent - way.last)
-        way.last = sent
+    probe.answered += 1
+    if sent > probe.last:
+        probe.gap = max(probe.gap, sent - probe.last)
+        probe.last = sent
 
 
-def _seen(way: _Way, end: float) -> Seen:
-    away = way.away + (end - way.away_since if way.socket is None else 0.0)
-    gap = way.gap if way.socket is None else max(way.gap, end - way.last)
-    return Seen(way.pair, way.sent, way.sent - way.answered, gap, away)
+def _loss(probe: _Probe, end: float) -> PairLoss:
+    away = probe.away + (end - probe.away_since if probe.socket is None else 0.0)
+    gap = probe.gap if probe.socket is None else max(probe.gap, end - probe.last)
+    return PairLoss(probe.pair, probe.sent, probe.sent - probe.answered, gap, away)
 
 
-def text(seen: Sequence[Seen]) -> str:
-    """One line a pair that lost something, and one for all."""
+def text(losses: Sequence[PairLoss]) -> str:
+    """One line for each pair with losses, and one for all."""
     lines = []
-    for pair, sent, lost, gap, away in seen:
+    for pair, sent, lost, gap, away in losses:
         if lost or away > 1:
             where = f"{pair.source.pod} -> {pair.target.pod} ({pair.source.node} -> {pair.target.node})"
             absent = f", not running for {away:.2f} s" if away > 1 else ""
             lines.append(f"{where}: {lost} of {sent} lost, longest gap {gap:.2f} s{absent}")
-    sent, lost = sum(each.sent for each in seen), sum(each.lost for each in seen)
-    longest = max((each.gap for each in seen), default=0.0)
-    return "\n".join([*lines, f"{lost} of {sent} packets lost on {len(seen)} pairs, longest gap {longest:.2f} s"])
+    sent, lost = sum(loss.sent for loss in losses), sum(loss.lost for loss in losses)
+    longest = max((loss.gap for loss in losses), default=0.0)
+    return "\n".join([*lines, f"{lost} of {sent} packets lost on {len(losses)} pairs, longest gap {longest:.2f} s"])

@@ -1,4 +1,4 @@
-"""The report: one document of what a run found out, and everything that is made of it.
+"""The report: one document with the results of a run, and the files made from it.
 
 ::
 
@@ -8,6 +8,6 @@
                                                               │           metrics.prom  metrics
                                                               └─ compare with another
 
-Only the document is made where the run was; the rest is made of it, then or later and elsewhere.
-``results.schema.json`` describes it; ``files`` writes and reads all of it. ``seen`` is the one module that nodes need.
+The other files need only the document, so they can be made later and on another machine.
+``results.schema.json`` describes it; ``files`` writes and reads all of it.
 """

@@ -1,4 +1,4 @@
-"""The part of the page about root causes: what is wrong where, how that is known, whom it hurts, what mends it."""
+"""The page's section of root causes: object, evidence, affected pairs, fix."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Collection, Iterator, Mapping, Sequence
 from .markup import pair_button, text
 from .phrases import capital, where
 
-#: Causes shown at once; the others are behind a click, as are pairs.
+#: Causes and pairs that are shown; more can be expanded.
 SHOWN, PAIRS, MORE_PAIRS = 10, 6, 200
-#: What evidence begins with.
+#: Labels of evidence.
 _LABELS = ("expected", "found", "missing")
 
 
 def section(document: Mapping[str, Any]) -> Iterator[str]:
-    """Nothing where nobody looked for causes."""
+    """Empty without causes and unexplained pairs."""
     unexplained = document.get("unexplained", ())
     if not document["causes"] and not unexplained:
         return
-    known = {each["name"] for kind in ("nodes", "pods") for each in document["cluster"][kind]}
-    causes = [_cause(each, number, known, document) for number, each in enumerate(document["causes"], 1)]
+    known = {item["name"] for kind in ("nodes", "pods") for item in document["cluster"][kind]}
+    causes = [_cause(item, number, known, document) for number, item in enumerate(document["causes"], 1)]
     yield '<section class="causes" aria-labelledby="h-causes"><h2 id="h-causes">Root causes</h2>'
     if causes:
         yield f"<ol>{''.join(causes[:SHOWN])}</ol>"
@@ -34,22 +34,22 @@ def section(document: Mapping[str, Any]) -> Iterator[str]:
     yield "</section>"
 
 
-def _ruled_out(told: Sequence[str]) -> Iterator[str]:
-    if told:
-        items = "".join(f"<li>{text(each)}</li>" for each in told)
+def _ruled_out(reasons: Sequence[str]) -> Iterator[str]:
+    if reasons:
+        items = "".join(f"<li>{text(reason)}</li>" for reason in reasons)
         yield f"<details><summary>Ruled out</summary><ul>{items}</ul></details>"
 
 
 def _cause(cause: Mapping[str, Any], number: int, known: Collection[str], document: Mapping[str, Any]) -> str:
     pairs = cause["pairs"]
-    hurt = f"{_count(pairs)}: {_pairs(pairs, known)}" if pairs else "No affected pairs yet."
-    sure = f", confidence {cause['confidence']:.0%}" if "confidence" in cause else ""
+    affected = f"{_count(pairs)}: {_pairs(pairs, known)}" if pairs else "No affected pairs yet."
+    confidence = f", confidence {cause['confidence']:.0%}" if "confidence" in cause else ""
     evidence = "".join(f"<li>{_evidence(line)}</li>" for line in cause["evidence"])
     return (
         f'<li id="cause-{number}"><h3>{text(capital(cause.get("title") or cause["id"]))}</h3>'
         f'<p><span class="tag">{text(cause["id"])}</span> <code>{text(cause["object"])}</code> '
-        f"on <b>{text(where(cause))}</b>{sure}</p>"
-        f'<ul class="evidence">{evidence}</ul><div class="pairs">{hurt}</div>{_fixes(cause, document)}</li>'
+        f"on <b>{text(where(cause))}</b>{confidence}</p>"
+        f'<ul class="evidence">{evidence}</ul><div class="pairs">{affected}</div>{_fixes(cause, document)}</li>'
     )
 
 
@@ -61,18 +61,18 @@ def _evidence(line: str) -> str:
 
 
 def _fixes(cause: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    """The command for the node, and what of podwire does the same, which runs where podwire is."""
+    """The command for the node, and the podwire command with the same effect, which runs on the controller."""
     verb, inventory = cause.get("verb", ""), shlex.quote(document["run"]["inventory"])
-    told = [_fix(f"Fix, in a shell on {where(cause)}", each) for each in cause["fix"] if each != verb]
+    parts = [_fix(f"Fix, in a shell on {where(cause)}", fix) for fix in cause["fix"] if fix != verb]
     kinds = {node["name"]: node["kind"] for node in document["cluster"]["nodes"]}
-    if told and kinds.get(cause["node"], "ssh") != "ssh":  # podwire exec knows no way to machines
+    if parts and kinds.get(cause["node"], "ssh") != "ssh":  # podwire exec does not work on SSH nodes
         place = "underlay" if cause.get("place") == "underlay" else shlex.quote(cause["node"])
-        told.append(f"<p><small>Open a shell: <code>.venv/bin/podwire exec -i {text(inventory)} {text(place)} -- bash")
-        told.append("</code></small></p>")
+        parts.append(f"<p><small>Open a shell: <code>.venv/bin/podwire exec -i {text(inventory)} {text(place)} -- bash")
+        parts.append("</code></small></p>")
     if verb:
         command = f"{verb} -i {inventory}" if verb.startswith("./run ") else verb
-        told.append(_fix("Or on the controller" if told else "Fix, on the controller", command))
-    return "".join(told)
+        parts.append(_fix("Or on the controller" if parts else "Fix, on the controller", command))
+    return "".join(parts)
 
 
 def _fix(label: str, command: str) -> str:

@@ -1,4 +1,4 @@
-"""Two documents held against each other: what broke and what was mended. Pure.
+"""Compare two documents: what broke and what was repaired. Pure.
 
 Listed checks are compared one by one. Where a document counted more failures than it lists, pairs of nodes are
 compared by their counts instead, so that nothing that broke goes unsaid.
@@ -13,7 +13,7 @@ from .phrases import ends
 
 #: Lines for each guarantee and kind of change.
 SHOWN = 10
-#: Source, target, family, and the name of one of the inventory's own.
+#: Source, target, family, and the name of a check of the inventory.
 _Check = Tuple[str, str, str, str]
 
 
@@ -27,24 +27,24 @@ class Change(NamedTuple):
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
     """Everything that differs, by guarantee in the order of ``new``."""
     changes: List[Change] = []
-    before = {each["key"]: each for each in old["guarantees"]}
+    before = {guarantee["key"]: guarantee for guarantee in old["guarantees"]}
     node_of = {node["name"]: node["name"] for node in new["cluster"]["nodes"]}
     node_of.update({pod["name"]: pod["node"] for pod in new["cluster"]["pods"]})
-    gone = {each["name"] for kind in ("nodes", "pods") for each in old["cluster"][kind]} - set(node_of)
+    gone = {item["name"] for kind in ("nodes", "pods") for item in old["cluster"][kind]} - set(node_of)
     for guarantee in new["guarantees"]:
         changes += _guarantee(
             before.pop(guarantee["key"], None), guarantee, _Ran(guarantee, node_of, gone, new["run"]["limit"])
         )
-    changes += [Change("broke", f"{each['title']}: no longer checked") for each in before.values()]
+    changes += [Change("broke", f"{guarantee['title']}: no longer checked") for guarantee in before.values()]
     for kind in ("nodes", "pods"):
-        was, now = ({each["name"] for each in document["cluster"][kind]} for document in (old, new))
-        changes += [Change("removed", f"{kind[:-1]} {name}") for name in sorted(was - now)]
-        changes += [Change("added", f"{kind[:-1]} {name}") for name in sorted(now - was)]
+        names_before, names_after = ({item["name"] for item in document["cluster"][kind]} for document in (old, new))
+        changes += [Change("removed", f"{kind[:-1]} {name}") for name in sorted(names_before - names_after)]
+        changes += [Change("added", f"{kind[:-1]} {name}") for name in sorted(names_after - names_before)]
     return changes
 
 
 def broke(changes: List[Change]) -> bool:
-    """Whether anything is worse than before."""
+    """Whether anything broke."""
     return any(change.kind == "broke" for change in changes)
 
 
@@ -65,19 +65,19 @@ def _when(document: Mapping[str, Any]) -> str:
 
 
 class _Ran:
-    """Whether a check came to an end in a guarantee of the new document."""
+    """Whether a check ran, in a guarantee of the new document."""
 
     def __init__(
         self, new: Mapping[str, Any], node_of: Mapping[str, str], gone: Set[str], limit: Optional[Sequence[str]]
     ) -> None:
-        """``gone`` is declared no longer; ``limit``: the only nodes that were to probe, None for all."""
+        """``gone`` is no longer declared; ``limit``: the only nodes that probed, None for all."""
         self._classes = {(source, target) for source, target, *_, not_run in new["classes"] if not not_run}
         self._unknown = not new["classes"] and new["not_run"]
         self._by_class, self._node_of, self._gone, self._limit = bool(new["classes"]), node_of, gone, limit
 
     @property
     def limited(self) -> bool:
-        """Whether there were nodes that were not to probe."""
+        """Whether some nodes were left out."""
         return self._limit is not None
 
     def __call__(self, check: _Check) -> bool:
@@ -107,31 +107,31 @@ def _complete(guarantee: Mapping[str, Any]) -> bool:
 
 
 def _checks(title: str, old: Mapping[str, Any], new: Mapping[str, Any], ran: _Ran) -> List[Change]:
-    """One by one. What fails no longer because it did not run, or is declared no longer, was not mended."""
-    was, now = _listed(old), _listed(new)
-    return _some("broke", title, [now[each] for each in now if each not in was]) + _some(
-        "repaired", title, [was[wa] for wa in was if wa not in now and ran(wa)]
+    """Check by check. A check that did not run, or is no longer declared, does not count as repaired."""
+    before, after = _listed(old), _listed(new)
+    return _some("broke", title, [after[check] for check in after if check not in before]) + _some(
+        "repaired", title, [before[check] for check in before if check not in after and ran(check)]
     )
 
 
 def _listed(guarantee: Mapping[str, Any]) -> Dict[_Check, str]:
-    """Failing checks in words. Several of the inventory's own may have the same ends: their reason begins with the
-    name (own.py)."""
-    found: Dict[_Check, str] = {}
+    """Failing checks as text. Several checks of the inventory may have the same ends; their reason begins with the
+    check's name (user_checks.py)."""
+    texts: Dict[_Check, str] = {}
     for failure in guarantee["failures"]:
         family = "IPv6" if ":" in failure["address"] else "IPv4"
         name = failure["reason"].partition(": ")[0] if guarantee["key"] == "checks" else ""
-        found[failure["source"], failure["target"], family, name] = f"{ends(failure)}: {failure['reason']}"
-    return found
+        texts[failure["source"], failure["target"], family, name] = f"{ends(failure)}: {failure['reason']}"
+    return texts
 
 
 def _classes(title: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
-    """By pair of nodes: more failing than before broke, fewer was mended, unless they did not run."""
-    was = {(source, target): failed for source, target, _, failed, _ in old["classes"]}
+    """By pair of nodes: more failures than before count as broken, fewer as repaired, unless checks did not run."""
+    failed_before = {(source, target): failed for source, target, _, failed, _ in old["classes"]}
     worse: List[str] = []
     better: List[str] = []
     for source, target, _, after, not_run in new["classes"]:
-        before = was.get((source, target), 0)
+        before = failed_before.get((source, target), 0)
         line = f"{source} to {target}: {after} {new['unit']} failed, before {before}"
         if after > before:
             worse.append(line)

@@ -1,4 +1,4 @@
-"""What a node has, from its snapshot, where nobody knows what it should have: nodes that somebody else set up. Pure."""
+"""Kernel objects of nodes without declared intent, from their snapshots. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..observe.view import View
 
 
 def network(snapshot: Snapshot) -> NodeState:
-    """A snapshot's part that a report shows, in the form of ``node_state.describe``."""
+    """The part of a snapshot that a report shows, in the format of ``node_state.describe``."""
     namespace = snapshot["namespace"]
     rows: List[Row] = [*_devices(namespace), *_routes(namespace), *_neighbours(namespace), *_fdb(namespace)]
     return {"objects": rows, "unlisted": 0, "reservations": list(_reservations(snapshot))}
@@ -53,7 +53,7 @@ def _fdb(namespace: NamespaceRows) -> Iterator[Row]:
 
 
 def _reservations(snapshot: Snapshot) -> Iterator[LeaseRow]:
-    """As ``node_state.describe`` has them: address, container id, interface, sandbox."""
+    """As in ``node_state.describe``: address, container id, interface, sandbox."""
     sandboxes = {sandbox["container"]: name for name, sandbox in snapshot["sandboxes"].items() if sandbox["container"]}
     for leases in snapshot["reservations"].values():
         for address, (container, interface) in leases.items():

@@ -15,7 +15,7 @@ from . import discovered
 from .source_locations import Origins
 
 VERSION = 1
-#: Failing checks that the document lists for each guarantee; every one of them is counted.
+#: Failing checks that the document lists for each guarantee; all of them are counted.
 LISTED = 5000
 #: Guarantee -> its checks in a node's observations.
 _SUMMARIES: Dict[str, Callable[[Observations], Optional[Summary]]] = {
@@ -28,7 +28,7 @@ _SUMMARIES: Dict[str, Callable[[Observations], Optional[Summary]]] = {
 
 
 class Run(NamedTuple):
-    """When and how it ran. Times are Unix times; ``limit``: the only nodes that were asked, None for all."""
+    """When and how it ran. Times are Unix times; ``limit``: the only nodes of the run, None for all."""
 
     inventory: str
     began: float
@@ -49,9 +49,9 @@ def build(
     unexplained: Sequence[Sequence[str]] = (),
     ruled_out: Sequence[str] = (),
 ) -> Dict[str, Any]:
-    """The whole document. ``observations`` by node, as far as there are any; ``causes`` as explain names them, what
-    failing pairs they leave ``unexplained``, and what was ``ruled_out``."""
-    seen = {node: observed for node, observed in observations.items() if node in verdict.nodes}
+    """The whole document. ``observations`` by node that reported; ``causes`` of explain, failing pairs that are
+    ``unexplained``, and candidates that were ``ruled_out``."""
+    reports = {node: observed for node, observed in observations.items() if node in verdict.nodes}
     return {
         "format": "podwire results",
         "version": VERSION,
@@ -68,14 +68,14 @@ def build(
             "missing": list(verdict.missing),
             "inferred": list(verdict.inferred),
         },
-        "cluster": _cluster(cluster, addresses, seen, origins),
-        "guarantees": [_guarantee(guarantee, verdict, seen) for guarantee in verdict.guarantees],
+        "cluster": _cluster(cluster, addresses, reports, origins),
+        "guarantees": [_guarantee(guarantee, verdict, reports) for guarantee in verdict.guarantees],
         "mtu": {
             "expected": cluster.mtu,
             "underlay": cluster.underlay_mtu,
         },
-        "leases": _leases(cluster, seen),
-        "routes": _routes(cluster, seen),
+        "leases": _leases(cluster, reports),
+        "routes": _routes(cluster, reports),
         "causes": [dict(cause) for cause in causes],
         "unexplained": [list(pair) for pair in unexplained],
         "ruled_out": list(ruled_out),
@@ -83,9 +83,9 @@ def build(
 
 
 def _cluster(
-    cluster: Cluster, addresses: Addresses, seen: Mapping[str, Observations], origins: Origins
+    cluster: Cluster, addresses: Addresses, reports: Mapping[str, Observations], origins: Origins
 ) -> Dict[str, Any]:
-    has = {pod: told for observed in seen.values() for pod, told in observed["pods"].items()}
+    devices_of = {pod: devices for observed in reports.values() for pod, devices in observed["pods"].items()}
     return {
         "id": cluster.id,
         "cluster_cidrs": _texts(cluster.cluster_cidrs),
@@ -107,7 +107,7 @@ def _cluster(
             for router in cluster.underlay.routers
         ],
         "nodes": [_node(cluster, node, origins) for node in cluster.nodes],
-        "pods": [_pod(cluster, pod, addresses, has.get(pod.name), origins) for pod in cluster.pods],
+        "pods": [_pod(cluster, pod, addresses, devices_of.get(pod.name), origins) for pod in cluster.pods],
         "origins": dict(origins.variables),
     }
 
@@ -154,7 +154,7 @@ def _tunnel_ends(cluster: Cluster, node: Node, version: int) -> Iterator[Dict[st
 
 
 def _pod(
-    cluster: Cluster, pod: Pod, addresses: Addresses, has: Optional[PodDevices], origins: Origins
+    cluster: Cluster, pod: Pod, addresses: Addresses, devices: Optional[PodDevices], origins: Origins
 ) -> Dict[str, Any]:
     given = [text.partition("/")[0] for text in addresses.get(pod.name, ())]
     if pod.host_network:
@@ -165,21 +165,21 @@ def _pod(
         "host_network": pod.host_network,
         "port": pod.port,
         "addresses": given,
-        "mtu": None if has is None else has.get("mtu"),
+        "mtu": None if devices is None else devices.get("mtu"),
         "origin": origins.pod(pod.name, pod.node),
     }
 
 
-def _guarantee(guarantee: Guarantee, verdict: Verdict, seen: Mapping[str, Observations]) -> Dict[str, Any]:
+def _guarantee(guarantee: Guarantee, verdict: Verdict, reports: Mapping[str, Observations]) -> Dict[str, Any]:
     failures = list(guarantee.failures)
-    if guarantee.failed > len(failures):  # a verdict lists few; nodes have more
+    if guarantee.failed > len(failures):  # a verdict lists few; observations have more
         summary_of = _SUMMARIES.get(guarantee.key, lambda _: None)
-        summaries = filter(None, map(summary_of, seen.values()))
+        summaries = filter(None, map(summary_of, reports.values()))
         failures = (
             _fairly([[Failure(*row) for row in summary["failures"]] for summary in summaries], LISTED) or failures
         )
     nodes = set(verdict.nodes)
-    # Who is at the ends of a guarantee's checks follows from its key, or from what failed.
+    # Whether the ends of checks are pods or nodes follows from the key, or from the failures.
     sources = guarantee.key == "agents" or any(failure.source in nodes for failure in failures)
     targets = guarantee.key == "nodes" or any(failure.target in nodes for failure in failures)
     return {
@@ -201,17 +201,17 @@ def _guarantee(guarantee: Guarantee, verdict: Verdict, seen: Mapping[str, Observ
 
 
 def _fairly(lists: Sequence[Sequence[Failure]], most: int) -> List[Failure]:
-    """The first of each list, the second of each, and so on, up to ``most`` in all: no node hides another."""
+    """The first of each list, the second of each, and so on, up to ``most`` in total, so that every node has some."""
     if sum(map(len, lists)) <= most:
         return list(chain.from_iterable(lists))
     turns = chain.from_iterable(zip_longest(*lists))
     return [turn for turn in turns if turn is not None][:most]
 
 
-def _leases(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any]:
-    """The nodes' blocks, and the addresses reserved in them (rows: node, address, container, interface, pod)."""
+def _leases(cluster: Cluster, reports: Mapping[str, Observations]) -> Dict[str, Any]:
+    """The nodes' pod CIDRs, and the IP allocations (rows: node, address, container, interface, pod)."""
     reservations = []
-    for node, observed in seen.items():
+    for node, observed in reports.items():
         for address, container, interface, pod in _network(observed)["reservations"]:
             reservations.append([node, address, container, interface, pod])
     subnets = [
@@ -227,30 +227,30 @@ def _usable(block: IPNetwork) -> int:
     return max(0, min(block.num_addresses - (3 if block.version == 4 else 2), 1 << 53))
 
 
-def _routes(cluster: Cluster, seen: Mapping[str, Observations]) -> Dict[str, Any]:
-    """What nodes should have and have: rows of node, kind, device, peer, object, desired, seen."""
+def _routes(cluster: Cluster, reports: Mapping[str, Observations]) -> Dict[str, Any]:
+    """Kernel objects, desired and actual: rows of node, kind, device, peer, object, desired, actual."""
     peers = _peers(cluster)
     rows = []
-    for node, observed in seen.items():
-        for kind, device, towards, text, desired, there in _network(observed)["objects"]:
-            rows.append([node, kind, device, peers.get(towards, ""), text, desired, there])
-    unlisted = sum(_network(observed)["unlisted"] for observed in seen.values())
+    for node, observed in reports.items():
+        for kind, device, towards, text, desired, actual in _network(observed)["objects"]:
+            rows.append([node, kind, device, peers.get(towards, ""), text, desired, actual])
+    unlisted = sum(_network(observed)["unlisted"] for observed in reports.values())
     return {"rows": rows, "unlisted": unlisted}
 
 
 def _peers(cluster: Cluster) -> Dict[str, str]:
-    """Block, its first address (the VTEP's) and public IP -> the node that has them."""
-    discovered: Dict[str, str] = {}
+    """Pod CIDR, its first address (the VTEP's) and public IP -> their node."""
+    node_of: Dict[str, str] = {}
     for node in cluster.nodes:
         for block in node.pod_cidrs:
-            discovered[str(block)] = discovered[str(block.network_address)] = node.name
+            node_of[str(block)] = node_of[str(block.network_address)] = node.name
         for ip in node.public_ips:
-            discovered[str(ip)] = node.name
-    return discovered
+            node_of[str(ip)] = node.name
+    return node_of
 
 
 def _network(observed: Observations) -> NodeState:
-    """A node's objects: compared with intent, or as they were discovered."""
+    """A node's kernel objects: compared with intent, or as discovered."""
     if "network" in observed:
         return observed["network"]
     if "snapshot" in observed:

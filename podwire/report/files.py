@@ -11,10 +11,10 @@ from ..files import replace_file
 from . import junit, metrics, page, sarif
 from .document import VERSION
 
-#: What ``document.build`` gave, or what was read from a results.json.
+#: The result of ``document.build``, or a results.json that was read.
 Document = Mapping[str, Any]
 
-#: File -> what makes its text of a document.
+#: File -> function that renders it from a document.
 OUTPUTS: Dict[str, Callable[[Document], str]] = {
     "index.html": page.render,
     "junit.xml": junit.render,
@@ -26,7 +26,7 @@ SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results.schem
 
 
 def write(document: Document, directory: str) -> None:
-    """Write the document and all that is made of it into a directory, each file whole or not at all. ReportError."""
+    """Write the document and all files made from it into a directory, each atomically. ReportError."""
     texts = {DOCUMENT: json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"}
     texts.update({name: make(document) for name, make in OUTPUTS.items()})
     with open(SCHEMA, encoding="utf-8") as file:
@@ -41,7 +41,7 @@ def write(document: Document, directory: str) -> None:
 
 def load(path: str) -> Dict[str, Any]:
     """Read a results.json of this version. ReportError."""
-    hint = "name a results.json that site.yml, verify.yml or podwire report left"
+    hint = "name a results.json that site.yml, verify.yml or podwire report wrote"
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)

@@ -1,5 +1,5 @@
-"""JUnit XML as Jenkins and GitLab read it: a suite for each guarantee, a test for each pair of nodes in it; and one of
-root causes, a failing test each."""
+"""JUnit XML as Jenkins and GitLab read it: a suite for each guarantee, a test for each pair of nodes; and a suite of
+root causes, a failing test for each."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _causes(document: Mapping[str, Any], stamp: str) -> List[str]:
-    """A suite of root causes, where any were looked for and found; what none accounts for is one test more."""
-    told = [
+    """A suite of root causes, if there are any; unexplained pairs are one more test."""
+    cases = [
         (f"{cause['id']}: {cause['object']} on {where(cause)}", cause["id"], explained(cause))
         for cause in document["causes"]
     ]
@@ -42,14 +42,14 @@ def _causes(document: Mapping[str, Any], stamp: str) -> List[str]:
     if unexplained:
         pairs = [ends({"source": source, "target": target}) for source, target in unexplained]
         more = [f"and {len(pairs) - SHOWN} more"] if len(pairs) > SHOWN else []
-        told.append(("unexplained", "unexplained", ["unexplained failing pairs:", *pairs[:SHOWN], *more]))
-    if not told:
+        cases.append(("unexplained", "unexplained", ["unexplained failing pairs:", *pairs[:SHOWN], *more]))
+    if not cases:
         return []
-    counts = f'tests="{len(told)}" failures="{len(told)}" errors="0" skipped="0"'
+    counts = f'tests="{len(cases)}" failures="{len(cases)}" errors="0" skipped="0"'
     tests = [
         f'    <testcase classname="podwire.causes" name={quoted(name)} time="0"><failure type={quoted(kind)} '
         f"message={quoted(lines[0])}>{content(chr(10).join(lines))}</failure></testcase>"
-        for name, kind, lines in told
+        for name, kind, lines in cases
     ]
     return [f'  <testsuite name="root causes" {counts} time="0" timestamp="{stamp}">', *tests, "  </testsuite>"]
 
@@ -73,16 +73,18 @@ def _tests(guarantee: Mapping[str, Any], node_of: Mapping[str, str]) -> List[str
 def _test(guarantee: Mapping[str, Any], name: str, counts: Sequence[int], failures: Sequence[Any]) -> str:
     passed, failed, not_run = counts
     head = f'    <testcase classname="podwire.{guarantee["key"]}" name={quoted(name)} time="0"'
-    told = f"{failed} of {sum(counts)} {guarantee['unit']} failed" + (f", {not_run} not run" if not_run else "")
+    message = f"{failed} of {sum(counts)} {guarantee['unit']} failed" + (f", {not_run} not run" if not_run else "")
     if failed:
         lines = [line(failure) for failure in failures[:SHOWN]]
         more = failed - len(lines)
         text = content("\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]))
         causes = " ".join(dict.fromkeys(failure["cause"] for failure in failures))
-        return f"{head}><failure type={quoted(causes or 'failed')} message={quoted(told)}>{text}</failure></testcase>"
+        return (
+            f"{head}><failure type={quoted(causes or 'failed')} message={quoted(message)}>{text}</failure></testcase>"
+        )
     if not_run:
-        told = f"{not_run} of {sum(counts)} {guarantee['unit']} not run"
-        return f"{head}><skipped message={quoted(told)}/></testcase>"
+        message = f"{not_run} of {sum(counts)} {guarantee['unit']} not run"
+        return f"{head}><skipped message={quoted(message)}/></testcase>"
     if not passed:
         return f'{head}><skipped message="nothing to check"/></testcase>'
     return head + "/>"

@@ -1,4 +1,4 @@
-"""Text as HTML, and pieces of HTML that several parts of the page have."""
+"""Escaping, and elements that several parts of the page use."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from .phrases import ends
 
 def text(value: object) -> str:
     """Escaped for HTML, attributes too; control characters become visible."""
-    return html.escape("".join(each if each >= " " or each in "\n\t" else "\ufffd" for each in str(value)))
+    return html.escape(
+        "".join(character if character >= " " or character in "\n\t" else "\ufffd" for character in str(value))
+    )
 
 
 def pair_button(source: str, target: str, known: Collection[str]) -> str:
-    """Who to whom; a button where the page can draw a path, which it can between ``known``."""
-    told = text(ends({"source": source, "target": target}, "→"))
+    """Source and target; a button if both are ``known``, so that the page can draw their path."""
+    label = text(ends({"source": source, "target": target}, "→"))
     if source not in known or target not in known:
-        return told
-    return f'<button type="button" data-source="{text(source)}" data-target="{text(target)}">{told}</button>'
+        return label
+    return f'<button type="button" data-source="{text(source)}" data-target="{text(target)}">{label}</button>'

@@ -81,17 +81,17 @@ def _classes(document: Mapping[str, Any]) -> Iterator[Sample]:
 
 def _differing(document: Mapping[str, Any]) -> Iterator[Sample]:
     counts = {node["name"]: 0 for node in document["cluster"]["nodes"]}
-    for node, *_, desired, there in document["routes"]["rows"]:
-        counts[node] += desired is not None and desired != there
+    for node, *_, desired, actual in document["routes"]["rows"]:
+        counts[node] += desired is not None and desired != actual
     return (({"node": node}, count) for node, count in counts.items())
 
 
 def _pairs(document: Mapping[str, Any]) -> Iterator[Sample]:
-    """By cause and node, where several of one kind can be: a missing plugin and another."""
-    found: Dict[Tuple[str, str], Set[Tuple[str, ...]]] = {}
-    for each in document["causes"]:
-        found.setdefault((each["id"], each["node"]), set()).update(map(tuple, each["pairs"]))
-    return (({"cause": cause, "node": node}, len(pairs)) for (cause, node), pairs in found.items())
+    """By cause and node; a node can have several causes of one kind, e.g. two missing plugins."""
+    pairs_of: Dict[Tuple[str, str], Set[Tuple[str, ...]]] = {}
+    for cause in document["causes"]:
+        pairs_of.setdefault((cause["id"], cause["node"]), set()).update(map(tuple, cause["pairs"]))
+    return (({"cause": cause, "node": node}, len(pairs)) for (cause, node), pairs in pairs_of.items())
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,6 @@
-"""index.html: one file with everything in it, which opens without any network.
+"""index.html: one self-contained file that works offline.
 
-The verdict and what failed are plain HTML, for readers without scripts (Jenkins blocks them in archived files by
+Verdict and failures are plain HTML, for readers without scripts (Jenkins blocks them in archived files by
 default); topology, heatmap, paths and tables are drawn from the embedded document by the scripts in assets/.
 """
 
@@ -17,7 +17,7 @@ from .markup import text
 
 _ASSETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets")
 STYLES = ("base.css", "verdict.css", "drawing.css", "print.css")
-#: In this order: main.js runs, and what stands before it is only defined by then.
+#: In this order: the others only define functions, main.js runs them.
 SCRIPTS = (
     "dom.js",
     "model.js",
@@ -37,7 +37,7 @@ def render(document: Mapping[str, Any]) -> str:
     """The whole file."""
     style = "\n".join(map(_asset, STYLES))
     script = '"use strict";\n(() => {\n' + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
-    # Nothing is ever loaded, and nothing runs but these very bytes.
+    # Nothing is loaded, and only these scripts run.
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )

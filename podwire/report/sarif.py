@@ -1,8 +1,8 @@
-"""SARIF 2.1.0: a rule for each guarantee, a result for each thing in the inventory that failures have in common.
+"""SARIF 2.1.0: a rule for each guarantee, a result for each inventory entry that failures have in common.
 
-A result points at the line where that thing is declared. Code scanning shows few results well and thousands not at
-all, so failing pairs are gathered: by the pod that all have, else by pair of nodes, else by node. Root causes, where
-they were looked for, are results of their own, with evidence and fix.
+A result points at the line that declares the entry. Code scanning cannot show thousands of results, so failing pairs
+are grouped: by the pod that all have in common, else by pair of nodes, else by node. Root causes are results of their
+own, with evidence and fix.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from urllib.parse import quote
 from .phrases import ends, explained
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-#: Pairs of nodes with a result each; where more fail, each node has one.
+#: Up to so many pairs of nodes have a result each; above, each node has one.
 MOST_PAIRS = 20
 #: Failing checks named in a message.
 SHOWN = 5
 
 
 class Group(NamedTuple):
-    """Failures that one result tells of: ``where`` are places, the first the main one."""
+    """The failures of one result: ``where`` are locations, the main one first."""
 
     what: str
     failed: int
@@ -45,7 +45,7 @@ def render(document: Mapping[str, Any]) -> str:
                     "driver": {
                         "name": "podwire",
                         "semanticVersion": run["podwire"],
-                        "rules": [*(_rule(each) for each in document["guarantees"]), *_cause_rules(document)],
+                        "rules": [*(_rule(guarantee) for guarantee in document["guarantees"]), *_cause_rules(document)],
                     }
                 },
                 "invocations": [
@@ -70,40 +70,40 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def groups(document: Mapping[str, Any], guarantee: Mapping[str, Any]) -> List[Group]:
-    """What failed in a guarantee, and what did not run, each with the places concerned."""
+    """What failed in a guarantee, and what did not run, with their locations."""
     cluster = document["cluster"]
     pods = {pod["name"]: pod for pod in cluster["pods"]}
     nodes = {node["name"]: node["origin"] for node in cluster["nodes"]}
     failures = guarantee["failures"]
-    found: List[Group] = []
+    found_groups: List[Group] = []
     common = (
         set.intersection(*({failure["source"], failure["target"]} & set(pods) for failure in failures))
         if failures
         else ()
     )
-    if len(common) == 1:  # of two neither is to blame before the other, nor before what is between them
+    if len(common) == 1:  # with two, the cause may be either, or between them
         pod = pods[min(common)]
         places = (pod["origin"], nodes.get(pod["node"], ""))
-        found = [Group(f"pod {pod['name']} on {pod['node']}", guarantee["failed"], failures, places)]
+        found_groups = [Group(f"pod {pod['name']} on {pod['node']}", guarantee["failed"], failures, places)]
     elif guarantee["failed"]:
-        found = _by_nodes(guarantee, {name: pod["node"] for name, pod in pods.items()}, nodes)
+        found_groups = _by_nodes(guarantee, {name: pod["node"] for name, pod in pods.items()}, nodes)
     if guarantee["not_run"]:
-        found.append(Group("not run", guarantee["not_run"], (), _silent(document)))
+        found_groups.append(Group("not run", guarantee["not_run"], (), _silent(document)))
     fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
-    own = cluster["origins"].get("checks") if guarantee["key"] == "checks" else ""
-    return [each._replace(where=tuple(filter(None, (own, *each.where, fallback)))) for each in found]
+    checks = cluster["origins"].get("checks") if guarantee["key"] == "checks" else ""
+    return [group._replace(where=tuple(filter(None, (checks, *group.where, fallback)))) for group in found_groups]
 
 
 def _silent(document: Mapping[str, Any]) -> Tuple[str, ...]:
-    """Where those are declared for whom checks did not run: nodes that told nothing, pods that nobody saw there."""
+    """Locations of nodes that did not report, and of pods that do not run."""
     run, cluster = document["run"], document["cluster"]
-    told = {node["name"] for node in cluster["nodes"] if run["limit"] is None or node["name"] in run["limit"]}
-    told -= set(run["missing"])
+    reporting = {node["name"] for node in cluster["nodes"] if run["limit"] is None or node["name"] in run["limit"]}
+    reporting -= set(run["missing"])
     places = [node["origin"] for node in cluster["nodes"] if node["name"] in run["missing"]]
     places += [
         pod["origin"]
         for pod in cluster["pods"]
-        if pod["mtu"] is None and not pod["host_network"] and pod["node"] in told
+        if pod["mtu"] is None and not pod["host_network"] and pod["node"] in reporting
     ]
     return tuple(places)
 
@@ -134,7 +134,7 @@ def _by_nodes(guarantee: Mapping[str, Any], node_of: Mapping[str, str], nodes: M
 
 
 def _cause_rules(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
-    """One for each kind of root cause that was named."""
+    """A rule for each kind of root cause that was found."""
     titles = {cause["id"]: cause.get("title") or cause["id"] for cause in document["causes"]}
     return [
         {
@@ -149,15 +149,15 @@ def _cause_rules(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
 
 
 def _causes(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
-    """A result for each root cause, at the line that declares its node; a warning while no pair suffers."""
+    """A result for each root cause, at the line that declares its node; a warning if no pair is affected."""
     cluster = document["cluster"]
     nodes = {node["name"]: node["origin"] for node in cluster["nodes"]}
     kinds = list(dict.fromkeys(cause["id"] for cause in document["causes"]))
     fallback = cluster["origins"].get("backend") or document["run"]["inventory"]
-    found = []
+    results = []
     for cause in document["causes"]:
         digest = hashlib.sha256(f"cause/{cause['id']}/{cause['node']}/{cause['object']}".encode()).hexdigest()
-        found.append(
+        results.append(
             {
                 "ruleId": f"podwire/cause/{cause['id']}",
                 "ruleIndex": len(document["guarantees"]) + kinds.index(cause["id"]),
@@ -167,7 +167,7 @@ def _causes(document: Mapping[str, Any]) -> List[Dict[str, Any]]:
                 "locations": [_location(nodes.get(cause["node"]) or fallback)],
             }
         )
-    return found
+    return results
 
 
 def _rule(guarantee: Mapping[str, Any]) -> Dict[str, Any]:
@@ -189,7 +189,7 @@ def _result(guarantee: Mapping[str, Any], index: int, group: Group) -> Dict[str,
         text += f"\n{ends(failure)}: {failure['reason']}"
     if len(group.failures) > SHOWN:
         text += f"\nand {group.failed - SHOWN} more"
-    # The same thing in the next run is the same alert, whatever its counts and reasons are by then.
+    # The fingerprint has no counts and reasons, so that the next run's result is the same alert.
     digest = hashlib.sha256(f"{guarantee['key']}/{group.what}".encode()).hexdigest()
     result: Dict[str, Any] = {
         "ruleId": _id(guarantee),

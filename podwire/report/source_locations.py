@@ -1,4 +1,4 @@
-"""Where objects are written in the inventory: what Ansible remembers of variables, and hosts found by their line."""
+"""Source locations in the inventory: of variables as Ansible records them, and of hosts by searching the files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
 
 
 class Origins(NamedTuple):
-    """``file:line`` of hosts, of entries of ``pods``, and of variables. What is not known is empty."""
+    """``file:line`` of hosts, of entries of ``pods``, and of variables; empty if unknown."""
 
     hosts: Mapping[str, str] = {}
     pods: Mapping[str, str] = {}
@@ -26,12 +26,12 @@ class Origins(NamedTuple):
         return self.hosts.get(name, "")
 
     def pod(self, name: str, node: str) -> str:
-        """Where a pod is declared: its own entry, the number it comes from, or its node."""
+        """Where a pod is declared: its entry, the number of pods, or its node."""
         return self.pods.get(name) or self.variables.get("pods") or self.node(node)
 
 
 def pack(places: Places) -> Dict[str, Dict[str, str]]:
-    """The part of Ansible's places that a report needs, small enough to hand on: 50 hosts share what they have."""
+    """The locations that a report needs, once for all hosts, so that they are small enough to pass on."""
     variables: Dict[str, str] = {}
     pods: Dict[str, str] = {}
     for (_, key), place in places.items():
@@ -44,33 +44,35 @@ def pack(places: Places) -> Dict[str, Dict[str, str]]:
 
 
 def unpack(packed: Mapping[str, Mapping[str, str]], source: str, hosts: Iterable[str]) -> Origins:
-    """The other way round, with the lines of hosts looked up in the inventory ``source``."""
+    """The reverse of ``pack``, with the lines of hosts searched in the inventory ``source``."""
     return Origins(hosts_in(source, hosts), packed.get("pods", {}), packed.get("variables", {}))
 
 
 def hosts_in(source: str, hosts: Iterable[str]) -> Dict[str, str]:
-    """Where each host stands first in the inventory's files."""
+    """The first occurrence of each host in the inventory's files."""
     wanted = set(hosts)
-    found: Dict[str, str] = {}
+    places: Dict[str, str] = {}
     for path in _files(source):
-        near = os.path.relpath(path)
-        shown = path if near.startswith("..") else near
+        relative = os.path.relpath(path)
+        shown = path if relative.startswith("..") else relative
         with open(path, encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 word = _WORD.match(line)
                 for name in _expanded(word.group(1)) if word else ():
                     if name in wanted:
-                        found.setdefault(name, f"{shown}:{number}")
-    return found
+                        places.setdefault(name, f"{shown}:{number}")
+    return places
 
 
 def _files(source: str) -> Iterator[str]:
-    """The inventory's own files, without group_vars and host_vars."""
+    """The inventory's files, without group_vars and host_vars."""
     for path in [source] if os.path.exists(source) else source.split(","):
         if os.path.isfile(path):
             yield path
         elif os.path.isdir(path):
-            yield from (each.path for each in sorted(os.scandir(path), key=lambda each: each.name) if each.is_file())
+            yield from (
+                entry.path for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if entry.is_file()
+            )
 
 
 def _expanded(word: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The part of the page that needs no script: the verdict, what failed, and empty places for what is drawn."""
+"""The part of the page that needs no script: verdict and failures, and empty elements for the drawings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import causes
 from .markup import pair_button, text
 from .phrases import capital
 
-#: Failing checks shown at once, and behind a click, for each guarantee.
+#: Failing checks of each guarantee that are shown, and that can be expanded.
 SHOWN, MORE = 5, 200
 #: Differing objects shown.
 OBJECTS = 20
@@ -20,7 +20,7 @@ _ICONS = {"passed": "pass", "failed": "fail", "not run": "none"}
 
 
 def state(document: Mapping[str, Any]) -> str:
-    """The state of the whole, in the words of a guarantee's."""
+    """The state of the whole run: ``passed``, ``failed`` or ``not run``."""
     states = [guarantee["state"] for guarantee in document["guarantees"]]
     if "failed" in states:
         return "failed"
@@ -65,7 +65,7 @@ def _header(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<dl class="facts">'
     yield from (f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in facts)
     yield "</dl>"
-    yield from (f'<p class="note">Inferred: {text(each)}</p>' for each in run["inferred"])
+    yield from (f'<p class="note">Inferred: {text(source)}</p>' for source in run["inferred"])
     yield "</header>"
 
 
@@ -118,13 +118,13 @@ def _guarantees(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _bar(guarantee: Mapping[str, Any], total: int) -> str:
-    """What failed comes first, so that one of thousands can still be seen."""
-    left, parts = 0.0, []
+    """Failures come first and have a minimal width, so that one of thousands is visible."""
+    offset, parts = 0.0, []
     for key, name in (("failed", "fail"), ("not_run", "none"), ("passed", "pass")):
         width = max(1.5, 100 * guarantee[key] / total) if guarantee[key] else 0
-        width = min(width, 100 - left)
-        parts.append(f'<rect class="{name}" x="{left:.2f}%" width="{width:.2f}%" height="100%"/>' if width else "")
-        left += width
+        width = min(width, 100 - offset)
+        parts.append(f'<rect class="{name}" x="{offset:.2f}%" width="{width:.2f}%" height="100%"/>' if width else "")
+        offset += width
     return f'<svg class="bar" aria-hidden="true">{"".join(parts)}</svg>'
 
 
@@ -133,27 +133,30 @@ def _failed(document: Mapping[str, Any]) -> Iterator[str]:
     if not failing:
         return
     yield '<section aria-labelledby="h-failed"><h2 id="h-failed">What failed</h2>'
-    known = {each["name"] for kind in ("nodes", "pods") for each in document["cluster"][kind]}
-    for each in failing:
-        yield f'<article id="failed-{text(each["key"])}"><h3>{text(each["title"])}</h3>'
-        if each["shared"]:
+    known = {item["name"] for kind in ("nodes", "pods") for item in document["cluster"][kind]}
+    for guarantee in failing:
+        yield f'<article id="failed-{text(guarantee["key"])}"><h3>{text(guarantee["title"])}</h3>'
+        if guarantee["shared"]:
             yield (
-                '<ul class="shared">' + "".join(f"<li>{text(capital(line))}</li>" for line in each["shared"]) + "</ul>"
+                '<ul class="shared">'
+                + "".join(f"<li>{text(capital(line))}</li>" for line in guarantee["shared"])
+                + "</ul>"
             )
-        failures = each["failures"]
+        failures = guarantee["failures"]
         yield _table(failures[:SHOWN], known)
         rest = failures[SHOWN : SHOWN + MORE]
         if rest:
-            yield f"<details><summary>{len(rest)} more of {each['failed']:,}</summary>{_table(rest, known)}</details>"
-        if each["failed"] > SHOWN + len(rest):
-            unshown = each["failed"] - min(len(failures), SHOWN) - len(rest)
+            more = f"{len(rest)} more of {guarantee['failed']:,}"
+            yield f"<details><summary>{more}</summary>{_table(rest, known)}</details>"
+        if guarantee["failed"] > SHOWN + len(rest):
+            unshown = guarantee["failed"] - min(len(failures), SHOWN) - len(rest)
             yield f'<p class="note">{unshown:,} more are counted in the heatmap below.</p>'
         yield "</article>"
     yield "</section>"
 
 
 def _table(failures: Sequence[Mapping[str, str]], known: Set[str]) -> str:
-    """Failing checks; those between pods and nodes that the page can draw a path for are buttons."""
+    """Failing checks; those for which the page can draw a path are buttons."""
     rows: List[str] = []
     for failure in failures:
         check = pair_button(failure["source"], failure["target"], known)
@@ -161,7 +164,7 @@ def _table(failures: Sequence[Mapping[str, str]], known: Set[str]) -> str:
             f'<tr><th scope="row">{check}</th><td><code>{text(failure["address"])}</code></td>'
             f"<td>{text(failure['cause'])}</td><td>{text(failure['reason'])}</td></tr>"
         )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Address", "Cause", "Seen"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Address", "Cause", "Reason"))
     table = f'<table class="failures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     return f'<div class="scroll">{table}</div>'
 
@@ -183,7 +186,7 @@ def _differing(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _places() -> Iterator[str]:
-    """What the scripts fill."""
+    """Elements that the scripts fill."""
     for key, title in (
         ("topology", "Topology"),
         ("connectivity", "Connectivity"),
@@ -196,7 +199,7 @@ def _places() -> Iterator[str]:
 
 
 def _icon(state: str) -> str:
-    """A shape for each state, so that colour is never all that tells."""
+    """A shape for each state, so that states do not differ by colour alone."""
     name = _ICONS[state]
     shapes = {
         "pass": '<circle cx="12" cy="12" r="10"/><path d="M7.5 12.5l3 3 6-7"/>',

@@ -36,7 +36,7 @@ def override(cluster: Cluster, given: Any, plugin_dirs: Optional[Sequence[str]])
 
 
 def declared(cluster: Cluster, node: str) -> NetConfList:
-    """The list for one node: the cluster's own, or bridge or ptp over host-local with the node's blocks as ranges.
+    """The list for one node: the cluster's own, or bridge or ptp over host-local with the node's pod CIDRs as ranges.
 
     ``ipMasq`` is off because the backend masquerades for the whole node, as flannel does.
     """

@@ -1,6 +1,6 @@
 """Pods of one node: sandboxes run, are attached by CNI, and nothing else is. Runs inside the node.
 
-One call attaches a whole list: one start of all sandboxes, one round of reservations, one converge. A pod
+One call attaches a whole list: one start of all sandboxes, one round of IP allocations, one converge. A pod
 that cannot be attached does not keep the others from it: the rest is done, then LabError names those that
 failed, and the next run tries them again.
 """

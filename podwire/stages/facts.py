@@ -23,14 +23,14 @@ _DISCARD = 9
 def facts(peers: Sequence[str]) -> Result:
     """``facts``: ``{"interfaces": [[name, mtu, [address/length]]], "routes": [[peer, device, source]]}``, one route
     for each device and source. ``peers`` are addresses, or names that the node can resolve."""
-    with Namespace.current("the node") as here:
+    with Namespace.current("the node") as network:
         routes: Dict[tuple[str, str], str] = {}
         for peer, address in _addresses(peers):
-            route = route_get(here, address)
+            route = route_get(network, address)
             if route is not None and route.device and route.source:
                 routes.setdefault((route.device, str(route.source)), peer)
         result: Dict[str, Any] = {
-            "interfaces": [list(interface) for interface in interfaces(here)],
+            "interfaces": [list(interface) for interface in interfaces(network)],
             "routes": [[peer, *device_and_source] for device_and_source, peer in routes.items()],
         }
     return {"changed": False, "facts": result}

@@ -7,32 +7,32 @@ from typing import Any, Callable, Dict, List
 from ..errors import FaultError
 from ..faults import engine, revert
 from ..faults.catalogue import CATALOGUE, named
-from ..faults.context import Ground
-from ..faults.fault import MACHINE
-from ..faults.namespaces import Places
+from ..faults.context import Context
+from ..faults.namespaces import Namespaces
+from ..faults.places import MACHINE
 from ..intent.cluster import Cluster, DeclaredFault
 from ..kernel import Namespace
 from . import Options, Result, diff_result
 
 
 def inject(cluster: Cluster, node: str, options: Options, check: bool) -> Result:
-    """Inside a node: inject ``options["faults"]``, all or none. ``places`` are namespaces that the node itself cannot
-    reach."""
+    """Inside a node: inject ``options["faults"]``, all or none. ``options["namespaces"]`` are those that the node
+    itself cannot reach."""
     lines: List[str] = []
     expects: List[Dict[str, Any]] = []
     injected: List[str] = []
     blind = bool(options.get("blind"))
     for declared in options["faults"]:
         fault = named(declared.fault)
-        with Places(options["places"]) as places:
+        with Namespaces(options["namespaces"]) as namespaces:
             peer, pod = declared.peer or None, declared.pod or None
-            ground = Ground(cluster, node, options["addresses"], places, peer, pod)
+            context = Context(cluster, node, options["addresses"], namespaces, peer, pod)
             try:
-                outcome = engine.inject(fault, ground, host_wide=declared.host_wide, blind=blind, check=check)
+                outcome = engine.inject(fault, context, host_wide=declared.host_wide, blind=blind, check=check)
             except FaultError as error:
                 if not injected or check:
                     raise
-                revert.mend(places, injected)
+                revert.mend(namespaces, injected)
                 undone = f"{error.message}; so {', '.join(injected)}, injected just before, is undone"
                 raise FaultError(undone, error.hint) from None
         injected.append(fault.name)
@@ -47,8 +47,8 @@ def repair(_cluster: Cluster, node: str, options: Options, check: bool) -> Resul
     """Inside a node: undo what its journal holds, or of that only ``options["fault"]``."""
     names = [str(options["fault"])] if options.get("fault") else None
     lines: List[str] = []
-    with Places(options["places"]) as places:
-        repaired = revert.mend(places, names, check=check)
+    with Namespaces(options["namespaces"]) as namespaces:
+        repaired = revert.mend(namespaces, names, check=check)
     for name, outcome in repaired:
         lines += [f"{name}: {'would be repaired' if check else 'repaired'}", *(f"  {line}" for line in outcome.lines)]
         lines += [f"  {outcome.probe}"] if outcome.probe else []
@@ -57,9 +57,9 @@ def repair(_cluster: Cluster, node: str, options: Options, check: bool) -> Resul
 
 def refusals(cluster: Cluster, node: str, options: Options, _check: bool) -> Result:
     """Inside a node: why each fault cannot be injected; "" if it can, if need be with ``host_wide``."""
-    with Places(options["places"]) as places:
-        ground = Ground(cluster, node, options["addresses"], places)
-        reasons = {name: engine.refuse(fault, ground, host_wide=True) for name, fault in CATALOGUE.items()}
+    with Namespaces(options["namespaces"]) as namespaces:
+        context = Context(cluster, node, options["addresses"], namespaces)
+        reasons = {name: engine.refuse(fault, context, host_wide=True) for name, fault in CATALOGUE.items()}
     return {"changed": False, "lacking": reasons}
 
 
@@ -76,5 +76,5 @@ def run_in_module(cluster: Cluster, node: str, options: Options, check: bool) ->
     faults = [DeclaredFault(**fault) for fault in options.get("faults") or ()]
     with Namespace.current(MACHINE) as machine:
         addresses = options.get("addresses") or {}
-        given = {**options, "addresses": addresses, "faults": faults, "places": {MACHINE: machine}}
+        given = {**options, "addresses": addresses, "faults": faults, "namespaces": {MACHINE: machine}}
         return FUNCTIONS[str(options["state"])](cluster, node, given, check)

@@ -26,7 +26,7 @@ __all__ = ["HOME", "LIBRARY", "digest", "install", "pack"]
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _DIGEST_LENGTH = 16
-#: What only the controller runs, or is a product of its own.
+#: What only the controller runs, or what is a separate product.
 _NOT_ON_NODES = tuple(
     os.path.join("podwire", *name.split("."))
     for name in ("conform", "report", "intent.inventory", "lab", "stages.controller")

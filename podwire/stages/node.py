@@ -85,8 +85,8 @@ def _probing(cluster: Cluster, name: str, options: Options) -> Tuple[Cluster, An
         cluster, options = inferred.cluster, {**options, "addresses": inferred.addresses}
         local = {pod.name for pod in cluster.pods_of(name)}
         netns = {pod: path for pod, path in inferred.netns.items() if pod in local}
-    found = options.get("found") or {}
-    sinks = {node: pods["sinks"] for node, pods in found.items()} if options.get("throughput") else None
+    discovered = options.get("found") or {}
+    sinks = {node: pods["sinks"] for node, pods in discovered.items()} if options.get("throughput") else None
     return cluster, options["addresses"], prober.Options(mode, options.get("tell"), netns, sinks)
 
 

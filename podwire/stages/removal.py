@@ -19,8 +19,8 @@ from ..cni.spec.invoke import is_ours
 from ..converge import Target, converge
 from ..errors import FaultError
 from ..faults import journal, revert
-from ..faults.fault import MACHINE
-from ..faults.namespaces import Places
+from ..faults.namespaces import Namespaces
+from ..faults.places import MACHINE
 from ..intent.cluster import Cluster
 from ..intent.projection import NAT_TABLE, NODE_FILE, SUBNET_ENV, scope
 from ..ipam.store import DATA_DIR
@@ -76,8 +76,8 @@ def _repair(check: bool) -> List[str]:
     """Undo the journal: faults also change objects that are not podwire's."""
     if not os.path.isdir(journal.DIRECTORY):
         return []
-    with Namespace.current(MACHINE) as machine, Places({MACHINE: machine}) as places:
-        repaired = revert.mend(places, check=check)
+    with Namespace.current(MACHINE) as machine, Namespaces({MACHINE: machine}) as namespaces:
+        repaired = revert.mend(namespaces, check=check)
     return [f"{name}: {line}" for name, outcome in repaired for line in outcome.lines]
 
 
@@ -87,8 +87,8 @@ def _backend(cluster: Optional[Cluster], check: bool) -> List[str]:
     if cluster is not None:
         owned = scope(cluster, cluster.nodes[0].name, EMPTY)
     owned = owned._replace(files=frozenset((SUBNET_ENV, NODE_FILE)))
-    with Namespace.current("the node") as here:
-        outcome = converge([Target(here, EMPTY, owned)], check=check)
+    with Namespace.current("the node") as network:
+        outcome = converge([Target(network, EMPTY, owned)], check=check)
     return [str(operation) for _, operation in outcome.operations]
 
 

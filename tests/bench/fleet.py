@@ -11,7 +11,7 @@ from podwire.backend import BackendSettings
 from podwire.intent.cluster import Cluster, CniSettings, Node
 from podwire.intent.cluster_json import cluster_to_json
 from podwire.intent.projection import desired
-from podwire.model.objects import Link, Route
+from podwire.model.objects import Link, Route, Vxlan
 from podwire.model.state import State
 
 PODS = int(IPv4Address("10.0.0.0"))
@@ -93,8 +93,8 @@ def _destination(route: Route) -> int:
 
 
 def _vxlan(link: Link) -> list[str]:
-    v = link.vxlan
-    assert v is not None
+    v = link.settings
+    assert isinstance(v, Vxlan)
     address = f"address {link.mac} mtu {link.mtu}"
     kind = f"type vxlan id {v.vni} dev {v.device} local {v.local} dstport {v.port} nolearning"
     return [f"link add {link.name} {address} {kind}", f"link set {link.name} up"]

@@ -20,8 +20,8 @@ from typing import Any, Dict, List, Mapping
 from podwire.intent.cluster import Cluster, CniSettings, Pod
 from podwire.intent.cluster_json import cluster_to_json
 from podwire.kernel import Namespace, enter
-from podwire.kernel.netlink.rtnetlink import RTM_NEWNEIGH, neighbour_message
 from podwire.lab import netns, registry
+from podwire.model.kind import ADD
 from podwire.model.objects import MacAddress, Neighbour
 from podwire.observe.snapshot import links
 from podwire.prove import prober
@@ -76,7 +76,7 @@ def _furnish(intent: Cluster, name: str) -> Dict[str, List[str]]:
 def _permanent(namespace: Namespace, device: Mapping[str, Any], address: str, mac: str) -> None:
     entry = Neighbour(device["name"], ip_address(address), MacAddress.parse(mac))
     index: int = device["ifindex"]
-    refused = namespace.socket.batch([neighbour_message(RTM_NEWNEIGH, entry, lambda _: index)])
+    refused = namespace.socket.batch(entry.messages(ADD, None, lambda _: index, {}))
     assert not refused, refused
 
 

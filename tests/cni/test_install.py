@@ -367,6 +367,8 @@ def _defined(text: str) -> Set[str]:
     """What a module's source defines for others, but for types and protocols, which only mypy looks at."""
     found: Set[str] = set()
     for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and "Protocol" in (getattr(base, "id", "") for base in node.bases):
+            continue
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             found.add(node.name)
         elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Subscript):

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -120,3 +120,13 @@ def test_a_boolean_is_a_boolean_in_ansibles_ways_to_write_it(tmp_path: Path) -> 
     ]
     results = play(tmp_path, tasks, {"node-1": {}, "node-2": {}}, "--check")
     assert [[result["changed"] for result in host[1:]] for host in results] == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize("check, ends", [((), True), (("--check",), False)])
+def test_a_docker_node_that_does_not_run_needs_no_intent_to_say_so(
+    tmp_path: Path, check: Tuple[str, ...], ends: bool
+) -> None:
+    tasks = [{"podwire_cni": {}}, {"podwire_library": {}}]
+    for result in play(tmp_path, tasks, {"node-1": {"node_kind": "docker"}}, *check)[0]:
+        assert result["failed"] is ends and result["changed"] is not ends
+        assert not ends or "failed to enter node node-1: it is not running; build the lab first" in result["msg"]

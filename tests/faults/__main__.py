@@ -10,7 +10,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from podwire.errors import FaultError, PodwireError
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.fault import Expected
+from podwire.faults.symptom import Expected
 
 from . import by_hand
 from .foreign import STYLES, ForeignLab, is_installed
@@ -120,7 +120,7 @@ def _one(name: str, lab: Lab) -> Optional[Outcome]:
     except PodwireError as error:
         row.left.append(str(error))
         lab.mend(NODE)
-    return row.told()
+    return row.describe()
 
 
 def _by_hand(name: str, labs: Labs) -> Outcome:
@@ -130,7 +130,7 @@ def _by_hand(name: str, labs: Labs) -> Outcome:
     row = _Row(f"by hand: {name}")
     row.explain(lab, by_hand.inject(lab, name))
     labs.drop(labs.style)
-    return row.told()
+    return row.describe()
 
 
 class _Row:
@@ -159,7 +159,7 @@ class _Row:
             self.left += [f"{each.id} after the fix" for each in after.causes]
             self.mends = self.cause and not said and not after.causes and not after.failing
 
-    def told(self) -> Outcome:
+    def describe(self) -> Outcome:
         """Print it."""
         found = (self.cause, self.named, self.mends)
         words = "".join(f"{'yes' if each else 'NO':8}" for each in found)

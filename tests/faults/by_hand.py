@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, NamedTuple, Tuple
 
-from podwire.faults.fault import Expected
+from podwire.faults.symptom import Expected
 
 from .foreign import ForeignLab, mesh
 from .labs import shell

@@ -16,10 +16,10 @@ from podwire.explain.trace_probe import look
 from podwire.faults import engine, revert
 from podwire.faults.attach import PLUGIN_DIR
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.context import Ground
-from podwire.faults.fault import MACHINE, UNDERLAY, Expected
-from podwire.faults.namespaces import Places
+from podwire.faults.context import Context
+from podwire.faults.namespaces import MACHINE, UNDERLAY, Namespaces
 from podwire.faults.namespaces import look as look_at
+from podwire.faults.symptom import Expected
 from podwire.intent import underlay
 from podwire.intent.cluster import Cluster
 from podwire.intent.inventory import read
@@ -88,7 +88,7 @@ class Lab:
         return enter.call(self.pid(node), function, *arguments)
 
     def within(self, node: str, function: Any, *arguments: Any) -> Any:
-        """A function inside a node that gets the node's places first, with the switch and the machine among
+        """A function inside a node that gets the node's namespaces first, with the switch and the machine among
         them."""
         with ExitStack() as stack:
             paths = {UNDERLAY: f"/proc/{self.pid(underlay.SWITCH)}/ns/net", MACHINE: "/proc/self/ns/net"}
@@ -143,12 +143,12 @@ def make(name: str, hosts: int = 3, **variables: Any) -> Lab:
 
 
 def _with_places(given: Mapping[str, Namespace], function: Any, *arguments: Any) -> Any:
-    with Places(given) as places:
-        return function(places, *arguments)
+    with Namespaces(given) as namespaces:
+        return function(namespaces, *arguments)
 
 
 def _inject(
-    places: Places,
+    namespaces: Namespaces,
     cluster: Cluster,
     node: str,
     addresses: Any,
@@ -157,14 +157,14 @@ def _inject(
     pod: Optional[str],
     blind: bool,
 ) -> revert.Done:
-    return engine.inject(CATALOGUE[name], Ground(cluster, node, addresses, places, peer, pod), blind=blind)
+    return engine.inject(CATALOGUE[name], Context(cluster, node, addresses, namespaces, peer, pod), blind=blind)
 
 
-def _lacking(places: Places, cluster: Cluster, node: str, addresses: Any, name: str) -> str:
-    return engine.refuse(CATALOGUE[name], Ground(cluster, node, addresses, places), host_wide=False)
+def _lacking(namespaces: Namespaces, cluster: Cluster, node: str, addresses: Any, name: str) -> str:
+    return engine.refuse(CATALOGUE[name], Context(cluster, node, addresses, namespaces), host_wide=False)
 
 
-def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
+def _states(namespaces: Namespaces, cluster: Cluster) -> Dict[str, Any]:
     blocks = [block for node in cluster.nodes for block in node.pod_cidrs]
     names = ["node", UNDERLAY, *(f"pod:{name}" for name, each in sandboxes.running().items() if not each.host_network)]
     keys = (
@@ -173,15 +173,17 @@ def _states(places: Places, cluster: Cluster) -> Dict[str, Any]:
         "net/bridge/bridge-nf-call-iptables",
         "net/ipv4/conf/cni0/arp_ignore",
     )
-    found: Dict[str, Any] = {name: look_at(places[name], keys, blocks) for name in names}
-    found.update({f"{name} rules": _rules(places[name]) for name in names})
-    ports = re.sub(r"(?m)^\d+: (\S+?)@\S+", r"\1", _output(places["node"], "bridge", "-d", "link", "show"))
+    found: Dict[str, Any] = {name: look_at(namespaces[name], keys, blocks) for name in names}
+    found.update({f"{name} rules": _rules(namespaces[name]) for name in names})
+    ports = re.sub(r"(?m)^\d+: (\S+?)@\S+", r"\1", _output(namespaces["node"], "bridge", "-d", "link", "show"))
     found["ports"] = sorted(each.split() for each in re.split(r"\n(?=\S)", ports))
-    entries = _output(places["node"], "bridge", "fdb", "show").splitlines()
+    entries = _output(namespaces["node"], "bridge", "fdb", "show").splitlines()
     found["servers"] = sorted(sandboxes.running())
     found["pinned"] = sorted(line for line in entries if "sticky" in line)
-    found["policy rules"] = _output(places["node"], "ip", "rule")
-    found["qdiscs"] = sorted(line.split(" refcnt")[0] for line in _output(places["node"], "tc", "qdisc").splitlines())
+    found["policy rules"] = _output(namespaces["node"], "ip", "rule")
+    found["qdiscs"] = sorted(
+        line.split(" refcnt")[0] for line in _output(namespaces["node"], "tc", "qdisc").splitlines()
+    )
     found["files"] = {
         path: Path(path).read_bytes()
         for top in ("/etc/cni", "/etc/podwire", "/run/flannel", "/var/lib/cni/networks")
@@ -208,7 +210,7 @@ def _rules(namespace: Namespace) -> str:
 
 
 def _output(namespace: Namespace, *command: str) -> str:
-    from podwire.faults.resources import run
+    from podwire.faults.resource import run
 
     return run(namespace, command)
 

@@ -9,7 +9,7 @@ import struct
 import subprocess
 
 from podwire.kernel import Namespace
-from podwire.kernel.netlink.socket import NLM_F_CREATE, NLM_F_EXCL, attribute
+from podwire.model.wire import NLM_F_CREATE, NLM_F_EXCL, attribute
 
 _BPF = {"x86_64": 321, "aarch64": 280}
 _PROG_LOAD, _SCHED_CLS, _XDP = 5, 3, 6

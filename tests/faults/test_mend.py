@@ -14,9 +14,10 @@ import pytest
 from podwire.errors import FaultError
 from podwire.faults import engine, journal, revert
 from podwire.faults.catalogue import CATALOGUE
-from podwire.faults.context import Ground
-from podwire.faults.fault import MACHINE, Patch
-from podwire.faults.namespaces import Places
+from podwire.faults.context import Context
+from podwire.faults.edit import Patch
+from podwire.faults.namespaces import Namespaces
+from podwire.faults.places import MACHINE
 from podwire.intent.cluster import DeclaredFault
 from podwire.stages.controller import faults as stages
 
@@ -43,16 +44,16 @@ def healthy(lab: Lab) -> Iterator[Any]:
     assert differences(before, lab.states(NODE)) == []
 
 
-def dying(places: Places, lab: Lab, name: str, at: int) -> int:
+def dying(namespaces: Namespaces, lab: Lab, name: str, at: int) -> int:
     """Inject in a child that dies at a line; the number of lines if it lived."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         tracer = Death(at)
         try:
-            ground = Ground(lab.cluster, NODE, lab.addresses, places)
+            context = Context(lab.cluster, NODE, lab.addresses, namespaces)
             sys.settrace(tracer)
-            engine.inject(CATALOGUE[name], ground)
+            engine.inject(CATALOGUE[name], context)
             sys.settrace(None)
             os.write(writer, str(tracer.count).encode())
         finally:
@@ -65,7 +66,7 @@ def dying(places: Places, lab: Lab, name: str, at: int) -> int:
     return int(lived or 0)
 
 
-#: One of each way to break: objects, devices made anew, a device that goes with its pod's side, cells, processes.
+#: One of each way to break: objects, devices made anew, a device that goes with its pod's side, resources, processes.
 @pytest.mark.parametrize("name", ["vni_mismatch", "veth_deleted", "orphan_namespace", "cni_binary_missing"])
 def test_death_anywhere(name: str, lab: Lab, healthy: Any) -> None:
     lines = lab.within(NODE, dying, lab, name, 0)
@@ -78,12 +79,12 @@ def test_death_anywhere(name: str, lab: Lab, healthy: Any) -> None:
 
 
 def test_death_while_mending(lab: Lab, healthy: Any) -> None:
-    def mending(places: Places, at: int) -> None:
+    def mending(namespaces: Namespaces, at: int) -> None:
         child = os.fork()
         if child == 0:
             sys.settrace(Death(at))
             try:
-                revert.mend(places)
+                revert.mend(namespaces)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -130,7 +131,7 @@ def test_a_broken_node_is_not_broken_further(lab: Lab, healthy: Any) -> None:
         lab.within(NODE, sysctl, "1")
 
 
-def sysctl(_: Places, value: str) -> None:
+def sysctl(_: Namespaces, value: str) -> None:
     with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
         file.write(value)
 
@@ -160,7 +161,7 @@ def test_what_does_not_show_is_undone(lab: Lab, healthy: Any, monkeypatch: pytes
 
 
 def test_what_the_kernel_does_not_show_is_undone(lab: Lab, healthy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_apply", lambda ground, patch: None)
+    monkeypatch.setattr(engine, "_apply", lambda context, patch: None)
     with pytest.raises(FaultError, match="the kernel does not show node without route"):
         lab.inject("route_missing", NODE)
 
@@ -168,15 +169,15 @@ def test_what_the_kernel_does_not_show_is_undone(lab: Lab, healthy: Any, monkeyp
 def test_changes_by_others_stay(lab: Lab, healthy: Any) -> None:
     """Mending takes back the fault, and nothing that came beside it."""
 
-    def add(places: Places) -> None:
-        from podwire.faults.resources import run
+    def add(namespaces: Namespaces) -> None:
+        from podwire.faults.resource import run
 
-        run(places["node"], ("ip", "route", "add", "203.0.113.0/24", "dev", "cni0"))
+        run(namespaces["node"], ("ip", "route", "add", "203.0.113.0/24", "dev", "cni0"))
 
-    def remove(places: Places) -> str:
-        from podwire.faults.resources import run
+    def remove(namespaces: Namespaces) -> str:
+        from podwire.faults.resource import run
 
-        return run(places["node"], ("ip", "route", "del", "203.0.113.0/24", "dev", "cni0"))
+        return run(namespaces["node"], ("ip", "route", "del", "203.0.113.0/24", "dev", "cni0"))
 
     lab.inject("bridge_address_stale", NODE)
     lab.within(NODE, add)
@@ -194,17 +195,17 @@ def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy:
     """What the entries would do is only looked at, and one neighbour less is what the machine gets."""
     key = "net/ipv4/neigh/default/gc_thresh3"
 
-    def dry_run(places: Places) -> List[str]:
-        ground = Ground(lab.cluster, NODE, lab.addresses, places)
-        return [*engine.inject(CATALOGUE["neighbour_table_full"], ground, host_wide=True, check=True).lines]
+    def dry_run(namespaces: Namespaces) -> List[str]:
+        context = Context(lab.cluster, NODE, lab.addresses, namespaces)
+        return [*engine.inject(CATALOGUE["neighbour_table_full"], context, host_wide=True, check=True).lines]
 
-    def less(ground: Ground) -> List[Any]:
-        right = ground.sysctl(key, MACHINE)
+    def less(context: Context) -> List[Any]:
+        right = context.sysctl(key, MACHINE)
         return [Patch(MACHINE, (right,), (right._replace(value=str(int(right.value) - 1)),))]
 
-    def inject(places: Places) -> revert.Done:
+    def inject(namespaces: Namespaces) -> revert.Done:
         fault = replace(CATALOGUE["neighbour_table_full"], edits=less)
-        return engine.inject(fault, Ground(lab.cluster, NODE, lab.addresses, places), host_wide=True)
+        return engine.inject(fault, Context(lab.cluster, NODE, lab.addresses, namespaces), host_wide=True)
 
     before = Path(f"/proc/sys/{key}").read_text()
     assert f"machine: + sysctl {key} = 1" in lab.within(NODE, dry_run)
@@ -215,16 +216,16 @@ def test_host_wide_is_injected_and_undone_where_it_is_allowed(lab: Lab, healthy:
 
 
 def test_the_undo_is_on_the_disk_before_anything_is_touched(lab: Lab, healthy: Any) -> None:
-    def attempt(places: Places) -> List[str]:
+    def attempt(namespaces: Namespaces) -> List[str]:
         seen: List[str] = []
 
-        def apply(ground: Ground, patch: Any) -> None:
+        def apply(context: Context, patch: Any) -> None:
             seen.extend(entry["fault"] for entry in journal.entries())
             raise FaultError("stop here")
 
         engine._apply = apply
         with pytest.raises(FaultError, match="stop here"):  # in a process of its own, which ends with its engine
-            engine.inject(CATALOGUE["route_missing"], Ground(lab.cluster, NODE, lab.addresses, places))
+            engine.inject(CATALOGUE["route_missing"], Context(lab.cluster, NODE, lab.addresses, namespaces))
         return seen
 
     assert lab.within(NODE, attempt) == ["route_missing"]
@@ -234,7 +235,7 @@ def test_a_pod_made_anew_has_nothing_to_mend(lab: Lab) -> None:
     """The fault went with the sandbox that it was in."""
     pod = "node-1-pod-1"
 
-    def end(_: Places) -> None:
+    def end(_: Namespaces) -> None:
         from podwire.sandbox import sandboxes
 
         sandboxes.stop([pod])

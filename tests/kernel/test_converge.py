@@ -27,7 +27,7 @@ from podwire.model.objects import (
     Vxlan,
 )
 from podwire.model.state import EMPTY, Scope, State, scope_of
-from podwire.plan import link_recreation, plan
+from podwire.plan import plan
 
 UNDERLAY = State(
     links=frozenset([Link("lo", "loopback"), Link("eth0", "bridge", 1500, MacAddress.parse("02:00:00:00:00:01"))]),
@@ -44,7 +44,7 @@ def overlay(*peers: int, vni: int = 1, mtu: int = 1450, hops: bool = False) -> S
     networks = {n: IPv4Network((int(base), 24)) for n, base in bases.items()}
     return State(
         links=frozenset(
-            [Link(name, "vxlan", mtu, MacAddress(b"\x66\0\0\0\0\x0b"), vxlan=settings, alias=BACKEND_ALIAS)]
+            [Link(name, "vxlan", mtu, MacAddress(b"\x66\0\0\0\0\x0b"), settings=settings, alias=BACKEND_ALIAS)]
         ),
         sysctls=frozenset([Sysctl("net/ipv4/ip_forward", "1"), Sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")]),
         addresses=frozenset([Address(name, IPv4Interface("10.244.11.0/32"))]),
@@ -237,6 +237,31 @@ def test_two_namespaces_come_up_together_or_not_at_all(
     assert not converge(targets).changed
 
 
+def test_a_bridge_that_was_removed_comes_back(node: Namespace) -> None:
+    """Also where the kernel has no VLAN filtering: it says that this is off, and refuses to have it set."""
+    bridge = State(links=frozenset([Link("br0", "bridge", 1400)]))
+    converge([Target(node, bridge, scope_of(bridge))])
+
+    def fails(steps: Sequence[Step], namespaces: Mapping[str, Namespace]) -> None:
+        execute(steps, namespaces)
+        raise KernelError("refused", 22)
+
+    with pytest.raises(KernelError, match="^refused$"):
+        converge([Target(node, EMPTY, scope_of(bridge))], execute=fails)
+    assert "mtu 1400" in ip("link", "show", "br0")
+
+
+def test_an_address_that_went_with_its_device_is_gone(node: Namespace) -> None:
+    """Asked for the addresses of a device that is not there, the kernel answers with an error."""
+    old = State(
+        links=frozenset([Link("br0", "bridge")]),
+        addresses=frozenset([Address("br0", IPv4Interface("10.9.0.1/24"))]),
+    )
+    converge([Target(node, old, scope_of(old))])
+    route = Route(IPv4Network("10.9.0.0/24"), IPv4Address("172.30.0.9"), "eth0")
+    assert converge([Target(node, State(routes=frozenset([route])), scope_of(old))]).changed
+
+
 def test_files_are_part_of_the_state(node: Namespace, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("run") / "flannel" / "subnet.env"
     desired = State(files=frozenset([File(str(path), "FLANNEL_MTU=1450\n", 0o600)]))
@@ -254,12 +279,12 @@ def test_a_vxlan_device_by_itself_that_forbids_fragments(node: Namespace) -> Non
     """Without a device below nothing bounds the MTU; that outer packets have DF is seen, and put right."""
     wrong = overlay(12)
     (link,) = wrong.links
-    assert link.vxlan is not None
-    alone = link._replace(mtu=1500, vxlan=link.vxlan._replace(device="", df=True))
+    assert isinstance(link.settings, Vxlan)
+    alone = link._replace(mtu=1500, settings=link.settings._replace(device="", df=True))
     bring(node, wrong._replace(links=frozenset([alone])))
     shown = subprocess.check_output(["ip", "-d", "link", "show", "flannel.1"], text=True)
     assert "mtu 1500" in shown and "df set" in shown and "dev eth0" not in shown
-    assert "df True instead of False" in link_recreation(link, alone)
+    assert "df True instead of False" in link.recreation(alone)
     assert bring(node, overlay(12)).changed
     assert "df" not in subprocess.check_output(["ip", "-d", "link", "show", "flannel.1"], text=True)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from podwire.converge import Target, converge
-from podwire.kernel import Namespace, Reader
-from podwire.kernel.netlink import rtnetlink
-from podwire.kernel.netlink.expected import FDB_BYTES, NEIGHBOUR_BYTES, ROUTE_BYTES, expected
+from podwire.kernel import Namespace, Reader, devices
+from podwire.kernel.netlink.expected import expected
+from podwire.model import fdb, neighbour, next_hop, route
 from podwire.model.objects import FdbEntry, Link, MacAddress, Neighbour, NextHop, Route, Vxlan
 from podwire.model.state import State, scope_of
 from podwire.plan import plan
@@ -39,7 +38,7 @@ def desired(namespace: Namespace) -> State:
     vxlan = Vxlan(1, 8472, IPv4Address("172.16.0.1"), "eth0")
     hops = {number: NextHop(number, gateway(number), "flannel.1", onlink=True) for number in PEERS}
     state = State(
-        links=frozenset({Link("flannel.1", "vxlan", mac=mac(1), vxlan=vxlan)}),
+        links=frozenset({Link("flannel.1", "vxlan", mac=mac(1), settings=vxlan)}),
         neighbours=frozenset(Neighbour("flannel.1", gateway(n), mac(n)) for n in PEERS),
         fdb=frozenset(FdbEntry("flannel.1", mac(n), IPv4Address(f"172.16.0.{n}")) for n in PEERS),
         next_hops=frozenset(hops.values()),
@@ -51,14 +50,12 @@ def desired(namespace: Namespace) -> State:
 
 def test_every_object_is_recognised_in_a_dump(namespace: Namespace, desired: State) -> None:
     dump = namespace.socket.dump
-    indices = {
-        name: index for index, name in (rtnetlink.read_link_name(p) for _, p in dump(rtnetlink.RTM_GETLINK, bytes(16)))
-    }
-    bridge = struct.pack("=BxxxiHBB", rtnetlink.AF_BRIDGE, indices["flannel.1"], 0, 0, 0)
-    begins = {payload[:NEIGHBOUR_BYTES] for _, payload in dump(rtnetlink.RTM_GETNEIGH, bytes(12))}
-    begins |= {payload[:FDB_BYTES] for _, payload in dump(rtnetlink.RTM_GETNEIGH, bridge)}
-    begins |= {payload for _, payload in dump(rtnetlink.RTM_GETNEXTHOP, bytes(8))}
-    begins |= {payload[:ROUTE_BYTES] for _, payload in dump(rtnetlink.RTM_GETROUTE, bytes(12))}
+    indices = {name: index for index, name in devices.names(namespace).items()}
+    entries = fdb.fdb_request(indices["flannel.1"])
+    begins = {payload[: neighbour.HEAD_BYTES] for _, payload in dump(neighbour.RTM_GETNEIGH, bytes(12))}
+    begins |= {payload[: fdb.HEAD_BYTES] for _, payload in dump(neighbour.RTM_GETNEIGH, entries)}
+    begins |= {payload for _, payload in dump(next_hop.RTM_GETNEXTHOP, bytes(8))}
+    begins |= {payload[: route.HEAD_BYTES] for _, payload in dump(route.RTM_GETROUTE, bytes(12))}
     known = expected(desired, indices)
     assert len(known) == 4 * len(PEERS)
     assert known.keys() <= begins

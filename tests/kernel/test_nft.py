@@ -13,11 +13,11 @@ import pytest
 
 from podwire.errors import KernelError, UnsupportedError
 from podwire.kernel.namespaces import Namespace
-from podwire.kernel.netlink.socket import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
 from podwire.kernel.nftables import masquerade
 from podwire.kernel.nftables.masquerade import Stray, apply_nat, show_nat
 from podwire.kernel.nftables.masquerade_wire import NFTA_LIST_ELEM, NLA_F_NESTED, comment, decode, encode, text
 from podwire.model.objects import NatRule
+from podwire.model.wire import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
 
 TABLE = "podwire"
 V4 = NatRule(ip_network("10.244.1.0/24"), tuple(map(ip_network, ("10.244.0.0/16", "10.96.0.0/12", "224.0.0.0/4"))))

@@ -15,7 +15,8 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from podwire.errors import KernelError
 from podwire.kernel import Namespace, execute, show
-from podwire.kernel.netlink import rtnetlink
+from podwire.model.address import RTM_GETADDR, address_request
+from podwire.model.link import link_request
 from podwire.model.objects import (
     PVID,
     UNTAGGED,
@@ -24,14 +25,18 @@ from podwire.model.objects import (
     Link,
     MacAddress,
     Neighbour,
+    NetlinkObject,
     NextHop,
     PortVlans,
     Route,
     VethPeer,
     Vxlan,
 )
+from podwire.model.port_vlans import VLAN_REQUEST
+from podwire.model.route import RTM_GETROUTE
 from podwire.model.state import Scope
-from podwire.plan import ADD, REMOVE, Operation
+from podwire.model.wire import RTM_GETLINK
+from podwire.plan import ADD, CHANGE, REMOVE, Operation
 from tests.kernel.labs import wait_until
 
 MAC = MacAddress.parse("66:01:02:03:04:05")
@@ -40,6 +45,15 @@ V4, V6 = IPv4Address("10.244.1.0"), IPv6Address("fd00:10:244:1::")
 
 def index(_: str) -> int:
     return 7
+
+
+def payloads(action: str, target: NetlinkObject, previous: Any = None) -> list[bytes]:
+    """Of the messages of an operation."""
+    return [payload for _, _, payload in target.messages(action, previous, index, {})]
+
+
+def added(target: NetlinkObject) -> list[bytes]:
+    return payloads(ADD, target)
 
 
 def oracle(kind: type, fields: dict[str, Any], attrs: list[tuple[str, Any]]) -> bytes:
@@ -69,17 +83,17 @@ def _filtering(fields: dict[str, Any]) -> bytes:
     ("ours", "theirs"),
     [
         (
-            rtnetlink.neighbour_message(rtnetlink.RTM_NEWNEIGH, Neighbour("d", V4, MAC), index)[2],
+            added(Neighbour("d", V4, MAC))[0],
             oracle(ndmsg, {"family": 2, "ifindex": 7, "state": 0x80}, [("NDA_DST", str(V4)), ("NDA_LLADDR", str(MAC))]),
         ),
         (
-            rtnetlink.neighbour_message(rtnetlink.RTM_NEWNEIGH, Neighbour("d", V6, MAC), index)[2],
+            added(Neighbour("d", V6, MAC))[0],
             oracle(
                 ndmsg, {"family": 10, "ifindex": 7, "state": 0x80}, [("NDA_DST", str(V6)), ("NDA_LLADDR", str(MAC))]
             ),
         ),
         (
-            rtnetlink.fdb_message(rtnetlink.RTM_NEWNEIGH, FdbEntry("d", MAC, V4), index)[2],
+            added(FdbEntry("d", MAC, V4))[0],
             oracle(
                 ndmsg,
                 {"family": 7, "ifindex": 7, "state": 0x80, "flags": 2},
@@ -87,7 +101,7 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnetlink.address_message(rtnetlink.RTM_NEWADDR, Address("d", IPv6Interface("fd00::1/64"), True), index)[2],
+            added(Address("d", IPv6Interface("fd00::1/64"), True))[0],
             oracle(
                 ifaddrmsg,
                 {"family": 10, "prefixlen": 64, "flags": 0, "scope": 0, "index": 7},
@@ -95,11 +109,7 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnetlink.route_message(
-                rtnetlink.RTM_NEWROUTE,
-                Route(IPv4Network("10.244.1.0/24"), V4, "d", True, metric=5, mtu=1400, advmss=1360),
-                index,
-            )[2],
+            added(Route(IPv4Network("10.244.1.0/24"), V4, "d", True, metric=5, mtu=1400, advmss=1360))[0],
             oracle(
                 rtmsg,
                 {"family": 2, "dst_len": 24, "table": 254, "proto": 112, "scope": 0, "type": 1, "flags": 4},
@@ -113,9 +123,7 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnetlink.link_add(
-                Link("flannel.1", "vxlan", 1450, MAC, vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")), index, {}
-            )[0][2],
+            added(Link("flannel.1", "vxlan", 1450, MAC, settings=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")))[0],
             oracle(
                 ifinfmsg,
                 {"flags": 1, "change": 1},
@@ -147,15 +155,15 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnetlink.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[0][2],
+            added(PortVlans("d", ((100, PVID | UNTAGGED),)))[0],
             oracle(ifinfmsg, {"family": 7, "index": 7}, [_vlans(("pvid", "untagged", 100))]),
         ),
         (
-            rtnetlink.vlan_messages(PortVlans("d", ((5, 0), (100, 0), (101, 0), (102, 0))), index)[0][2],
+            added(PortVlans("d", ((5, 0), (100, 0), (101, 0), (102, 0))))[0],
             oracle(ifinfmsg, {"family": 7, "index": 7}, [_vlans((5,), ("range_begin", 100), ("range_end", 102))]),
         ),
         (
-            rtnetlink.vlan_messages(PortVlans("d", ((100, PVID | UNTAGGED),)), index)[1][2],
+            added(PortVlans("d", ((100, PVID | UNTAGGED),)))[1],
             oracle(
                 ifinfmsg,
                 {"family": 7, "index": 7},
@@ -163,17 +171,17 @@ def _filtering(fields: dict[str, Any]) -> bytes:
             ),
         ),
         (
-            rtnetlink.link_add(Link("cni0", "bridge", vlan_filtering=True), index, {})[0][2],
+            added(Link("cni0", "bridge", vlan_filtering=True))[0],
             _filtering({"flags": 1, "change": 1}),
         ),
         (
-            rtnetlink.link_change(
-                Link("cni0", "bridge", vlan_filtering=True), Link("cni0", "bridge", vlan_filtering=False), index
-            )[1][2],
+            payloads(CHANGE, Link("cni0", "bridge", vlan_filtering=True), Link("cni0", "bridge", vlan_filtering=False))[
+                1
+            ],
             _filtering({}),
         ),
         (
-            rtnetlink.vlan_request(),
+            VLAN_REQUEST,
             oracle(ifinfmsg, {"family": 7}, [("IFLA_EXT_MASK", 2)]),
         ),
     ],
@@ -203,7 +211,7 @@ def add(namespace: Namespace, *objects: Any) -> None:
 
 ETH0 = Link("eth0", "bridge", 1500, MacAddress.parse("02:00:00:00:00:01"))
 PORT = Link("port", "veth", 1500, MacAddress.parse("02:00:00:00:00:02"), master="eth0", peer=VethPeer("far", "port"))
-VX = Link("flannel.1", "vxlan", 1450, MAC, vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0"), alias="mine")
+VX = Link("flannel.1", "vxlan", 1450, MAC, settings=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0"), alias="mine")
 OBJECTS = (
     ETH0,
     VX,
@@ -304,15 +312,15 @@ def test_an_addition_never_overwrites(namespace: Namespace) -> None:
 def test_an_error_at_the_end_of_a_dump_is_an_error(namespace: Namespace) -> None:
     """NLMSG_DONE carries it: a device that is not there has no empty list of addresses."""
     with pytest.raises(KernelError, match="failed to read the kernel's tables: No such device") as refused:
-        namespace.socket.dump(rtnetlink.RTM_GETADDR, rtnetlink.address_request(99))
+        namespace.socket.dump(RTM_GETADDR, address_request(99))
     assert refused.value.errno == 19
     with pytest.raises(KernelError, match="Invalid argument"):
-        namespace.socket.dump(rtnetlink.RTM_GETROUTE, b"\2" + bytes(2) + b"\1" + bytes(8))
-    assert len(namespace.socket.dump(rtnetlink.RTM_GETLINK, bytes(16))) == 1
+        namespace.socket.dump(RTM_GETROUTE, b"\2" + bytes(2) + b"\1" + bytes(8))
+    assert len(namespace.socket.dump(RTM_GETLINK, bytes(16))) == 1
 
 
 def test_what_is_not_there_is_none_and_any_other_refusal_an_error(namespace: Namespace) -> None:
-    assert namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request("absent")) is None
+    assert namespace.socket.get(RTM_GETLINK, link_request("absent")) is None
     with pytest.raises(KernelError, match="failed to ask the kernel: Invalid argument"):
-        namespace.socket.get(rtnetlink.RTM_GETLINK, bytes(16))
-    assert namespace.socket.get(rtnetlink.RTM_GETLINK, rtnetlink.link_request("lo")) is not None
+        namespace.socket.get(RTM_GETLINK, bytes(16))
+    assert namespace.socket.get(RTM_GETLINK, link_request("lo")) is not None

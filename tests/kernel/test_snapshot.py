@@ -102,7 +102,7 @@ def test_sandboxes_are_found_by_name_and_by_process_and_only_those_of_the_node(
         run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "eth0", "netns", str(sleeping[0].pid))
         taken = snapshot.take("node")
         (found,) = taken["sandboxes"].values()
-        assert found["pids"] == (sleeping[0].pid,) and found["netns"] == peer and found["known_by"] == "process"
+        assert found["pids"] == [sleeping[0].pid] and found["netns"] == peer and found["known_by"] == "process"
         (eth0,) = [each for each in found["namespace"]["links"] if each["name"] == "eth0"]
         (v0,) = [each for each in taken["namespace"]["links"] if each["name"] == "v0"]
         assert v0["link_netnsid"] == found["nsid"] and v0["link"] == eth0["ifindex"] and eth0["link"] == v0["ifindex"]

@@ -112,7 +112,7 @@ def test_direct_needs_both_prefixes(one: str, other: str, direct: bool) -> None:
 def test_behind_nat_the_device_sends_from_its_own_address() -> None:
     made = CASES["nat"]
     (link,) = desired(made, "node-1").links
-    assert link.vxlan == Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0")
+    assert link.settings == Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0")
     assert {str(each.destination) for each in desired(made, "node-2").fdb} == {"198.51.100.7"}
     assert [str(route.gateway) for route in desired(made, "node-2").routes if route.device == "eth0"] == ["172.30.0.13"]
 

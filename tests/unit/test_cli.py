@@ -90,7 +90,7 @@ def test_the_command_is_everything_behind_the_first_two_dashes(monkeypatch: pyte
         (["inspect", "-i", "/nowhere"], "failed to read inventory /nowhere: there is no such file"),
         (["exec", "node-1", "--"], "failed to run a command on node-1: none is given"),
         (["exec", "-i", "/nowhere", "node-1", "--", "id"], "failed to find node-1: the lab of /nowhere is not running"),
-        (["inspect", "--", "id"], "failed to inspect: there is no command to run"),
+        (["inspect", "--", "id"], "failed to inspect: it takes no command"),
     ],
 )
 def test_errors_are_one_line_and_status_1(

@@ -104,7 +104,7 @@ def test_every_fault_is_a_cause_that_can_be_named() -> None:
         ),
         (
             Operation(
-                ADD, Link("flannel.1", "vxlan", 1450, MAC, vxlan=Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0"))
+                ADD, Link("flannel.1", "vxlan", 1450, MAC, settings=Vxlan(1, 8472, ip_address("172.30.0.11"), "eth0"))
             ),
             [
                 "ip link add flannel.1 address 66:00:00:00:00:01 mtu 1450 type vxlan id 1 dstport 8472 "

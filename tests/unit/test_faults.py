@@ -15,10 +15,12 @@ from podwire.errors import FaultError, IntentError
 from podwire.faults import resources
 from podwire.faults.catalogue import CATALOGUE, named
 from podwire.faults.document import markdown
-from podwire.faults.fault import LAYERS, Patch, Put, expected
-from podwire.faults.files import Plugin
+from podwire.faults.edit import Patch, SetResource
+from podwire.faults.fault import LAYERS, expected
+from podwire.faults.files import FileText, Plugin
+from podwire.faults.kernel_resources import FdbPin, NftTable, PolicyRule, PortFlag, Qdisc
 from podwire.faults.patch import missing, patched
-from podwire.faults.processes import Ghost
+from podwire.faults.processes import StrayProcess
 from podwire.faults.restore import mended
 from podwire.intent.cluster import DeclaredFault
 from podwire.intent.cluster_json import cluster_from_json, cluster_to_json
@@ -62,7 +64,7 @@ _links = st.builds(
     lambda mtu, up, alias: [
         Link("eth0", "", mtu=1500),
         Link("cni0", "bridge", mtu=mtu, up=up, alias=alias),
-        Link("flannel.1", "vxlan", mtu=1450, mac=MAC, vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")),
+        Link("flannel.1", "vxlan", mtu=1450, mac=MAC, settings=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")),
     ],
     st.sampled_from([1400, 1450]),
     st.booleans(),
@@ -136,27 +138,27 @@ def test_states_survive_the_journal(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell",
+    "resource",
     [
-        resources.FileText("/etc/x"), resources.NftTable("ip", "x"),
-        resources.PolicyRule(100, "from 10.0.0.1 unreachable"),
-        resources.PortFlag("veth0", "state"), resources.FdbPin("veth0", str(MAC)), resources.Qdisc("eth0"),
-        Plugin("/opt/cni/bin/bridge"), Ghost("impostor", "abcd", 80),
+        FileText("/etc/x"), NftTable("ip", "x"),
+        PolicyRule(100, "from 10.0.0.1 unreachable"),
+        PortFlag("veth0", "state"), FdbPin("veth0", str(MAC)), Qdisc("eth0"),
+        Plugin("/opt/cni/bin/bridge"), StrayProcess("impostor", "abcd", 80),
     ],
-    ids=lambda cell: type(cell).__name__,
+    ids=lambda resource: type(resource).__name__,
 )  # fmt: skip
-def test_cells_survive_the_journal(cell: Any) -> None:
-    assert resources.from_json(json.loads(json.dumps(resources.to_json(cell)))) == cell
+def test_resources_survive_the_journal(resource: Any) -> None:
+    assert resources.from_json(json.loads(json.dumps(resources.to_json(resource)))) == resource
 
 
 def test_a_file_that_changes_is_told_by_its_lines() -> None:
-    cell = resources.FileText("/etc/x")
+    resource = FileText("/etc/x")
     old, new = ({"text": text, "mode": 0o644} for text in ('{\n  "a": 1,\n  "b": 2\n}\n', '{\n  "b": 2\n}\n'))
-    assert resources.change(cell, old, new) == 'file /etc/x: - "a": 1,'
-    assert resources.change(cell, None, new) == "file /etc/x: new, 13 bytes"
-    assert resources.change(cell, new, None) == "file /etc/x: removed"
-    assert resources.change(cell, new, {**new, "mode": 0}) == "file /etc/x: mode 0000"
-    assert resources.change(cell, old, {"text": "", "mode": 0}).endswith('- {; - "a": 1,; and 2 more lines')
+    assert resources.change(resource, old, new) == 'file /etc/x: - "a": 1,'
+    assert resources.change(resource, None, new) == "file /etc/x: new, 13 bytes"
+    assert resources.change(resource, new, None) == "file /etc/x: removed"
+    assert resources.change(resource, new, {**new, "mode": 0}) == "file /etc/x: mode 0000"
+    assert resources.change(resource, old, {"text": "", "mode": 0}).endswith('- {; - "a": 1,; and 2 more lines')
 
 
 def test_patches_follow_one_another() -> None:
@@ -179,8 +181,8 @@ def test_what_a_diagnosis_has_to_name() -> None:
     wrong = right._replace(destination=IPv4Address("172.30.0.13"))
     told = expected(fault, "node-1", [Patch("node", (right,), (wrong,))])
     assert told == ("vxlan_fdb_wrong_vtep", "node-1", "node", str(right), str(wrong))
-    table = resources.NftTable("inet", "hostfw")
-    assert expected(CATALOGUE["vxlan_port_blocked"], "node-1", [Put("node", table, "…")]).found == str(table)
+    table = NftTable("inet", "hostfw")
+    assert expected(CATALOGUE["vxlan_port_blocked"], "node-1", [SetResource("node", table, "…")]).found == str(table)
 
 
 # --- the inventory -------------------------------------------------------------------------------

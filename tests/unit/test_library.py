@@ -42,7 +42,7 @@ def test_the_archive_holds_what_the_digest_names(tmp_path: Path) -> None:
     assert os.stat(library.pack(str(tmp_path))).st_mtime_ns == made
     with zipfile.ZipFile(path) as packed:
         names = packed.namelist()
-    assert {"podwire/__init__.py", "podwire/stages/node.py", "podwire/kernel/netlink/rtnetlink.py"} <= set(names)
+    assert {"podwire/__init__.py", "podwire/stages/node.py", "podwire/kernel/netlink/socket.py"} <= set(names)
     assert all(name.startswith("podwire/") and name.endswith(".py") for name in names)
 
 

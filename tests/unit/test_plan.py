@@ -55,7 +55,7 @@ def links(draw: st.DrawFn) -> frozenset[Link]:
     found = []
     if draw(st.booleans()):
         vxlan = Vxlan(draw(st.integers(1, 2)), 8472, IPv4Address("10.0.0.1"), "eth0")
-        found.append(Link("flannel.1", "vxlan", draw(st.sampled_from((1400, 1450))), draw(macs), vxlan=vxlan))
+        found.append(Link("flannel.1", "vxlan", draw(st.sampled_from((1400, 1450))), draw(macs), settings=vxlan))
     if draw(st.booleans()):
         found.append(Link("cni0", "bridge", 1450, draw(macs), up=draw(st.booleans())))
         if draw(st.booleans()):
@@ -188,7 +188,7 @@ def test_what_both_hold_is_not_touched_unless_its_device_is_made_anew(desired: S
 
 
 VX = Link(
-    "flannel.1", "vxlan", 1450, MacAddress(b"\x66\0\0\0\0\1"), vxlan=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")
+    "flannel.1", "vxlan", 1450, MacAddress(b"\x66\0\0\0\0\1"), settings=Vxlan(1, 8472, IPv4Address("10.0.0.1"), "eth0")
 )
 PEER = IPv4Address("10.1.1.0")
 OVERLAY = State(
@@ -203,8 +203,8 @@ def lines(desired: State, current: State) -> list[str]:
 
 
 def test_a_new_vni_means_a_new_device_and_all_that_stood_on_it() -> None:
-    assert VX.vxlan is not None
-    renewed = OVERLAY._replace(links=frozenset([VX._replace(vxlan=VX.vxlan._replace(vni=2))]))
+    assert isinstance(VX.settings, Vxlan)
+    renewed = OVERLAY._replace(links=frozenset([VX._replace(settings=VX.settings._replace(vni=2))]))
     assert [line.split(" ", 3)[:3] for line in lines(renewed, OVERLAY)] == [
         ["-", "link", "flannel.1"],
         ["+", "link", "flannel.1"],

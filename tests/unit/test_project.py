@@ -312,7 +312,6 @@ KNOWN_CIRCLES: list[set[str]] = [
     {"podwire.cni.plugins.portmap", "podwire.cni.plugins.portmap_iptables"},
     {"podwire.cni.spec.netconf", "podwire.cni.spec.result"},
     {f"podwire.conform.{name}" for name in ("call", "case", "shape", "stub", "subject", "trial", "world")},
-    {f"podwire.faults.{name}" for name in ("context", "fault", "namespaces", "requirements")},
 ]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Place = Tuple[str, str]
 
 #: Modules with classes of which a call needs few.
-_SPARSE = ("podwire.errors", "podwire.model.objects")
+_SPARSE = ("podwire.errors", "podwire.model.address", "podwire.model.nft_rule")
 #: What type aliases are made with.
 _GENERICS = ("Callable", "Dict", "List", "Mapping", "Tuple", "Union", "dict", "list", "tuple")
 #: What named tuples stand on when they are written out.
@@ -238,7 +238,7 @@ class _Essence(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> Any:
         bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-        if bases == ["Protocol"]:
+        if "Protocol" in bases:
             return None
         if bases == ["NamedTuple"]:
             node = _written_out(node)

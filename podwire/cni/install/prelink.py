@@ -47,11 +47,12 @@ _OS = "podwire.cni.install.startup_os"
 #: are there once. The first are what DEL needs before it asks the kernel to remove a device.
 _TOGETHER = (
     "cni.install.launch cni.skel cni.spec.netconf cni.engine.attachment cni.engine.background cni.plugins.naming "
-    "jsontext kernel.netlink.link_removal kernel.namespaces kernel.netlink.socket startup_typing os",
+    "jsontext kernel.netlink.link_removal kernel.namespaces kernel.netlink.socket model.wire startup_typing os",
     "cni.engine.delegate cni.spec.invoke cni.plugins.host_local cni.spec.result ipam.allocator ipam.index ipam.ranges "
-    "ipam.store model.objects",
-    "cni.engine.plugin cni.plugins.common converge kernel.announce kernel.execute kernel.netlink.rtnetlink kernel.show "
-    "plan model.state",
+    "ipam.store model.values",
+    "cni.engine.plugin cni.plugins.common converge kernel.announce kernel.devices kernel.execute kernel.show "
+    "model.address model.devices.bridge model.devices.device model.devices.table model.devices.veth model.kind "
+    "model.link model.neighbour model.route model.state model.sysctl plan",
 )
 _PACK_OF = {
     name if name == "os" else f"podwire.{name}": str(number)

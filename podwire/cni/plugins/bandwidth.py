@@ -20,6 +20,7 @@ from ...errors import (
     PodwireError,
 )
 from ...kernel import Namespace, execute, link_of, shaping
+from ...kernel.devices import index_of
 from ...kernel.shaping import Bucket
 from ...model.objects import Link
 from ...plan import ADD, REMOVE, Operation
@@ -74,7 +75,7 @@ def check(call: CmdArgs) -> None:
             ifb = link_of(node, ifb_name(call))
             if ifb is None or not ifb.up:
                 raise _lacking("egress", f"there is no device {ifb_name(call)}, or it is down")
-            index = shaping.index_of(node, ifb.name)
+            index = index_of(node, ifb.name)
             if shaping.target_of(node, _device(call, node)) != index:
                 raise _lacking("egress", f"what the container sends is not redirected to {ifb.name}")
             _check_bucket(node, index, limits.egress, "egress")
@@ -95,13 +96,14 @@ def collect(call: CmdArgs) -> None:
     valid = call.valid_attachments()
     if valid is None:
         return
-    from ...kernel.show import devices
+    from ...kernel import devices
 
     kept = {_name(call.conf.name, *each) for each in valid}
     prefix = _prefix(call.conf.name)
     with Namespace.current(NODE) as node:
-        doomed = [device for device in devices(node) if device.startswith(prefix) and device not in kept]
-        execute([(node, Operation(REMOVE, Link(each, "ifb"))) for each in doomed], {})
+        names = devices.names(node).values()
+        doomed = [name for name in names if name.startswith(prefix) and name not in kept]
+        execute([(node, Operation(REMOVE, Link(name, "ifb"))) for name in doomed], {})
 
 
 def status(call: CmdArgs) -> None:
@@ -171,7 +173,7 @@ def _device(call: CmdArgs, node: Namespace) -> int:
 def _limit_egress(call: CmdArgs, node: Namespace, device: int, bucket: Bucket) -> Interface:
     name = ifb_name(call)
     execute([(node, Operation(ADD, Link(name, "ifb")))], {})
-    ifb = shaping.index_of(node, name)
+    ifb = index_of(node, name)
     shaping.redirect_ingress(node, device, ifb)
     shaping.set_bucket(node, ifb, bucket)
     found = link_of(node, name)
@@ -183,7 +185,7 @@ def _remove(call: CmdArgs, node: Namespace, device: int) -> None:
     name = ifb_name(call)
     if device:
         target = shaping.target_of(node, device)
-        ours = {0, shaping.index_of(node, name)} if link_of(node, name) is not None else {0}
+        ours = {0, index_of(node, name)} if link_of(node, name) is not None else {0}
         if target in ours:
             shaping.clear_ingress(node, device)
         shaping.clear_bucket(node, device)

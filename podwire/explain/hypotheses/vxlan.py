@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Set, Union
 
 from ...model.command import Command, command, within
-from ...model.objects import FdbEntry, Link, Neighbour, Object, Route
+from ...model.objects import FdbEntry, Link, Neighbour, Object, Route, Vxlan
 from ...observe.records import LinkRow, VxlanRow
 from ...plan import ADD, REMOVE
 from ..cause import Cause
@@ -120,7 +120,8 @@ def _mac_wrong(world: World, device: _Device, link: LinkRow) -> Cause:
 
 
 def _settings(world: World, device: _Device, link: LinkRow) -> Iterator[Cause]:
-    current, wanted = link["vxlan"], device.wanted.vxlan
+    current, settings = link["vxlan"], device.wanted.settings
+    wanted = settings if isinstance(settings, Vxlan) else None
     others = [other.view.links[device.name]["vxlan"] for other in world.nodes.values()
               if other is not device.node and "vxlan" in other.view.links.get(device.name, {})]  # fmt: skip
     if wanted is not None and current["vni"] != wanted.vni:

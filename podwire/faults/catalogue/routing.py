@@ -7,18 +7,20 @@ from typing import List, Tuple
 
 from ...model.objects import PROTOCOL_BOOT, IPAddress, IPNetwork, Route
 from .. import requirements
-from ..context import Ground
-from ..fault import NODE, Edit, Fault, Patch, Put
-from ..resources import PolicyRule
+from ..context import Context
+from ..edit import Edit, Patch, SetResource
+from ..fault import Fault
+from ..kernel_resources import PolicyRule
+from ..places import NODE
 from .symptoms import FAR
 
 _PREFERENCE = 100
 
 
-def ways(ground: Ground) -> Tuple[Route, ...]:
+def ways(context: Context) -> Tuple[Route, ...]:
     """The node's routes to the peer's block."""
-    block = ground.block(ground.peer)
-    return tuple(route for route in ground.state().routes if route.destination == block)
+    block = context.block(context.peer)
+    return tuple(route for route in context.state().routes if route.destination == block)
 
 
 def around(address: IPAddress, longer: int, block: IPNetwork) -> IPNetwork:
@@ -26,73 +28,74 @@ def around(address: IPAddress, longer: int, block: IPNetwork) -> IPNetwork:
     return ip_network(f"{address}/{block.prefixlen + longer}", strict=False)
 
 
-def unused(ground: Ground) -> IPAddress:
+def unused(context: Context) -> IPAddress:
     """An address of the underlay that nobody has."""
-    own = ground.node.address(ground.version)
+    own = context.node.address(context.version)
     assert own is not None
-    taken = {address.ip for node in ground.cluster.nodes for address in node.addresses}
+    taken = {address.ip for node in context.cluster.nodes for address in node.addresses}
     return next(own.network[-number] for number in range(2, 100) if own.network[-number] not in taken)
 
 
-def _missing(ground: Ground) -> List[Edit]:
-    return [Patch(NODE, ways(ground))]
+def _missing(context: Context) -> List[Edit]:
+    return [Patch(NODE, ways(context))]
 
 
-def _blackhole(ground: Ground) -> List[Edit]:
-    hole = Route(ground.block(ground.peer), protocol=PROTOCOL_BOOT, kind="blackhole")
-    return [Patch(NODE, ways(ground), (hole,))]
+def _blackhole(context: Context) -> List[Edit]:
+    hole = Route(context.block(context.peer), protocol=PROTOCOL_BOOT, kind="blackhole")
+    return [Patch(NODE, ways(context), (hole,))]
 
 
-def _rule(ground: Ground) -> List[Edit]:
-    return [Put(NODE, PolicyRule(_PREFERENCE, f"from {ground.ip(ground.pod)} unreachable"), True)]
+def _rule(context: Context) -> List[Edit]:
+    return [SetResource(NODE, PolicyRule(_PREFERENCE, f"from {context.ip(context.pod)} unreachable"), True)]
 
 
-def _overlap(ground: Ground) -> List[Edit]:
-    part = around(ground.ip(ground.far_pod), 1, ground.block(ground.peer))
-    return [Patch(NODE, new=(Route(part, device=ground.cluster.cni.bridge, protocol=PROTOCOL_BOOT, scope="link"),))]
+def _overlap(context: Context) -> List[Edit]:
+    part = around(context.ip(context.far_pod), 1, context.block(context.peer))
+    return [Patch(NODE, new=(Route(part, device=context.cluster.cni.bridge, protocol=PROTOCOL_BOOT, scope="link"),))]
 
 
-def _dead(ground: Ground) -> List[Edit]:
-    way = Route(ground.block(ground.peer), unused(ground), ground.node.interface, protocol=PROTOCOL_BOOT)
-    return [Patch(NODE, ways(ground), (way,))]
+def _dead(context: Context) -> List[Edit]:
+    way = Route(context.block(context.peer), unused(context), context.node.interface, protocol=PROTOCOL_BOOT)
+    return [Patch(NODE, ways(context), (way,))]
 
 
-def _not_adjacent(ground: Ground) -> List[Edit]:
+def _not_adjacent(context: Context) -> List[Edit]:
     """The kernel refuses such a gateway (fib_check_nh_v4_gw); onlink makes it believe."""
     gateway = ip_network("198.51.100.0/24")[1]
-    way = Route(ground.block(ground.peer), gateway, ground.node.interface, onlink=True, protocol=PROTOCOL_BOOT)
-    return [Patch(NODE, ways(ground), (way,))]
+    way = Route(context.block(context.peer), gateway, context.node.interface, onlink=True, protocol=PROTOCOL_BOOT)
+    return [Patch(NODE, ways(context), (way,))]
 
 
-_NEEDS = (requirements.PEER, requirements.POD)
+_REQUIRED = (requirements.PEER, requirements.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
         "route_missing", 28, "routing", "the node has no route to the peer's block",
-        "ip route del 10.244.1.0/24", _missing, FAR, needs=_NEEDS, parameters=_BOTH,
+        "ip route del 10.244.1.0/24", _missing, FAR, requires=_REQUIRED, parameters=_BOTH,
     ),
     Fault(
         "route_blackhole", 29, "routing", "the route to the peer's block leads nowhere, and says nothing",
-        "ip route replace blackhole 10.244.1.0/24", _blackhole, FAR, needs=_NEEDS, parameters=_BOTH,
+        "ip route replace blackhole 10.244.1.0/24", _blackhole, FAR, requires=_REQUIRED, parameters=_BOTH,
     ),
     Fault(
         "policy_rule", 30, "routing", "a rule sends a pod's packets to a table that has no way",
         "ip rule add from 10.244.0.2 unreachable pref 100", _rule, FAR,
-        needs=(*_NEEDS, requirements.IP, requirements.IPV4), parameters=_BOTH,
+        requires=(*_REQUIRED, requirements.IP, requirements.IPV4), parameters=_BOTH,
     ),
     Fault(
         "route_overlapped", 31, "routing", "a more specific route takes a part of the peer's block",
-        "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR, needs=(*_NEEDS, requirements.BRIDGE, requirements.IPV4),
+        "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR,
+        requires=(*_REQUIRED, requirements.BRIDGE, requirements.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "next_hop_dead", 32, "routing", "the route to the peer's block goes by an address that nobody has",
-        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, needs=(*_NEEDS, requirements.IPV4),
+        "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, requires=(*_REQUIRED, requirements.IPV4),
         parameters=_BOTH,
     ),
     Fault(
         "next_hop_not_adjacent", 52, "underlay", "host-gw's next hop is not on the node's segment",
         "ip route replace 10.244.1.0/24 via 198.51.100.1 dev eth0 onlink", _not_adjacent, FAR,
-        needs=(requirements.HOST_GW, *_NEEDS, requirements.IPV4), parameters=_BOTH,
+        requires=(requirements.HOST_GW, *_REQUIRED, requirements.IPV4), parameters=_BOTH,
     ),
 )  # fmt: skip

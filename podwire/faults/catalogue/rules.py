@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ..fault import NODE, Put
-from ..resources import NftTable
+from ..edit import SetResource
+from ..kernel_resources import NftTable
+from ..places import NODE
 
 
-def table(family: str, name: str, *chains: str, place: str = NODE) -> Put:
+def table(family: str, name: str, *chains: str, place: str = NODE) -> SetResource:
     """A table that comes."""
-    return Put(place, NftTable(family, name), "\n".join([f"table {family} {name} {{", *chains, "}", ""]))
+    return SetResource(place, NftTable(family, name), "\n".join([f"table {family} {name} {{", *chains, "}", ""]))
 
 
 def chain(hook: str, rule: str, *, policy: str = "accept", kind: str = "filter", priority: int = 0) -> str:

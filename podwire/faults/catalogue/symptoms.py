@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..fault import PODS_MTU, Symptom
+from ..symptom import PODS_MTU, Symptom
 
 LOST = frozenset({"lost", "unreachable"})
 #: From the pod to a pod of the peer; to another pod of its node; from the node to the pod.

@@ -112,14 +112,14 @@ def _leases(
         for block, name in sorted(ordered, key=lambda entry: (int(entry[0].network_address), entry[0].prefixlen)):
             if widest is not None and block.overlaps(widest[0]):
                 cause = f"overlaps {widest[0]} of {widest[1]}"
-                by_name[name].pod_cidrs[cidr.version][0].fail(cause, "give each node a block of its own")
+                by_name[name].pod_cidrs[cidr.version][0].fail(cause, "give each node a pod CIDR of its own")
                 continue
             widest = (block, name)
             explicit[name] = block
         given = lease(cidr, length, names, explicit, record)
         if len(given) < len(names) and problems.sound("node_pod_cidrs", "cluster_cidrs", "node_prefix_length"):
             room, wanted = 2 ** (length - cidr.prefixlen), len(names)
-            cause = f"room for {room} blocks of /{length}, and {wanted} nodes want one"
+            cause = f"room for {room} pod CIDRs of /{length}, and {wanted} nodes want one"
             right = f"write a shorter prefix, or a longer node_prefix_length than {length}"
             problems.add(ALL, f"cluster_cidrs[{i}]", str(cidr), cause, right)
         families.append(given)

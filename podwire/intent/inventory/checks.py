@@ -135,7 +135,7 @@ def usable(cidr_length: int, version: int) -> int:
 
 
 def _capacity(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problems) -> None:
-    """Each node's block has room for its pods."""
+    """Each node's pod CIDR has room for its pods."""
     asked = Counter(pod.node for pod in cluster.pods if not pod.host_network)
     if not problems.sound("pods", "node_pods", "node_prefix_length", "cluster_cidrs"):
         return
@@ -150,7 +150,7 @@ def _capacity(cluster: Cluster, intents: Sequence[NodeIntent], problems: Problem
             if cidr.version in intent.pod_cidrs:
                 intent.pod_cidrs[cidr.version][0].fail(room, right)
             else:
-                problems.add(node.name, "node_prefix_length", cidr.prefixlen, f"a block has {room}", right)
+                problems.add(node.name, "node_prefix_length", cidr.prefixlen, f"a pod CIDR has {room}", right)
         if cluster.cni.type == "bridge" and count > _BRIDGE_PORTS:
             cause = f"{count} pods on one node, and a Linux bridge has {_BRIDGE_PORTS} ports"
             problems.add(node.name, "node_pods" if intent.pods else "pods", None, cause, "set cni.type to ptp")

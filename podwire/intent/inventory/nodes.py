@@ -221,9 +221,9 @@ def _pod_cidrs(variable: Field, settings: Settings) -> Dict[int, Tuple[Field, IP
         )
         if cluster is None or not _inside(cidr, cluster):
             ranges = ", ".join(map(str, settings.cluster_cidrs))
-            item.fail(f"outside the cluster's {ranges}", "write a block inside, or widen cluster_cidrs")
+            item.fail(f"outside the cluster's {ranges}", "write a pod CIDR inside, or widen cluster_cidrs")
         elif cidr.prefixlen > LONGEST[cidr.version]:
-            item.fail("too small for a pod", f"write a block of /{LONGEST[cidr.version]} or shorter")
+            item.fail("too small for a pod", f"write a pod CIDR of /{LONGEST[cidr.version]} or shorter")
         else:
             pod_cidrs.append((item, cidr))
     return _one_a_family(pod_cidrs)

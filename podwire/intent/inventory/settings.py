@@ -99,7 +99,7 @@ def _cidrs(variable: Field, examples: Mapping[int, str]) -> List[IPNetwork]:
 
 
 def _prefix_lengths(variable: Optional[Field], settings: Settings, problems: Problems) -> List[int]:
-    """The length of a node's block, for each cluster CIDR."""
+    """The prefix length of a node's pod CIDR, for each cluster CIDR."""
     declared: Dict[str, Field] = {}
     if variable is not None and isinstance(variable.value, Mapping):
         declared = variable.mapping(("ipv4", "ipv6"))
@@ -114,7 +114,7 @@ def _prefix_lengths(variable: Optional[Field], settings: Settings, problems: Pro
         length = declared.get(_FAMILY[cidr.version].lower())
         lengths.append((length and length.integer(low, high, default)) or default)
         if low > high:
-            cause = f"no room for a block of a node, which is a /{high} at the longest"
+            cause = f"no room for a node's pod CIDR, which is a /{high} at the longest"
             problems.add(ALL, "cluster_cidrs", str(cidr), cause, f"write a CIDR of /{_CLUSTER[cidr.version][-2:]}")
     return lengths
 

@@ -10,9 +10,9 @@ import os
 
 from ...errors import KernelError, UnsupportedError
 from ...files import write_all
+from ...model.wire import attribute, attributes
 from ...startup_typing import TYPE_CHECKING, NamedTuple
 from ..namespaces import Namespace
-from ..netlink.socket import attribute, attributes
 from ..nftables.masquerade import GETCHAIN, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Removing devices, whose names are all that has to be known: rtnl has the rest of rtnetlink.
+"""Removing devices, whose names are all that has to be known.
 
 Source: net/core/rtnetlink.c (rtnl_dellink), net/core/dev.c (netdev_run_todo).
 """
@@ -9,16 +9,17 @@ import os
 import sys
 
 from ...errors import KernelError
+from ...model.wire import RTM_DELLINK, RTM_NEWLINK, attribute, text
 from ...startup_typing import TYPE_CHECKING
-from .socket import ABSENT, attribute
+from .socket import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ...model.wire import Message
     from ..namespaces import Namespace
-    from .socket import Message
 
-RTM_NEWLINK, RTM_DELLINK = 16, 17
+_NAME, _GROUP = 3, 27
 #: A device group of our own (IFLA_GROUP) for deleting many devices in one go.
 _DOOMED = 0x70770000
 #: struct ifinfomsg of a device that is known by its name.
@@ -41,10 +42,6 @@ def remove_links(namespace: Namespace, names: Sequence[str]) -> bool:
 def removal(names: Sequence[str]) -> list[Message]:
     """The requests. Many devices go at the price of one: each by itself would wait for an RCU grace period."""
     if len(names) == 1:
-        return [(RTM_DELLINK, 0, _NAMED + _name(names[0]))]
-    group = attribute(27, (_DOOMED | (os.getpid() & 0xFFFF)).to_bytes(4, sys.byteorder))
-    return [*((RTM_NEWLINK, 0, _NAMED + _name(name) + group) for name in names), (RTM_DELLINK, 0, _NAMED + group)]
-
-
-def _name(name: str) -> bytes:
-    return attribute(3, name.encode() + b"\0")
+        return [(RTM_DELLINK, 0, _NAMED + text(_NAME, names[0]))]
+    group = attribute(_GROUP, (_DOOMED | (os.getpid() & 0xFFFF)).to_bytes(4, sys.byteorder))
+    return [*((RTM_NEWLINK, 0, _NAMED + text(_NAME, name) + group) for name in names), (RTM_DELLINK, 0, _NAMED + group)]

@@ -12,10 +12,13 @@ import os
 import struct
 
 from ...errors import KernelError
+from ...model.wire import attributes
 from ...startup_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from ...model.wire import Message
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -30,10 +33,6 @@ NLMSG_ERROR = 2
 NLMSG_DONE = 3
 NLM_F_REQUEST = 1
 NLM_F_ACK = 4
-NLM_F_REPLACE = 0x100
-NLM_F_EXCL = 0x200
-NLM_F_CREATE = 0x400
-NLM_F_APPEND = 0x800
 NLM_F_DUMP = 0x300
 NLM_F_DUMP_INTR = 0x10
 NLM_F_CAPPED = 0x100
@@ -51,9 +50,6 @@ _BUFFER_BYTES = 1 << 20
 #: One recv takes at most one skb; dumps come in 32 KiB ones (NLMSG_GOODSIZE, netlink_recvmsg).
 _RECEIVE_BYTES = 1 << 16
 
-Message = tuple[int, int, bytes]
-"""(nlmsg_type, nlmsg_flags, payload) of a request."""
-
 
 class NetlinkError(NamedTuple):
     """The kernel's answer to message number ``number`` of a batch. ``errno`` is positive."""
@@ -61,25 +57,6 @@ class NetlinkError(NamedTuple):
     number: int
     errno: int
     text: str
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    """A netlink attribute, padded to four bytes."""
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + b"\0" * (-length & 3)
-
-
-def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """(type, value) of the attributes between two offsets, NLA_F_NESTED and NLA_F_NET_BYTEORDER cut off."""
-    while start + 4 <= end:
-        length, kind = _ATTRIBUTE(data, start)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, data[start + 4 : start + length]
-        start += (length + 3) & ~3
-
-
-_ATTRIBUTE = struct.Struct("=HH").unpack_from
 
 
 class NetlinkSocket:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
+from ...model.wire import attribute
 from ...startup_typing import TYPE_CHECKING, NamedTuple
-from ..netlink.socket import attribute
 from .masquerade_wire import (
     NFT_CMP_EQ,
     NFT_CMP_NEQ,

@@ -22,9 +22,9 @@ from ipaddress import IPv4Network
 
 from ...errors import KernelError, UnsupportedError
 from ...model.objects import NatRule
+from ...model.wire import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
 from ...startup_typing import TYPE_CHECKING
 from ..namespaces import Namespace
-from ..netlink.socket import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
 from .masquerade_wire import NLA_F_NESTED, comment, decode, encode, nested, number, text
 from .transaction import NFNL_SUBSYS_NFTABLES, Attributes
 

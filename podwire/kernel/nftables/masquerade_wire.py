@@ -12,8 +12,8 @@ import ipaddress
 import struct
 
 from ...model.objects import IPNetwork, NatRule
+from ...model.wire import attribute, attributes
 from ...startup_typing import TYPE_CHECKING, NamedTuple
-from ..netlink.socket import attribute, attributes
 
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple, Union

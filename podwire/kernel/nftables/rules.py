@@ -11,10 +11,10 @@ import os
 
 from ...errors import KernelError, UnsupportedError
 from ...model.objects import Chain, Rule
+from ...model.wire import NLM_F_APPEND, NLM_F_CREATE, Message, attribute, attributes
 from ...plan import REMOVE, Operation
 from ...startup_typing import TYPE_CHECKING
 from ..namespaces import Namespace
-from ..netlink.socket import NLM_F_APPEND, NLM_F_CREATE, Message, attribute, attributes
 from .masquerade import (
     GETCHAIN,
     GETRULE,

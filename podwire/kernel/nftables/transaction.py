@@ -8,6 +8,7 @@ from __future__ import annotations
 import _socket
 import struct
 
+from ...model.wire import Message, attributes
 from ...startup_typing import TYPE_CHECKING
 from ..netlink.socket import (
     HEADER,
@@ -15,10 +16,8 @@ from ..netlink.socket import (
     NLM_F_ACK,
     NLM_F_REQUEST,
     NLMSG_ERROR,
-    Message,
     NetlinkError,
     NetlinkSocket,
-    attributes,
     extended,
 )
 

@@ -16,8 +16,9 @@ from ipaddress import ip_address
 from typing import Collection, Dict, List, NamedTuple, Optional, Tuple
 
 from ...errors import KernelError, UnsupportedError
+from ...model.wire import NLM_F_APPEND, NLM_F_CREATE, Message, attribute, attributes
 from ..namespaces import Namespace
-from ..netlink.socket import HEADER, NETLINK_NETFILTER, NLM_F_APPEND, NLM_F_CREATE, Message, attribute, attributes
+from ..netlink.socket import HEADER, NETLINK_NETFILTER
 from ..nftables.masquerade import (
     NEWCHAIN,
     NEWRULE,

@@ -61,7 +61,7 @@ def diagnosis(
     return {"changed": False, "text": text, "causes": causes, "explained": path, "report": report}
 
 
-def question(cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str] = ("", "")) -> Result:
+def select_traces(cluster: Cluster, hosts: Collection[str], results: str, ends: Tuple[str, str] = ("", "")) -> Result:
     """What hosts should trace before ``diagnosis``: ``asked``, by host. ProofError as that has."""
     shutil.rmtree(os.path.join(results, "looks"), ignore_errors=True)  # an earlier run's
     cluster, addresses, evidence, _ = _evidence(cluster, hosts, results, ends)

@@ -7,16 +7,18 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from ...errors import FaultError, LabError
+from ...errors import FaultError
 from ...faults.catalogue import CATALOGUE, named
 from ...faults.document import TITLES
-from ...faults.fault import LAYERS, MACHINE, UNDERLAY
+from ...faults.fault import LAYERS
+from ...faults.places import MACHINE, UNDERLAY
 from ...intent.cluster import Cluster, DeclaredFault
 from ...intent.underlay import SWITCH
 from ...kernel import Namespace, enter
 from ...lab import registry
 from .. import Options, Result
 from ..faults import FUNCTIONS
+from .nodes import not_running_error
 
 LIST = "list"
 #: How many names a hint has.
@@ -132,19 +134,20 @@ def run_on_node(state: str, cluster: Cluster, node: str, options: Options, check
     if node not in running:
         return not_running(state, node, options, check)
     with ExitStack() as stack:
-        places = {
+        namespaces = {
             place: stack.enter_context(Namespace.open(path, place))
             for place, path in _paths({name: process.pid for name, process in running.items()})
         }
-        return enter.call(running[node].pid, FUNCTIONS[state], cluster, node, {**options, "places": places}, check)
+        return enter.call(
+            running[node].pid, FUNCTIONS[state], cluster, node, {**options, "namespaces": namespaces}, check
+        )
 
 
 def not_running(state: str, node: str, options: Options, check: bool) -> Result:
     """The result for a lab's node that is not running. LabError if a fault has to be injected."""
     if check or state != "present":
         return {"changed": False, "skipped": True, "msg": f"{node} is not running"}
-    build = f"build the lab first: sudo ./run site{options.get('which', '')}"
-    raise LabError(f"failed to enter node {node}: it is not running", build)
+    raise not_running_error(node, options)
 
 
 def _paths(pids: Mapping[str, int]) -> List[Tuple[str, str]]:

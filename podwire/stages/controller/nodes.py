@@ -11,7 +11,7 @@ from ...kernel import enter
 from ...lab.registry import node_pid
 from ...preflight.finding import NOT_RUN, Finding
 from .. import Options, Result, diff_result, task_result
-from ..node import STAGES, WITHOUT_INTENT
+from ..node import STAGES
 
 
 def converge_all(cluster: Cluster, names: Sequence[str], options: Options, check: bool) -> Result:
@@ -47,8 +47,13 @@ def not_running(cluster: Cluster, stage: str, node: str, options: Options, check
         return _preflight_of_missing(options)
     if check:
         return dry_run(stage, cluster, node)
+    raise not_running_error(node, options)
+
+
+def not_running_error(node: str, options: Options) -> LabError:
+    """For what needs a running node. ``which`` of the options is the inventory on the command line."""
     build = f"build the lab first: sudo ./run site{options.get('which', '')}"
-    raise LabError(f"failed to enter node {node}: it is not running", build)
+    return LabError(f"failed to enter node {node}: it is not running", build)
 
 
 def dry_run(stage: str, cluster: Cluster, name: str) -> Result:
@@ -63,8 +68,6 @@ def dry_run(stage: str, cluster: Cluster, name: str) -> Result:
         return diff_result(map(str, plan(state, EMPTY)), f"network of {name}")
     if stage == "attach":
         return diff_result((f"+ pod {pod.name}" for pod in cluster.pods_of(name)), f"pods of {name}")
-    if stage in WITHOUT_INTENT:
-        return {"changed": True}
     return {"changed": False, "skipped": True, "msg": f"{name} does not exist yet"}
 
 
