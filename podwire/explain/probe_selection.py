@@ -9,7 +9,7 @@ from .cause import Cause, Pair
 from .evidence import Reason, World
 from .records import Ask
 
-#: Traced probes a node at most: each takes some 0.02 s, or 0.3 where the end of the packet is not traced.
+#: Traced probes a node at most: each takes some 0.02 s, or 1 where the end of the packet is not traced.
 PER_NODE = 6
 #: Pairs of one cause that are weighed against each other.
 _WEIGHED = 50

@@ -19,11 +19,8 @@ Leaves nothing behind. What the kernel cannot trace is missing, and ``cannot`` s
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 import threading
-import time
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -34,14 +31,10 @@ from ..kernel.rulesets import nft_tables
 from ..kernel.trace.packets import PacketTrace
 from ..kernel.trace.rules import RuleTrace
 from ..observe.snapshot import counters, links
-from ..prove import packets
-from ..prove.reach import FAMILY
 from .packet_paths import certain, flights, framed
 from .records import Ask, Look, Looks, PacketPath, VerdictRow
+from .single_probe import send
 
-#: Seconds that an answer may take. One that was dropped is not waited for where the kernel traces that.
-_PATIENCE = 0.3
-_STEP = 0.02
 #: An ARP request, a neighbour solicitation (with its option), from the IP header on or as a whole.
 _NEIGHBOUR = (28, 72)
 _SYN = {4: 60, 6: 80}
@@ -125,7 +118,7 @@ class _Tracer:
         before = {place: _counters(space) for place, space in self.spaces.items()}
         if self.packets is not None:
             self.packets.begin()
-        answered, error = source.call(self._send, number, ask)
+        answered, error = source.call(send, ask, self.run, number, lambda: self._is_dropped(ask))
         return {
             "source": ask["source"],
             "target": ask["target"],
@@ -158,58 +151,6 @@ class _Tracer:
             if grown and not (place and space is self.spaces[""]):
                 increases[place] = grown
         return increases
-
-    def _send(self, number: int, ask: Ask) -> Tuple[bool, str]:
-        """Whether an answer came, and the error that the sender got."""
-        version = ip_address(ask["address"]).version
-        if ask["protocol"] == "icmp":
-            probe: socket.socket = packets.echo_socket(version)
-            size = ask["length"] - packets.IP_HEADER[version]
-            payload = bytes(packets.EchoTemplate(version, packets.PASS, self.run, size).packet(number))
-        elif ask["protocol"] == "udp":
-            probe = packets.datagram_socket(version)
-            payload = packets.datagram(self.run, number).ljust(ask["length"] - packets.IP_HEADER[version] - 8, b"\0")
-        else:
-            probe, payload = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK), b""
-        with probe:
-            probe.setblocking(False)
-            try:
-                if ask["protocol"] == "icmp":
-                    probe.sendto(payload, (ask["address"], 0))
-                else:
-                    probe.connect((ask["address"], ask["port"]))
-                    probe.send(payload)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                return False, os.strerror(error.errno or 0)
-            return self._answer(probe, version, number, ask)
-
-    def _answer(self, probe: socket.socket, version: int, number: int, ask: Ask) -> Tuple[bool, str]:
-        until = time.monotonic() + _PATIENCE
-        event = select.POLLOUT if ask["protocol"] == "tcp" else select.POLLIN
-        poll = select.poll()
-        poll.register(probe, event)
-        while time.monotonic() < until:
-            if not poll.poll(_STEP * 1000):
-                if self._is_dropped(ask):
-                    break
-                continue
-            refused = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if refused:
-                return False, os.strerror(refused)
-            if ask["protocol"] == "tcp":
-                return True, ""
-            try:
-                data = bytearray(probe.recv(65536))
-            except OSError as error:
-                return False, os.strerror(error.errno or 0)
-            if ask["protocol"] == "udp":
-                return True, ""
-            answer = packets.parse_echo(version, self.run, data, len(data))
-            if answer is not None and answer.number == number:
-                return answer.meaning == "reply", "" if answer.meaning == "reply" else answer.meaning
-        return False, ""
 
     def _is_dropped(self, ask: Ask) -> bool:
         """Whether the kernel traced its end: then nobody need wait for an answer."""

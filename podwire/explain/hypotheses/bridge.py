@@ -9,9 +9,10 @@ from ...model.command import Command, command
 from ...model.objects import File, IPNetwork, Object, Route
 from ...observe.records import AddressRow, LinkRow
 from ..cause import Cause, Pair
-from ..evidence import NodeView, PodView, World
+from ..evidence import World
 from ..operations import Change, fix
 from ..titles import cause
+from ..views import NodeView, PodView
 
 
 def hypotheses(world: World) -> Iterator[Cause]:

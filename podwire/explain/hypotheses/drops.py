@@ -6,9 +6,10 @@ from typing import Dict, FrozenSet, Iterator
 
 from ...model.command import command
 from ..cause import Cause, Pair
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..titles import cause
 from ..trace_evidence import drops
+from ..views import NodeView
 
 _HOOKS = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 

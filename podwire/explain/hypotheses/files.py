@@ -11,9 +11,10 @@ from ...model.command import Command, command, write_file
 from ...model.objects import File
 from ...observe.records import Conflist
 from ..cause import Cause
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..operations import fix
 from ..titles import cause, quiet
+from ..views import NodeView
 
 _CONF_DIR = "/etc/cni/net.d"
 #: Podwire's own plugins on nodes of others, where no runtime looks.

@@ -10,8 +10,9 @@ from ...model.objects import Sysctl
 from ...observe.records import RuleRow
 from ..cause import Cause, Pair
 from ..commands import sysctl
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView
 
 _SITE = "./run site"
 _ECHO_IGNORED = "net/ipv4/icmp_echo_ignore_all"

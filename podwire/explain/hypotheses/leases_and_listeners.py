@@ -7,8 +7,9 @@ from typing import Iterator, List, Mapping, Tuple
 
 from ...model.command import Command, command
 from ..cause import Cause
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..titles import cause, quiet
+from ..views import NodeView
 
 _DATA_DIR = "/var/lib/cni/networks"
 #: Address, and [container id, interface] for which it is allocated.

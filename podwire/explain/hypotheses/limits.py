@@ -6,8 +6,9 @@ from typing import Iterator, List
 
 from ..cause import Cause
 from ..commands import sysctl
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView
 
 #: Connections count as full from here on: they come and go while they are counted.
 _FULL = 0.97

@@ -7,12 +7,13 @@ from typing import FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tu
 from ...model.command import Command, command, within
 from ...model.objects import Link
 from ..cause import Cause, Pair
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..iptables import FAMILIES
 from ..nftables import ENDS, OURS, Rule, accepts, rules, table
 from ..operations import fix
 from ..records import ChainRow, RuleId, Ruleset
 from ..titles import cause
+from ..views import NodeView
 from .rule_matching import (
     BRIDGED,
     forwarded,

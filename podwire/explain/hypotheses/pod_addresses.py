@@ -10,8 +10,9 @@ from ...model.objects import IPNetwork
 from ...observe.records import AddressRow, LinkRow
 from ..cause import Cause
 from ..commands import sysctl
-from ..evidence import NodeView, PodView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView, PodView
 from .pod_neighbours import flushed
 from .pod_routes import connected, default
 

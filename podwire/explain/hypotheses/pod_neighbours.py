@@ -9,8 +9,9 @@ from ...model.command import Command, command, within
 from ...model.objects import MacAddress
 from ...observe.records import LinkRow, NeighbourRow
 from ..cause import Cause
-from ..evidence import NodeView, PodView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView, PodView
 
 
 def neighbours(world: World, node: NodeView, pod: PodView, device: LinkRow) -> Iterator[Cause]:

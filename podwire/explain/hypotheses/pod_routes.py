@@ -8,8 +8,9 @@ from typing import Iterator, List
 from ...model.command import Command, command, within
 from ...model.objects import IPNetwork
 from ..cause import Cause
-from ..evidence import NodeView, PodView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView, PodView
 
 
 def default_elsewhere(world: World, node: NodeView, pod: PodView, name: str) -> Iterator[Cause]:

@@ -8,8 +8,9 @@ from typing import Iterator, List, Optional
 from ...model.command import Command, command, within
 from ...observe.records import Interface, LinkRow
 from ..cause import Cause
-from ..evidence import NodeView, PodView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView, PodView
 from .pod_addresses import addresses
 from .pod_neighbours import neighbours
 from .pod_routes import default, default_elsewhere, routes

@@ -6,8 +6,9 @@ from typing import Iterator, NamedTuple, Optional
 
 from ...model.command import command
 from ..cause import Cause
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView
 
 
 class Denial(NamedTuple):

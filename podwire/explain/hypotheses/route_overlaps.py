@@ -9,8 +9,9 @@ from ...model.command import command, within
 from ...model.objects import IPNetwork
 from ...observe.records import RouteRow
 from ..cause import Cause
-from ..evidence import NodeView, PodView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView, PodView
 from .routes import route_text
 
 _RTPROT_KERNEL = 2

@@ -13,9 +13,10 @@ from ...observe.records import RouteRow
 from ...plan import REMOVE
 from ..cause import Cause, Pair
 from ..commands import sysctl
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..operations import Change, device_of, fix, subject
 from ..titles import cause
+from ..views import NodeView
 
 _SITE = "./run site"
 _RP_FILTER = "net/ipv4/conf/{}/rp_filter"

@@ -8,8 +8,9 @@ from typing import FrozenSet, List, Optional
 
 from ...model.objects import IPNetwork
 from ..cause import Pair
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..nftables import ENDS, Rule
+from ..views import NodeView
 
 BRIDGED = "net/bridge/bridge-nf-call-iptables"
 

@@ -10,8 +10,9 @@ from ...model.command import command
 from ...model.objects import Link
 from ...observe.records import AddressRow
 from ..cause import Cause, Pair
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..titles import cause
+from ..views import NodeView
 
 _SHAPED = {"tbf": "link_slow", "htb": "link_slow", "netem loss": "link_lossy", "netem delay": "link_delayed"}
 

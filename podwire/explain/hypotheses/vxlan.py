@@ -9,9 +9,10 @@ from ...model.objects import FdbEntry, Link, Neighbour, Object, Route, Vxlan
 from ...observe.records import LinkRow, VxlanRow
 from ...plan import ADD, REMOVE
 from ..cause import Cause
-from ..evidence import NodeView, World
+from ..evidence import World
 from ..operations import Change, all_changes, device_of, fix, identity
 from ..titles import cause
+from ..views import NodeView
 
 _SITE = "./run site"
 
