@@ -68,7 +68,7 @@ def converge(targets: Sequence[Target], *, check: bool = False, execute: Execute
 
 
 def _interleave(targets: Sequence[Target], plans: Sequence[Sequence[Operation]]) -> list[Step]:
-    """All plans as one list: what makes way, then devices, then namespace by namespace, then removals.
+    """All plans as one list: what must be removed first, then devices, then namespace by namespace, then removals.
 
     Only devices reach across namespaces (a veth's far end exists once the near end was made), so only
     they are aligned; the rest of a namespace stays together and shares its batches.
@@ -119,11 +119,11 @@ def _verify(
         touched = fields_of(done)
         if "links" in touched:  # devices take objects of every other kind along
             touched |= {name for name, old, new in zip(State._fields, shown.state, target.desired) if old or new}
-        left = plan(_only(target.desired, touched), _only(reader.show(touched).state, touched))
-        if left:
+        missing = plan(_only(target.desired, touched), _only(reader.show(touched).state, touched))
+        if missing:
             raise VerificationError(
                 f"failed to converge {target.namespace.name}: the kernel accepted everything, but still lacks: "
-                + "; ".join(map(str, left[:5])),
+                + "; ".join(map(str, missing[:5])),
                 "something else is changing this node at the same time",
             )
 

@@ -1,7 +1,7 @@
 """plan(desired, current): the operations that lead from one State to the other. Pure.
 
 ``plan(s, s) == []``. What stands in ``current`` is owned (the scope it was shown with saw to that),
-so what is not desired is removed. Order: first what must make way (a device that has to be made
+so what is not desired is removed. Order: first what must be removed (a device that has to be made
 anew, a twin under the same key), then additions and changes in dependency order, then the rest of
 the removals backwards. Traffic that the plan does not concern is never interrupted: a route moves
 to its new next hop by replacement before the old device goes.
@@ -41,12 +41,12 @@ def plan(desired: State, current: State) -> list[Operation]:
     """The operations, in the order in which they have to be executed."""
     link_changes, renewed = _plan_links(desired.links, current.links)
     cleared = frozenset(link.name for link in renewed)
-    left = _without_devices(current, cleared) if cleared else current
+    remaining = _without_devices(current, cleared) if cleared else current
     undesired = _undesired_links(desired.links, current.links)
-    going = _lost(left, frozenset(link.name for link in undesired)) if undesired else frozenset()
+    going = _lost(remaining, frozenset(link.name for link in undesired)) if undesired else frozenset()
 
-    blocking = _in_the_way(desired, left)
-    left = left._replace(addresses=left.addresses - blocking)
+    blocking = _in_the_way(desired, remaining)
+    remaining = remaining._replace(addresses=remaining.addresses - blocking)
     first = [Operation(REMOVE, held) for held in [*renewed, *_ordered(blocking)]]
     middle: list[Operation] = []
     last: list[Operation] = []
@@ -55,7 +55,7 @@ def plan(desired: State, current: State) -> list[Operation]:
             middle += link_changes
             last += [Operation(REMOVE, link) for link in undesired]
             continue
-        clearing, making, removing = _plan_field(name, desired[index], left[index])
+        clearing, making, removing = _plan_field(name, desired[index], remaining[index])
         first += clearing
         middle += making
         last += [operation for operation in removing if operation.object not in going]

@@ -9,7 +9,7 @@ import shutil
 from ipaddress import ip_interface, ip_network
 from typing import List, Sequence, Set
 
-from ..cni.runtime.external import Executed
+from ..cni.runtime.external import External
 from ..cni.spec import invoke
 from ..cni.spec.netconf import Attachment
 from ..cni.spec.netlist import NetConfList, load_file, parse_list
@@ -95,11 +95,10 @@ def _add(network: NetConfList, attachment: Attachment, block: str, directories: 
             path = invoke.find(conf.type, directories)
             if path is None:
                 raise invoke.missing(conf.type, directories)
-            steps.append(Executed(conf, path, directories, timeout=_TIMEOUT))
-            result = steps[-1].add(attachment, result)
+            steps.append(External(conf, path, directories, timeout=_TIMEOUT))
+            result = steps[-1].add_one(attachment, result)
     finally:
         for step in reversed(steps):
-            with contextlib.suppress(CniError):
-                step.remove(attachment, result)
+            step.delete([attachment], {attachment: result} if result else {})
     ips = [ip.address for ip in result.ips] if result else []
     return any(ip_interface(str(ip)).ip in ip_network(block) for ip in ips)

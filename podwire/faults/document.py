@@ -11,25 +11,25 @@ from .symptom import PODS_MTU
 
 _HEAD = """# Faults
 
-    ./run break -e fault=list                                            # which of these there can be here
+    ./run break -e fault=list                                            # the faults that are possible here
     ./run break -e fault=vxlan_fdb_missing -e node=node-1 -e peer=node-2
-    ./run break -e fault=vxlan_fdb_missing -e node=node-1 --check --diff # what would be done
-    ./run mend                                                           # all of it; or -e node=…, -e fault=…
+    ./run break -e fault=vxlan_fdb_missing -e node=node-1 --check --diff # what would change
+    ./run mend                                                           # repair all; or -e node=…, -e fault=…
 
-A fault stands on one **node**; `peer` is the other node of those that have one (default: the next in the inventory),
-`pod` a pod on the node (default: the first). What is to be undone is on the node's disk (`/var/lib/podwire/faults`)
-before anything is touched, so `./run mend` works after a crash at any moment, also of the controller. A fault is held
-to its word twice: the kernel has to show it, and traffic has to suffer as the last column says; else it is undone, and
-the run fails. Faults that reach every network of the machine need `-e host_wide=true`; on top of other troubles, which
-hide its own symptom, a fault needs `-e blind=true`.
+A fault is injected on one **node**. Some faults take a `peer`, the other node (default: the next in the inventory), or
+a `pod` on the node (default: the first). Before anything changes, a journal with the original state is written to the
+node's disk (`/var/lib/podwire/faults`), so `./run mend` works after a crash at any moment, also of the controller. An
+injection is verified twice: the kernel must show it, and traffic must show the symptom in the last column; else it is
+reverted, and the run fails. Faults that affect all networks of the machine need `-e host_wide=true`. If other failures
+hide a fault's symptom, it needs `-e blind=true`.
 
-Columns: the name, and what it takes; the number in the catalogue of faults that this one grew from (68 and above are
-podwire's own); what is wrong; how a person would do it in the default lab; how it shows.
-[Scenarios](scenarios/README.md) are seven of them to follow step by step.
+Columns: name and options; number in the catalogue that this one is based on (68 and above are podwire's own);
+fault; manual command in the default lab; symptom.
+[Scenarios](scenarios/README.md) are tutorials for seven of them.
 
 This file is generated from `podwire/faults/catalogue`.
 """
-#: Layers as people call them.
+#: Titles of layers.
 TITLES = {
     "cni": "CNI: configuration and plugins",
     "ipam": "Addresses",
@@ -48,7 +48,7 @@ _ENDS = {
     "peer": "a pod on the peer",
     "vtep": "the peer's VTEP",
     "host pod": "the hostNetwork pod",
-    "free": "an address that nobody holds",
+    "free": "an unused address",
 }
 
 
@@ -59,7 +59,7 @@ def markdown() -> str:
         lines += [
             f"## {TITLES[layer]}",
             "",
-            "| fault | # | what is wrong | by hand | shows |",
+            "| name | # | fault | manual command | symptom |",
             "|---|---|---|---|---|",
         ]
         lines += [_row(fault) for fault in CATALOGUE.values() if fault.layer == layer] + [""]
@@ -75,7 +75,7 @@ def _row(fault: Fault) -> str:
 
 
 def shows(fault: Fault) -> str:
-    """How a fault shows, in words."""
+    """The symptom of a fault, as text."""
     symptom = fault.symptom
     if symptom is None:
         return fault.quiet

@@ -85,10 +85,12 @@ def wait_for_dad(namespace: Namespace, addresses: Iterable[Address]) -> None:
     deadline = time.monotonic() + _DETECTION_S
     while True:
         statuses = _statuses(namespace)
-        taken = [str(wanted[packed]) for packed in wanted if packed in statuses and statuses[packed].taken]
+        duplicate = [str(wanted[packed]) for packed in wanted if packed in statuses and statuses[packed].taken]
         waiting = [str(wanted[packed]) for packed in wanted if packed not in statuses or statuses[packed].tentative]
-        if taken:
-            raise KernelError(f"failed to use {', '.join(taken)} in {namespace.name}: somebody else on the link has it")
+        if duplicate:
+            raise KernelError(
+                f"failed to use {', '.join(duplicate)} in {namespace.name}: somebody else on the link has it"
+            )
         if not waiting:
             return
         if time.monotonic() > deadline:

@@ -31,13 +31,13 @@ def forget_udp(namespace: Namespace, ports: FrozenSet[int]) -> int:
     for family in (2, 10):
         try:
             socket = namespace.nftables(family)
-            doomed = []
+            deletions = []
             for _, payload in socket.dump(_GET, socket.generic):
                 original = dict(attributes(payload, 4, len(payload))).get(_TUPLE_ORIG, b"")
                 if _udp_port(original) in ports:
-                    doomed.append((_DELETE, 0, socket.generic + attribute(_TUPLE_ORIG | _NESTED, original)))
-            refused = socket.batch(doomed) if doomed else []
-            forgotten += len(doomed) - len(refused)
+                    deletions.append((_DELETE, 0, socket.generic + attribute(_TUPLE_ORIG | _NESTED, original)))
+            refused = socket.batch(deletions) if deletions else []
+            forgotten += len(deletions) - len(refused)
         except KernelError as error:
             if error.errno not in _NOTHING:
                 raise

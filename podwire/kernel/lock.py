@@ -6,6 +6,10 @@ import fcntl
 import os
 
 from ..errors import KernelError
+from ..startup_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .namespaces import Namespace
 
 
 class locked:
@@ -26,6 +30,19 @@ class locked:
         except BaseException:
             os.close(self._lock)
             raise
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+
+class namespace_lock:
+    """Hold the flock(2) of a network namespace itself, so that there is no file to leave."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._lock = os.open(f"/proc/self/fd/{namespace.fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)

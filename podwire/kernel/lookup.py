@@ -67,14 +67,14 @@ def route(namespace: Namespace, destination: str, source: str, iif: int) -> Hop:
 def onward(namespace: Namespace, hop: Hop, links: Mapping[int, Mapping[str, Any]]) -> str:
     """What the kernel has for a hop: ``ip neigh get``, and on a VXLAN device ``bridge fdb get ... self``."""
     link = links.get(hop.device, {})
-    said = f"{hop.word} to {hop.gateway} dev {link.get('name', hop.device)}"
+    text = f"{hop.word} to {hop.gateway} dev {link.get('name', hop.device)}"
     mac = neighbour(namespace, hop.gateway, hop.device)
     if mac is None:
-        return f"{said}; it has no MAC address for that"
+        return f"{text}; it has no MAC address for that"
     if "vxlan" not in link:
-        return f"{said}, {mac}"
+        return f"{text}, {mac}"
     to = tunnel_end(namespace, mac, hop.device)
-    return f"{said}, {mac}, {f'by {to}' if to else 'for which it has no FDB entry'}"
+    return f"{text}, {mac}, {f'by {to}' if to else 'for which it has no FDB entry'}"
 
 
 def neighbour(namespace: Namespace, ip: str, device: int) -> Optional[MacAddress]:
@@ -120,15 +120,15 @@ class Filter(TypedDict):
 
 def filters(namespace: Namespace, names: Mapping[int, str]) -> List[Filter]:
     """tc's filters, eBPF programs among them."""
-    found: List[Filter] = []
+    rows: List[Filter] = []
     for _, payload in namespace.socket.dump(_RTM_GETQDISC, bytes(20)):
         _, index, _, parent, _ = struct.unpack_from("=BxxxiIII", payload)
         kind = after(payload, 20).get(1, b"").rstrip(b"\0")
         if parent != _INGRESS or kind not in (b"clsact", b"ingress"):
             continue
         for hook, handle in _HOOKS.items() if kind == b"clsact" else [("ingress", _INGRESS)]:
-            found += _filters_of(namespace, index, names.get(index, str(index)), hook, handle)
-    return found
+            rows += _filters_of(namespace, index, names.get(index, str(index)), hook, handle)
+    return rows
 
 
 def _filters_of(namespace: Namespace, index: int, device: str, hook: str, parent: int) -> Iterator[Filter]:
@@ -145,7 +145,7 @@ def _filters_of(namespace: Namespace, index: int, device: str, hook: str, parent
 def disciplines(namespace: Namespace) -> Dict[str, str]:
     """Device -> kind of its root queueing discipline, where somebody set one; ``netem loss`` or ``netem delay``."""
     names = devices.names(namespace)
-    found = {}
+    kinds = {}
     for _, payload in namespace.socket.dump(_RTM_GETQDISC, bytes(20)):
         _, index, handle, parent, _ = struct.unpack_from("=BxxxiIII", payload)
         if parent == _ROOT and handle and index in names:
@@ -153,5 +153,5 @@ def disciplines(namespace: Namespace) -> Dict[str, str]:
             kind, options = string(values.get(1, b"")), values.get(2, b"")
             if kind == "netem" and len(options) >= 12:  # struct tc_netem_qopt: latency, limit, loss, ...
                 kind = "netem loss" if struct.unpack_from("=I", options, 8)[0] else "netem delay"
-            found[names[index]] = kind
-    return found
+            kinds[names[index]] = kind
+    return kinds

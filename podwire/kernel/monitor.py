@@ -44,20 +44,20 @@ class Monitor:
     def drain(self, devices: Container[int]) -> bool:
         """Read all that came; whether any of it may concern podwire. Neighbours come and go with traffic: only
         those of ``devices`` (ifindexes) count. Where notifications were lost, they count."""
-        found = False
-        for number, each in enumerate(self.sockets):
+        concerned = False
+        for number, socket in enumerate(self.sockets):
             while True:
                 try:
-                    data = each.recv(_BYTES, _socket.MSG_DONTWAIT)
+                    data = socket.recv(_BYTES, _socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     break
                 except OSError as error:
                     if error.errno != 105:  # ENOBUFS: more came than the buffer holds
                         raise
-                    found = True
+                    concerned = True
                     continue
-                found = (_rules_concern(data) if number else _tables_concern(data, devices)) or found
-        return found
+                concerned = (_rules_concern(data) if number else _tables_concern(data, devices)) or concerned
+        return concerned
 
     def close(self) -> None:
         """Leave the groups."""
@@ -76,9 +76,9 @@ def indices_with_alias(alias: str) -> frozenset[int]:
 
 
 def _joined(family: int, groups: int) -> _socket.socket:
-    found = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, family)
-    found.bind((0, groups))
-    return found
+    socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, family)
+    socket.bind((0, groups))
+    return socket
 
 
 def _tables_concern(data: bytes, devices: Container[int]) -> bool:

@@ -129,9 +129,9 @@ def mounted(fstype: str) -> int:
         top = _system_call(_FSMOUNT, context, _CLOEXEC, 0)
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=top)
     finally:
-        for each in (context, top):
-            if each >= 0:
-                os.close(each)
+        for descriptor in (context, top):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _system_call(number: int, *arguments: object) -> int:
@@ -193,7 +193,7 @@ class Namespace:
 
     @classmethod
     def open(cls, path: str, name: str) -> Namespace:
-        """Open ``/proc/PID/ns/net`` or a bind mount such as ``/run/netns/x``; LabError-free: KernelError."""
+        """Open ``/proc/PID/ns/net`` or a bind mount such as ``/run/netns/x``."""
         try:
             # O_NONBLOCK: a path may lead to a FIFO, where nobody writes
             return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), name)
@@ -207,9 +207,9 @@ class Namespace:
         """The caller's own. Its socket is made at once, while the caller is here: that takes no setns."""
         from .netlink.socket import NETLINK_ROUTE, NetlinkSocket
 
-        found = cls.open("/proc/thread-self/ns/net", name)
-        found._socket = NetlinkSocket(NETLINK_ROUTE)
-        return found
+        namespace = cls.open("/proc/thread-self/ns/net", name)
+        namespace._socket = NetlinkSocket(NETLINK_ROUTE)
+        return namespace
 
     def entered(self) -> _Entered:
         """Run the block inside. Network namespaces are per thread, and this one comes back after."""

@@ -15,10 +15,10 @@ def nft_tables(namespace: Namespace) -> Set[str]:
     """Names of the tables of all families; none where the kernel has no nf_tables."""
     try:
         with namespace.open_nftables(0) as socket:
-            found = socket.read(GETTABLE)
+            names = socket.read(GETTABLE)
     except KernelError:
         return set()
-    return {row.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for row in found}
+    return {row.get(NFTA_TABLE_NAME, b"").rstrip(b"\0").decode(errors="replace") for row in names}
 
 
 def nft_ruleset(namespace: Namespace) -> List[Any]:

@@ -58,10 +58,10 @@ def bucket_of(namespace: Namespace, device: int) -> Optional[Bucket]:
         if index != device or parent != _ROOT or values.get(1) != b"tbf\0":
             continue
         options = values.get(2, b"")
-        found = dict(attributes(options, 0, len(options)))
-        parameters = found.get(1, b"")
+        values = dict(attributes(options, 0, len(options)))
+        parameters = values.get(1, b"")
         if len(parameters) >= 36:
-            rate = struct.unpack("=Q", found[4])[0] if 4 in found else _RATE.unpack_from(parameters)[5]
+            rate = struct.unpack("=Q", values[4])[0] if 4 in values else _RATE.unpack_from(parameters)[5]
             limit = struct.unpack_from("=I", parameters, 24)[0]
             return Bucket(rate, limit - int(rate * _LATENCY))
     return None
@@ -99,14 +99,14 @@ def target_of(namespace: Namespace, device: int) -> Optional[int]:
             break
     else:
         return None
-    found = 0
+    target = 0
     for _, payload in namespace.socket.dump(_GETFILTER, _TCMSG.pack(0, device, 0, _INGRESS_HANDLE, 0)):
         # TCA_OPTIONS, TCA_U32_ACT, the first action, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS
         mirred = _inside(payload[_TCMSG.size :], 2, 7, 1, 2, 2)
         if len(mirred) == _MIRRED.size:
             return int(_MIRRED.unpack(mirred)[6])
-        found = -1
-    return found
+        target = -1
+    return target
 
 
 def _inside(data: bytes, *path: int) -> bytes:

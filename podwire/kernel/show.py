@@ -123,13 +123,13 @@ class Reader:
         state = EMPTY._replace(links=links, **{name: read() for name, read in reads.items() if name in fields})
         if "routes" not in fields:
             return Observed(state, EMPTY)
-        mine, foreign = self._routes(owned)
-        return Observed(state._replace(routes=mine), EMPTY._replace(routes=foreign))
+        routes_shown, foreign = self._routes(owned)
+        return Observed(state._replace(routes=routes_shown), EMPTY._replace(routes=foreign))
 
     def shows(self, operations: Sequence[Operation]) -> bool:
         """Whether the kernel, asked for each object by itself, shows all that few operations did.
 
-        False also where it cannot be asked that way: then a ``show`` has to tell.
+        False also where it cannot be asked that way: then a ``show`` decides.
         """
         by_field: dict[str, list[Operation]] = defaultdict(list)
         for operation in operations:
@@ -204,13 +204,13 @@ class Reader:
             answers = [self._ask_link(name, known) for name in sorted(self.scope.links)]
             return frozenset(Link.decode(answer, known) for answer in answers if answer is not None), known
         names: dict[int, str] = {}
-        mine: list[bytes] = []
+        owned: list[bytes] = []
         for payload in devices.dump(self.namespace):
             index, name = index_and_name(payload)
             names[index] = name
             if name in self.scope.links or (self.scope.alias and alias_of(payload) == self.scope.alias):
-                mine.append(payload)
-        return frozenset(Link.decode(payload, names) for payload in mine), names
+                owned.append(payload)
+        return frozenset(Link.decode(payload, names) for payload in owned), names
 
     def _cached(self, payload: bytes, decode: Callable[[bytes, Names], T]) -> T:
         try:
@@ -261,13 +261,13 @@ class Reader:
     def _vlans(self) -> frozenset[PortVlans]:
         """Of the ports whose VLANs are desired: as desired, if they are."""
         wanted = {vlan.device: vlan for vlan in self._desired.vlans}
-        found = set()
+        ports = set()
         for shown in self._decoded(RTM_GETLINK, VLAN_REQUEST, PortVlans.decode) if wanted else ():
             port = wanted.get(shown.device)
             if port is not None:
                 enough = set(port.vlans) <= set(shown.vlans) if port.others else port.vlans == shown.vlans
-                found.add(port if enough else shown)
-        return frozenset(found)
+                ports.add(port if enough else shown)
+        return frozenset(ports)
 
     def _next_hops(self, owned: frozenset[str]) -> frozenset[NextHop]:
         protocol = self.scope.protocol
@@ -285,7 +285,7 @@ class Reader:
         """(owned, foreign on a wanted prefix). The local table and the kernel's own routes are neither,
         except that a connected route can hold a wanted prefix."""
         scope = self.scope
-        mine: set[Route] = set()
+        ours: set[Route] = set()
         foreign: set[Route] = set()
         if scope.protocol is None and not (owned and (scope.routes or scope.prefixes)):
             return frozenset(), frozenset()
@@ -299,26 +299,26 @@ class Reader:
             if on_owned and protocol == route.RTPROT_KERNEL:
                 continue
             if protocol == scope.protocol or (on_owned and scope.routes):
-                mine.add(held)
+                ours.add(held)
             elif held.table == MAIN_TABLE and held.destination in scope.prefixes:
                 if held.device == "":  # for people to read
                     self._names = {**self._names, **devices.names(self.namespace)}
                     held = decode(payload, self._names)
                 foreign.add(held)
-        return frozenset(mine), frozenset(foreign)
+        return frozenset(ours), frozenset(foreign)
 
     def _sysctls(self, keys: Iterable[str]) -> frozenset[Sysctl]:
         listed = list(keys)
         if not listed:
             return frozenset()
-        found = set()
+        sysctls = set()
         with self.namespace.entered():
             for key in listed:
                 try:
-                    found.add(Sysctl(key, read_sysctl(key)))
+                    sysctls.add(Sysctl(key, read_sysctl(key)))
                 except FileNotFoundError:
                     continue
-        return frozenset(found)
+        return frozenset(sysctls)
 
     def _nat(self) -> frozenset[Any]:
         if not self.scope.nat:
@@ -364,11 +364,11 @@ def read_sysctl(key: str) -> str:
 
 
 def _files(paths: frozenset[str]) -> frozenset[File]:
-    found = set()
+    files = set()
     for path in paths:
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                found.add(File(path, file.read(), os.fstat(file.fileno()).st_mode & 0o7777))
+                files.add(File(path, file.read(), os.fstat(file.fileno()).st_mode & 0o7777))
         except FileNotFoundError:
             continue
-    return frozenset(found)
+    return frozenset(files)

@@ -1,6 +1,6 @@
 """What objects of every kind say of themselves. A kind is one module, with the class of its values (see objects.py).
 
-A kind of which the kernel is told by netlink also encodes and decodes its messages (``NetlinkKind``): podwire.kernel
+A kind that netlink makes also encodes and decodes its messages (``NetlinkKind``): podwire.kernel
 knows none of them by itself.
 """
 

@@ -50,7 +50,7 @@ _KINDS = {
 }  # fmt: skip
 _KIND_NAMES = {value: name for name, value in _KINDS.items()}
 _UNICAST = 1
-#: Kinds without a way out. IPv6 shows lo for them.
+#: Kinds without an exit. IPv6 shows lo for them.
 _NOWHERE = (6, 7, 8, 9)
 _IPV6_METRIC = 1024  # IP6_RT_PRIO_USER, what the kernel makes of a metric of 0
 #: A whole message with destination and next-hop object.

@@ -45,7 +45,7 @@ class State(NamedTuple):
     files: frozenset[File] = frozenset()
 
     def __or__(self, other: State) -> State:
-        return State._make(mine | theirs for mine, theirs in zip(self, other))
+        return State._make(ours | theirs for ours, theirs in zip(self, other))
 
     def objects(self) -> Iterator[Object]:
         """Every object, in dependency order."""

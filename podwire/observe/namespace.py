@@ -109,31 +109,31 @@ def _rule(payload: bytes, _: Names) -> Row:
 
 
 def _sysctls(devices: Iterable[str]) -> Dict[str, str]:
-    found = {}
+    values = {}
     keys = [f"net/{key.format(name)}" for name in devices if name != "lo" for key in _DEVICE_SYSCTLS]
     for key in (*_SYSCTLS, *keys):
         try:
-            found[key] = read_sysctl(key)
+            values[key] = read_sysctl(key)
         except OSError:
             continue
-    return found
+    return values
 
 
 def counters() -> Dict[str, int]:
     """Everything of /proc/net/snmp, netstat and snmp6 that is not zero, as ``Ip.FragCreates``, ``Ip6.…``."""
-    found: Dict[str, int] = {}
+    counts: Dict[str, int] = {}
     for path in ("/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"):
         lines = _lines(path)
         for header, values in zip(lines[::2], lines[1::2]):
             group, *keys = header.split()
             for key, value in zip(keys, values.split()[1:]):
                 if value != "0":
-                    found[f"{group[:-1]}.{key}"] = int(value)
+                    counts[f"{group[:-1]}.{key}"] = int(value)
     for line in _lines("/proc/thread-self/net/snmp6"):
         key, _, value = line.partition(" ")
         if value.strip() != "0" and key[:3] == "Ip6":
-            found[f"Ip6.{key[3:]}"] = int(value)
-    return found
+            counts[f"Ip6.{key[3:]}"] = int(value)
+    return counts
 
 
 def _lines(path: str) -> List[str]:

@@ -12,10 +12,12 @@ import os
 from itertools import groupby
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..cni.engine.plugin import NODE
+from ..cni.engine.step import Operations
 from ..cni.plugins import PLUGINS
+from ..cni.plugins.plugin import NODE
+from ..cni.runtime.bridges import own_bridges
 from ..cni.runtime.cache import CACHE_DIR, Cached, cached_of_all_networks
-from ..cni.runtime.runtime import Operations, Runtime
+from ..cni.runtime.runtime import Runtime
 from ..cni.spec.netconf import Attachment
 from ..cni.spec.netlist import NetConfList, parse_list
 from ..cni.spec.result import Result
@@ -23,7 +25,6 @@ from ..converge import Target, converge
 from ..errors import CniError, LabError
 from ..files import replace_file
 from ..intent.cluster import Cluster, Pod
-from ..ipam.allocator import Reservation
 from ..ipam.store import Claim
 from ..kernel import Namespace, link_of
 from ..model.state import EMPTY, Scope
@@ -66,7 +67,7 @@ def outdated_bridges(cluster: Cluster, node: str) -> FrozenSet[str]:
     """
     network = conflist.declared(cluster, node)
     old = conflist.written(network.name)
-    return conflist.bridges(old) if old is not None and not conflist.kept_by(old, network) else frozenset()
+    return own_bridges(old) if old is not None and not conflist.kept_by(old, network) else frozenset()
 
 
 def told(cluster: Cluster, node: str) -> Dict[str, List[str]]:
@@ -98,7 +99,7 @@ def detach_recorded(*, check: bool = False) -> PodsOutcome:
     shared: Set[str] = set()
     for (config, plugin_dirs), group in groupby(sorted(cached, key=_made_with), key=_made_with):
         network = parse_list(config)
-        shared |= conflist.bridges(network)
+        shared |= own_bridges(network)
         if not check:
             runtime = Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT)
             runtime.delete([entry.attachment for entry in group])
@@ -148,9 +149,9 @@ class _Run:
 
     @staticmethod
     def _runtime(network: NetConfList, plugin_dirs: Sequence[str]) -> Runtime:
-        return Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT)
+        return Runtime(network, PLUGINS, plugin_dirs=plugin_dirs, timeout=_PLUGIN_TIMEOUT, exact=True)
 
-    def _kept(self) -> Dict[Attachment, Reservation]:
+    def _kept(self) -> Dict[Attachment, Result]:
         """Attachments that can stay, put right in place where need be."""
         attachments = [_attachment(sandbox) for sandbox in self.staying.values() if not sandbox.host_network]
         attachments = [attachment for attachment in attachments if self._can_stay(self.cached.get(attachment.claim))]
@@ -204,7 +205,7 @@ class _Run:
 
     def remove(self) -> PodsOutcome:
         self._detach()
-        self._remove_bridges(conflist.bridges(self.network))
+        self._remove_bridges(own_bridges(self.network))
         self._remove_file(conflist.path_of(self.network.name))
         return self._outcome()
 
@@ -262,7 +263,7 @@ class _Run:
         for name in (self.network.name, *sorted(others)):
             old = conflist.written(name)
             if old is not None:
-                self._remove_bridges(conflist.bridges(old) - conflist.bridges(self.network))
+                self._remove_bridges(own_bridges(old) - conflist.bridges(self.network))
         for name in sorted(others):
             self._remove_file(conflist.path_of(name))
 
@@ -297,7 +298,7 @@ class _Run:
 
     def _mend(self) -> List[Attachment]:
         """Put right what is kept. Returns what could not be, which is detached then."""
-        answers = self.runtime.mend(self.kept, check=self.check)
+        answers = self.runtime.repair(self.kept, check=self.check)
         self._tell(answers.operations)
         self._take_results(answers.results)
         failed = [error for error in answers.errors if error.claim not in self.others]

@@ -18,6 +18,7 @@ import sys
 from typing import Any, Dict, List
 
 from podwire.cni import skel
+from podwire.cni.spec.registry import PLUGINS
 from tests.death import Death
 
 _WATCHED = ("/var/lib/cni", "/run", "/etc/cni")
@@ -116,7 +117,7 @@ def serve(request: Dict[str, Any]) -> Dict[str, Any]:
 def main(arguments: List[str]) -> None:
     """``worker.py``: requests until stdin ends."""
     os.chdir("/run/watched")
-    for name, _ in skel.PLUGINS.values():
+    for name, _, _ in PLUGINS.values():
         try:
             __import__(f"podwire.cni.plugins.{name}")
         except ImportError:

@@ -116,28 +116,40 @@ def test_containers_reach_each_other_and_the_node(lab: Lab, kind: str, versions:
 
 
 def test_a_failed_attachment_leaves_nothing_and_the_others_are_attached(lab: Lab) -> None:
+    """Two containers with one network namespace: the interface of one is in the other's way."""
     runtime = lab.network()
     containers = lab.containers(5)
+    containers[3] = containers[3]._replace(netns=containers[1].netns)
+    before = files(lab.home)
+    answers = runtime.add(containers)
+    [failed] = answers.errors
+    assert failed in (containers[1], containers[3]) and "File exists" in str(answers.errors[failed])
+    assert len(answers.results) == 4
+    assert len(ip("link", "show", "master", "cni0")) == 4
+    assert not [each for each in files(lab.home) - before if f"-{failed.container_id}-" in each]
+    assert runtime.held([failed]) == {failed: None}
+    assert runtime.check(list(answers.results)) == {}
+    runtime.delete(containers)
+    assert leases(lab) == set()
+    assert runtime.add([failed]).errors == {}
+
+
+def test_a_default_route_by_another_interface_stays(lab: Lab) -> None:
+    """As with executables: the container has another network, which was first."""
+    runtime = lab.network()
+    containers = lab.containers(3)
     for command in (
         "link add other0 type bridge",
         "link set other0 up",
         "addr add 192.0.2.1/24 dev other0",
         "route add default via 192.0.2.2",
     ):
-        assert inside(containers[3], "ip", *command.split()).returncode == 0
-    before = files(lab.home)
-    answers = runtime.add(containers)
-    assert list(answers.errors) == [containers[3]]
-    assert "0.0.0.0/0" in str(answers.errors[containers[3]])
-    assert len(answers.results) == 4
-    assert len(ip("link", "show", "master", "cni0")) == 4
-    assert not [each for each in files(lab.home) - before if "c3" in each]
-    assert runtime.held([containers[3]]) == {containers[3]: None}
-    assert inside(containers[3], "ip", "link", "show", "eth0").returncode != 0
-    runtime.delete(containers)
-    assert leases(lab) == set()
-    assert inside(containers[3], "ip", "route", "del", "default").returncode == 0
+        assert inside(containers[1], "ip", *command.split()).returncode == 0
     assert runtime.add(containers).errors == {}
+    shown = [inside(each, "ip", "route", "show", "default").stdout.strip() for each in containers]
+    assert shown[1].startswith("default via 192.0.2.2 dev other0")
+    assert shown[0] == shown[2] and shown[0].startswith("default via 10.244.1.1 dev eth0")
+    assert runtime.check(containers) == {}
 
 
 def test_errors_before_anything_is_done(lab: Lab) -> None:
@@ -194,7 +206,7 @@ def test_check_finds_harm_and_mend_puts_it_right(lab: Lab, harm: str) -> None:
     found = runtime.check([victim, other])
     assert set(found) == ({victim, other} if "cni0" in harm else {victim})
     held = runtime.held([victim, other])
-    answers = runtime.mend({each: reservation for each, reservation in held.items() if reservation is not None})
+    answers = runtime.repair({each: reservation for each, reservation in held.items() if reservation is not None})
     assert answers.errors == {} and answers.operations
     assert runtime.check([victim, other]) == {}
     assert reaches(victim, other, "10.244.1.3") and reaches(other, victim, "10.244.1.2")

@@ -13,25 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.cni import skel
-from podwire.cni.engine.plugin import Projection
 from podwire.cni.plugins import PLUGINS
 from podwire.cni.plugins.naming import host_veth
+from podwire.cni.plugins.plugin import Projection
 from podwire.cni.plugins.ptp import Ptp
-from podwire.cni.spec.netconf import Attachment, CniRoute, NetConf
+from podwire.cni.spec.netconf import Attachment, NetConf
 from podwire.cni.spec.netlist import parse_list
 from podwire.cni.spec.result import Interface, Result, ResultIp
+from podwire.cni.spec.route import CniRoute
 from podwire.errors import CniError
 from podwire.files import remove_file, replace_file
-from podwire.ipam.allocator import Reservation
-from podwire.ipam.ranges import IpConfig
 from podwire.model.objects import PVID, UNTAGGED, MacAddress, PortVlans, VethPeer
 
 IPAM = {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
 POD = Attachment("c1", "eth0", "/run/netns/a")
-HELD = Reservation(
-    (
-        IpConfig(ip_interface("10.1.0.2/24"), ip_address("10.1.0.1")),
-        IpConfig(ip_interface("fd00::2/64"), ip_address("fd00::1")),
+HELD = Result(
+    ips=(
+        ResultIp(ip_interface("10.1.0.2/24"), ip_address("10.1.0.1")),
+        ResultIp(ip_interface("fd00::2/64"), ip_address("fd00::1")),
     )
 )
 
@@ -133,7 +132,9 @@ def test_what_bridge_projects(golden: Any, request: pytest.FixtureRequest) -> No
 def test_what_ptp_projects(golden: Any, request: pytest.FixtureRequest) -> None:
     routes = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}, {"dst": "10.9.0.0/16", "gw": "10.1.0.1"}]
     conf = parse_list(network({"type": "ptp", "mtu": 1450, "ipam": {**IPAM, "routes": routes}})).plugins[0]
-    golden(request.path.parent / "golden/cni_ptp.txt", _text(Ptp().project(conf, POD, HELD, None)))
+    assert conf.ipam is not None
+    given = HELD._replace(routes=conf.ipam.routes)
+    golden(request.path.parent / "golden/cni_ptp.txt", _text(Ptp().project(conf, POD, given, None)))
 
 
 def _text(projection: Any) -> str:
@@ -228,10 +229,10 @@ def test_a_configuration_is_never_changed_by_reading_it() -> None:
 def test_a_bug_says_where_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, traced: bool
 ) -> None:
-    def add(_: skel.CmdArgs) -> Result:
+    def add(*_: object) -> Result:
         raise error
 
-    monkeypatch.setattr("podwire.cni.plugins.static.add", add)
+    monkeypatch.setattr("podwire.cni.plugins.static.Static.add", add)
     variables = {"COMMAND": "ADD", "CONTAINERID": "c", "NETNS": "/nowhere", "IFNAME": "eth0", "PATH": "/"}
     stdin, stdout = io.BytesIO(b'{"cniVersion": "1.0.0", "name": "net"}'), io.BytesIO()
     assert skel.main("static", {f"CNI_{key}": value for key, value in variables.items()}, stdin, stdout) == 1

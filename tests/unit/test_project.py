@@ -308,9 +308,6 @@ def circles(graph: dict[str, set[str]]) -> list[frozenset[str]]:
 
 #: Circles that are still to be removed. Only ever take lines away here.
 KNOWN_CIRCLES: list[set[str]] = [
-    {f"podwire.cni.{name}" for name in ("engine.attachment", "engine.delegate", "plugins.host_local", "skel")},
-    {"podwire.cni.plugins.portmap", "podwire.cni.plugins.portmap_iptables"},
-    {"podwire.cni.spec.netconf", "podwire.cni.spec.result"},
     {f"podwire.conform.{name}" for name in ("call", "case", "shape", "stub", "subject", "trial", "world")},
 ]
 

@@ -28,8 +28,8 @@ from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 from ...errors import ConflictError, PodwireError
 from ...files import flush
 from ...kernel.lock import locked
-from ..skel import PLUGINS
 from ..spec.invoke import is_ours
+from ..spec.registry import PLUGINS
 from . import launcher
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -224,7 +224,7 @@ def _version_of(python: str) -> str:
 
 def _sources() -> Iterator[Tuple[str, bytes]]:
     """(path in the library, content) of every module of podwire that a plugin can come to import."""
-    pending = [*_ROOTS, *(f"podwire.cni.plugins.{module}" for module, _ in PLUGINS.values())]
+    pending = [*_ROOTS, *(f"podwire.cni.plugins.{module}" for module, _, _ in PLUGINS.values())]
     seen: Set[str] = set()
     while pending:
         name = pending.pop()

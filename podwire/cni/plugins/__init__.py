@@ -10,7 +10,7 @@ from ...startup_typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any, Dict
 
-    from ..engine.plugin import Plugin
+    from .plugin import Plugin
 
     PLUGINS: Dict[str, Plugin]
 else:

@@ -25,14 +25,15 @@ from ...kernel.shaping import Bucket
 from ...model.objects import Link
 from ...plan import ADD, REMOVE, Operation
 from ...startup_typing import TYPE_CHECKING, NamedTuple, sha256
-from ..engine.plugin import NODE
-from ..skel import CmdArgs
+from ..spec.cmdargs import CmdArgs, Commands, CommandsBase
 from ..spec.result import Interface, Result
+from .plugin import NODE
 
 if TYPE_CHECKING:
     from typing import Any, Mapping, Optional
 
 _KEYS = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
+
 #: As the reference has it: math.MaxUint32 bits.
 _MOST_BURST = 0xFFFFFFFF
 
@@ -44,71 +45,73 @@ class Limits(NamedTuple):
     egress: Optional[Bucket]
 
 
-def add(call: CmdArgs) -> Result:
-    """Both limits, or none of them; the result with the ifb device."""
-    previous, limits = call.require_previous(), limits_of(call)
-    if limits == Limits(None, None):
-        return previous
-    with Namespace.current(NODE) as node:
-        device = _device(call, node)
-        try:
-            if limits.ingress is not None:
-                shaping.set_bucket(node, device, limits.ingress)
-            if limits.egress is None:
-                return previous
-            return previous._replace(
-                interfaces=(*previous.interfaces, _limit_egress(call, node, device, limits.egress))
-            )
-        except BaseException:
-            _remove(call, node, device)
-            raise
+class Bandwidth(CommandsBase):
+    """The commands."""
 
-
-def check(call: CmdArgs) -> None:
-    """Both limits are there, as configured."""
-    call.require_previous()
-    limits = limits_of(call)
-    with Namespace.current(NODE) as node:
-        if limits.ingress is not None:
-            _check_bucket(node, _device(call, node), limits.ingress, "ingress")
-        if limits.egress is not None:
-            ifb = link_of(node, ifb_name(call))
-            if ifb is None or not ifb.up:
-                raise _lacking("egress", f"there is no device {ifb_name(call)}, or it is down")
-            index = index_of(node, ifb.name)
-            if shaping.target_of(node, _device(call, node)) != index:
-                raise _lacking("egress", f"what the container sends is not redirected to {ifb.name}")
-            _check_bucket(node, index, limits.egress, "egress")
-
-
-def delete(call: CmdArgs) -> None:
-    """The ifb device goes; what is on the veth pair too, if that is still there."""
-    with Namespace.current(NODE) as node:
-        try:
+    def add(self, call: CmdArgs) -> Result:
+        """Both limits, or none of them; the result with the ifb device."""
+        previous, limits = call.require_previous(), limits_of(call)
+        if limits == Limits(None, None):
+            return previous
+        with Namespace.current(NODE) as node:
             device = _device(call, node)
-        except PodwireError:  # no container, no veth pair
-            device = 0
-        _remove(call, node, device)
+            try:
+                if limits.ingress is not None:
+                    shaping.set_bucket(node, device, limits.ingress)
+                if limits.egress is None:
+                    return previous
+                return previous._replace(
+                    interfaces=(*previous.interfaces, _limit_egress(call, node, device, limits.egress))
+                )
+            except BaseException:
+                _remove(call, node, device)
+                raise
+
+    def check(self, call: CmdArgs) -> None:
+        """Both limits are there, as configured."""
+        call.require_previous()
+        limits = limits_of(call)
+        with Namespace.current(NODE) as node:
+            if limits.ingress is not None:
+                _check_bucket(node, _device(call, node), limits.ingress, "ingress")
+            if limits.egress is not None:
+                ifb = link_of(node, ifb_name(call))
+                if ifb is None or not ifb.up:
+                    raise _lacking("egress", f"there is no device {ifb_name(call)}, or it is down")
+                index = index_of(node, ifb.name)
+                if shaping.target_of(node, _device(call, node)) != index:
+                    raise _lacking("egress", f"what the container sends is not redirected to {ifb.name}")
+                _check_bucket(node, index, limits.egress, "egress")
+
+    def delete(self, call: CmdArgs) -> None:
+        """The ifb device goes; what is on the veth pair too, if that is still there."""
+        with Namespace.current(NODE) as node:
+            try:
+                device = _device(call, node)
+            except PodwireError:  # no container, no veth pair
+                device = 0
+            _remove(call, node, device)
+
+    def collect(self, call: CmdArgs) -> None:
+        """ifb devices of this network whose attachments are not listed."""
+        valid = call.valid_attachments()
+        if valid is None:
+            return
+        from ...kernel import devices
+
+        kept = {_name(call.conf.name, *pair) for pair in valid}
+        prefix = _prefix(call.conf.name)
+        with Namespace.current(NODE) as node:
+            names = devices.names(node).values()
+            stale = [name for name in names if name.startswith(prefix) and name not in kept]
+            execute([(node, Operation(REMOVE, Link(name, "ifb"))) for name in stale], {})
+
+    def status(self, call: CmdArgs) -> None:
+        """Ready if the configuration makes sense."""
+        limits_of(call)
 
 
-def collect(call: CmdArgs) -> None:
-    """ifb devices of this network whose attachments are not listed."""
-    valid = call.valid_attachments()
-    if valid is None:
-        return
-    from ...kernel import devices
-
-    kept = {_name(call.conf.name, *each) for each in valid}
-    prefix = _prefix(call.conf.name)
-    with Namespace.current(NODE) as node:
-        names = devices.names(node).values()
-        doomed = [name for name in names if name.startswith(prefix) and name not in kept]
-        execute([(node, Operation(REMOVE, Link(name, "ifb"))) for name in doomed], {})
-
-
-def status(call: CmdArgs) -> None:
-    """Ready if the configuration makes sense."""
-    limits_of(call)
+COMMANDS: Commands = Bandwidth()
 
 
 def limits_of(call: CmdArgs) -> Limits:

@@ -16,19 +16,18 @@ kernel counts learnt entries over all namespaces of a machine (gc_thresh3, 1,024
 from __future__ import annotations
 
 from ...errors import CNI_CONFLICT, CNI_INVALID_NETWORK_CONFIG, CniError
-from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...model.device_name import is_device_name
 from ...model.objects import Address, Chain, IPAddress, Link, MacAddress, Neighbour, VethPeer
 from ...model.state import EMPTY, State
 from ...startup_typing import TYPE_CHECKING, NamedTuple, lru_cache
-from ..engine.plugin import NODE, Projection
 from ..spec.netconf import Attachment, NetConf
 from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming, spoofcheck, vlan
+from .plugin import NODE, Plugin, PluginBase, Projection
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Tuple, Union
+    from typing import FrozenSet, Optional, Tuple
 
     from .chains import Kind
 
@@ -92,23 +91,19 @@ def _invalid(conf: NetConf, problem: str) -> CniError:
     return CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin bridge: {problem}")
 
 
-class Bridge:
+class Bridge(PluginBase):
     """The plugin."""
 
     type = "bridge"
 
     def project(
-        self,
-        conf: NetConf,
-        attachment: Attachment,
-        reservation: Union[Reservation, Result, None],
-        previous: Optional[Result],
+        self, conf: NetConf, attachment: Attachment, ipam: Optional[Result], previous: Optional[Result]
     ) -> Projection:
         """A port of the bridge, the container's end with its addresses, and the bridge itself."""
         settings = settings_of(conf)
-        ipam = common.given(conf, reservation)
-        ips = common.with_gateways(ipam.ips) if settings.is_gateway else ipam.ips
-        routes = common.with_default(ipam.routes, ips) if settings.is_default_gateway else ipam.routes
+        given = common.addresses(conf, ipam)
+        ips = common.with_gateways(given.ips) if settings.is_gateway else given.ips
+        routes = common.with_default(given.routes, ips) if settings.is_default_gateway else given.routes
         veth, ifname, mtu = naming.host_veth(attachment), attachment.ifname, settings.mtu
         port = Link(
             veth,
@@ -133,7 +128,7 @@ class Bridge:
             links=frozenset({port}), vlans=settings.vlans.of_port(veth) if settings.vlans else frozenset()
         ) | _rules(conf, attachment, ips, inside.mac)
         return Projection(
-            Result(tuple(interfaces), tuple(ResultIp(ip.address, ip.gateway, 2) for ip in ips), routes, ipam.dns),
+            Result(tuple(interfaces), tuple(ResultIp(ip.address, ip.gateway, 2) for ip in ips), routes, given.dns),
             node=node,
             pod=common.pod_state(inside, ips, dad=settings.dad)
             | State(routes=common.pod_routes(ifname, routes, ips), neighbours=frozenset(pinned)),
@@ -158,28 +153,26 @@ class Bridge:
         """ipMasq's."""
         return masquerade.iptables_chains() if conf.flag("ipMasq") else ()
 
-    def adopt(self, conf: NetConf, projection: Projection, found: State) -> Projection:
-        """The projection for a device that exists already: what others put on it stays, and so does its MAC address.
-
-        CniError 101 if it has another address in the gateway's subnet, unless ``forceAddress`` replaces that.
-        """
-        settings = settings_of(conf)
-        device = next((link.name for link in found.links), "")
-        if device == f"{settings.bridge}.{settings.access}":  # maybe on another's port, which is as good
-            projection = projection._replace(shared=_without_port(projection.shared, settings.bridge, device))
-        wanted = frozenset(address for address in projection.shared.addresses if address.device == device)
-        clashing = {old for old in found.addresses - wanted for new in wanted if _overlap(old, new)}
-        if clashing and not settings.force_address:
+    def refuse_clash(self, conf: NetConf, shared: State, device: State) -> State:
+        """Addresses in the gateway's subnet, which ``forceAddress`` replaces. CniError 101 without."""
+        names = {link.name for link in device.links}
+        wanted = frozenset(address for address in shared.addresses if address.device in names)
+        clashing = frozenset(old for old in device.addresses - wanted for new in wanted if _overlap(old, new))
+        if clashing and not settings_of(conf).force_address:
             raise CniError(
                 CNI_CONFLICT,
-                f"bridge {device} already has {', '.join(sorted(str(each.interface) for each in clashing))} "
-                f"instead of {', '.join(sorted(str(each.interface) for each in wanted))}",
+                f"bridge {', '.join(names)} already has {', '.join(sorted(str(old.interface) for old in clashing))} "
+                f"instead of {', '.join(sorted(str(new.interface) for new in wanted))}",
                 "remove it, or set forceAddress",
             )
-        kept = found._replace(addresses=found.addresses - clashing)
-        return projection._replace(
-            shared=projection.shared | State(addresses=kept.addresses, neighbours=kept.neighbours)
-        )
+        return State(addresses=clashing)
+
+    def without_device(self, conf: NetConf, shared: State, device: str) -> State:
+        """A VLAN's gateway may be on another's port, which is as good."""
+        settings = settings_of(conf)
+        if device == f"{settings.bridge}.{settings.access}":
+            return _without_port(shared, settings.bridge, device)
+        return shared
 
     def optional_features(self, conf: NetConf) -> str:
         """The keys, with their values, that not every kernel can do."""
@@ -187,7 +180,7 @@ class Bridge:
         return str(vlans) if vlans and vlans.filter else ""
 
 
-PLUGIN = Bridge()
+PLUGIN: Plugin = Bridge()
 
 
 def _rules(conf: NetConf, attachment: Attachment, ips: Tuple[ResultIp, ...], mac: Optional[MacAddress]) -> State:
@@ -218,6 +211,7 @@ def _bridge(settings: Settings, gateway: Optional[Link], ips: Tuple[ResultIp, ..
         "bridge",
         settings.mtu,
         naming.mac_of_veth(name) if gateway else _gateway_mac(name, ips),
+        alias=naming.ALIAS,
         promisc=settings.promisc or None,
         vlan_filtering=(settings.vlans and settings.vlans.filter) or None,
     )
@@ -232,7 +226,7 @@ def _without_port(shared: State, bridge: str, device: str) -> State:
     port = naming.host_veth(Attachment(bridge, device))
     return shared._replace(
         links=frozenset(link for link in shared.links if link.name != port),
-        vlans=frozenset(each for each in shared.vlans if each.device != port),
+        vlans=frozenset(vlan for vlan in shared.vlans if vlan.device != port),
     )
 
 

@@ -55,12 +55,12 @@ def rule(
     return IptablesRule(version, chain or own, (*words, "-j", own) if chain else words, own, order)
 
 
-def stale(kinds: Tuple[Kind, ...], conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]]) -> FrozenSet[str]:
+def stale(kinds: Tuple[Kind, ...], network: str, node: Namespace, valid: FrozenSet[Tuple[str, str]]) -> FrozenSet[str]:
     """The chains of this network's containers that have no valid attachment."""
     found: FrozenSet[str] = frozenset()
     for kind in kinds:
-        kept = {name(kind, conf.name, container_id) for container_id, _ in valid}
-        found |= rules.commented(node, _begin(kind, conf.name)) - kept
+        kept = {name(kind, network, container_id) for container_id, _ in valid}
+        found |= rules.commented(node, _begin(kind, network)) - kept
     return found
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
-from ...ipam.allocator import Reservation
 from ...model.objects import MAIN_TABLE, PROTOCOL_BOOT, Address, IPAddress, Link, MacAddress, Route, Sysctl
 from ...model.state import State
-from ...startup_typing import TYPE_CHECKING, NamedTuple
-from ..spec.netconf import CniRoute, NetConf
+from ...startup_typing import TYPE_CHECKING
 from ..spec.result import Dns, Interface, Result, ResultIp
+from ..spec.route import CniRoute
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Iterable, List, Optional, Tuple, Union
+    from typing import FrozenSet, Iterable, List, Optional, Tuple
+
+    from ..spec.netconf import NetConf
 
 #: ether_setup's, which veth and bridge devices start with.
 DEFAULT_MTU = 1500
@@ -95,31 +96,16 @@ def with_default(routes: Tuple[CniRoute, ...], ips: Iterable[ResultIp]) -> Tuple
     return tuple(found)
 
 
-class Given(NamedTuple):
-    """What IPAM gave: all empty for a layer-2 network."""
-
-    ips: Tuple[ResultIp, ...] = ()
-    routes: Tuple[CniRoute, ...] = ()
-    dns: Dns = Dns()
-
-
-def given(conf: NetConf, reservation: Union[Reservation, Result, None]) -> Given:
-    """From a reservation of this process (whose routes the configuration has), or the result of any IPAM plugin.
-
-    ``dns`` of the configuration comes before IPAM's.
-    """
-    own = conf.data.get("dns")
+def addresses(conf: NetConf, ipam: Optional[Result]) -> Result:
+    """What IPAM gave, all empty for a layer-2 network; ``dns`` of the configuration comes before IPAM's."""
+    declared = conf.data.get("dns")
     try:
-        dns = Dns.from_json(own) if own else Dns()
+        dns = Dns.from_json(declared) if declared else Dns()
     except (TypeError, AttributeError) as error:
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}: invalid dns: {error}") from error
-    if not conf.data.get("ipam") or reservation is None:
-        return Given(dns=dns)
-    if isinstance(reservation, Result):
-        return Given(reservation.ips, reservation.routes, dns if any(dns) else reservation.dns)
-    ipam = conf.ipam
-    ips = tuple(ResultIp(ip.address, ip.gateway) for ip in reservation.ips)
-    return Given(ips, ipam.routes if ipam else (), dns)
+    if not conf.data.get("ipam") or ipam is None:
+        return Result(dns=dns)
+    return ipam._replace(dns=dns) if any(dns) else ipam
 
 
 def with_gateways(ips: Tuple[ResultIp, ...]) -> Tuple[ResultIp, ...]:

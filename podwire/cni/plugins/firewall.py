@@ -15,27 +15,24 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_KERNEL_FAILURE, CNI_UNSUPPORTED_FIELD, CniError, PodwireError
-from ...kernel import Namespace
+from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniError, PodwireError
 from ...kernel.iptables import tables
+from ...kernel.lock import namespace_lock
 from ...kernel.nftables import expressions as nft
 from ...model.objects import Chain
 from ...model.state import State
 from ...startup_typing import TYPE_CHECKING
-from ..engine.attachment import Attaching, alone_in
-from ..engine.plugin import NODE, Projection
-from ..skel import CmdArgs
 from ..spec.netconf import is_name
 from ..spec.result import Result
 from . import owned
+from .plugin import Plugin, PluginBase, Projection
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, List, Optional, Set, Tuple, Union
+    from typing import FrozenSet, List, Optional, Set, Tuple
 
-    from ...ipam.allocator import Reservation
+    from ...kernel import Namespace
     from ...model.objects import Rule
     from ..spec.netconf import Attachment, NetConf
-    from .chains import Kind
 
 _ACCEPTING = Chain("inet", owned.TABLE, "forward", "filter", 2, 0)
 #: Before the accepting chain of this table and of iptables: whoever drops has the last word.
@@ -45,18 +42,14 @@ _FORWARD = "CNI-FORWARD"
 _POLICIES = ("", "open", "same-bridge", "isolated")
 
 
-class Firewall:
-    """The plugin, as far as nftables goes."""
+class Firewall(PluginBase):
+    """The plugin: a projection as far as nftables goes."""
 
     type = "firewall"
-    interface = False
+    makes_interface = False
 
     def project(
-        self,
-        conf: NetConf,
-        attachment: Attachment,
-        reservation: Union[Reservation, Result, None],
-        previous: Optional[Result],
+        self, conf: NetConf, attachment: Attachment, ipam: Optional[Result], previous: Optional[Result]
     ) -> Projection:
         """The result as it was, and the rules for all addresses of the container."""
         _validate(conf)
@@ -91,75 +84,45 @@ class Firewall:
             rules.add(owned.rule(conf, attachment, _ISOLATING, comes, leaves, nft.drop()))
         return rules
 
-    def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
-        """None: others make them."""
-        return frozenset()
-
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
         return (_ACCEPTING, _ISOLATING, _ISOLATED)
 
-    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
-        """None of the nat table."""
-        return ()
+    def validate(self, conf: NetConf) -> None:
+        """All keys make sense."""
+        _validate(conf)
 
+    # --- iptables' rules -----------------------------------------------------------------------------
 
-_NFTABLES = Attaching(Firewall())
+    def after_add(self, conf: NetConf, attachment: Attachment, result: Result, node: Namespace) -> None:
+        """Accept in iptables as well, where that would drop."""
+        for version in _versions(result):
+            if _needs_iptables(conf, node, version):
+                with namespace_lock(node):
+                    _open(conf, attachment, result, version)
 
-
-def add(call: CmdArgs) -> Result:
-    """nftables' rules, then iptables' if need be."""
-    result = _NFTABLES.add(call)
-    try:
-        with Namespace.current(NODE) as node:
-            for version in _versions(result):
-                if _needs_iptables(call.conf, node, version):
-                    with alone_in(node):
-                        _open(call, result, version)
-    except BaseException:
-        _NFTABLES.delete(call)
-        raise
-    return result
-
-
-def check(call: CmdArgs) -> None:
-    """All rules are there."""
-    previous = call.require_previous()
-    _NFTABLES.check(call)
-    with Namespace.current(NODE) as node:
-        for version in _versions(previous):
-            if _needs_iptables(call.conf, node, version):
+    def lacking(self, conf: NetConf, attachment: Attachment, result: Result, node: Namespace) -> List[str]:
+        """iptables' rules that are not there."""
+        lacking: List[str] = []
+        for version in _versions(result):
+            if _needs_iptables(conf, node, version):
                 present = [_bare(line) for line in _table(version).saved()]
-                lacking = [line for line in _accepting(call, previous, version) if _bare(line) not in present]
-                if lacking or not any(line.startswith("-A FORWARD ") and f"-j {_FORWARD}" in line for line in present):
-                    raise CniError(
-                        CNI_KERNEL_FAILURE,
-                        f"iptables lacks rules of container {call.attachment.container_id}",
-                        "; ".join(lacking) or f"FORWARD does not jump to {_FORWARD}",
-                    )
+                wanted = _accepting(conf, attachment, result, version)
+                lacking += [line for line in wanted if _bare(line) not in present]
+                if not any(line.startswith("-A FORWARD ") and f"-j {_FORWARD}" in line for line in present):
+                    lacking.append(f"FORWARD does not jump to {_FORWARD}")
+        return lacking
+
+    def after_delete(self, conf: NetConf, attachment: Attachment, node: Namespace) -> None:
+        """iptables' rules, whatever backend is configured now."""
+        _close(node, owned.owner(conf.name, attachment.container_id, attachment.ifname), frozenset())
+
+    def after_collect(self, conf: NetConf, valid: FrozenSet[Tuple[str, str]], node: Namespace) -> None:
+        """The rules of this network's attachments that are not listed."""
+        _close(node, owned.prefix(conf.name), frozenset(owned.owner(conf.name, *pair) for pair in valid))
 
 
-def delete(call: CmdArgs) -> None:
-    """All rules of the attachment, whatever backend they were made by."""
-    _NFTABLES.delete(call)
-    name = owned.owner(call.conf.name, call.attachment.container_id, call.attachment.ifname)
-    _close([name])
-
-
-def collect(call: CmdArgs) -> None:
-    """The rules of this network's attachments that are not listed."""
-    valid = call.valid_attachments()
-    if valid is None:
-        return
-    _NFTABLES.collect(call)
-    prefix = owned.prefix(call.conf.name)
-    kept = {owned.owner(call.conf.name, *each) for each in valid}
-    _close([prefix], kept)
-
-
-def status(call: CmdArgs) -> None:
-    """Ready if the configuration makes sense."""
-    _validate(call.conf)
+PLUGIN: Plugin = Firewall()
 
 
 def _validate(conf: NetConf) -> None:
@@ -201,8 +164,8 @@ def _admin(conf: NetConf) -> str:
     return conf.text("iptablesAdminChainName") or "CNI-ADMIN"
 
 
-def _accepting(call: CmdArgs, result: Result, version: int) -> List[str]:
-    name = owned.owner(call.conf.name, call.attachment.container_id, call.attachment.ifname)
+def _accepting(conf: NetConf, attachment: Attachment, result: Result, version: int) -> List[str]:
+    name = owned.owner(conf.name, attachment.container_id, attachment.ifname)
     lines = []
     for ip in result.ips:
         if ip.address.version == version:
@@ -213,8 +176,8 @@ def _accepting(call: CmdArgs, result: Result, version: int) -> List[str]:
     return lines
 
 
-def _open(call: CmdArgs, result: Result, version: int) -> None:
-    admin = _admin(call.conf)
+def _open(conf: NetConf, attachment: Attachment, result: Result, version: int) -> None:
+    admin = _admin(conf)
     present = _table(version).saved()
     rules = [_bare(line) for line in present]
     lines = [f"-N {chain}" for chain in (admin, _FORWARD) if not any(line.startswith(f":{chain} ") for line in present)]
@@ -224,31 +187,30 @@ def _open(call: CmdArgs, result: Result, version: int) -> None:
     ):
         if not any(rule.startswith(f"-A {chain} ") and rule.endswith(f"-j {target}") for rule in rules):
             lines.append(f'-I {chain} 1 -m comment --comment "{said}" -j {target}')
-    lines += [line for line in _accepting(call, result, version) if _bare(line) not in rules]
+    lines += [line for line in _accepting(conf, attachment, result, version) if _bare(line) not in rules]
     _table(version).restore(lines)
 
 
-def _close(owners: List[str], kept: Union[Set[str], FrozenSet[str]] = frozenset()) -> None:
-    """Remove the rules whose comment begins with one of these words."""
+def _close(node: Namespace, owner: str, kept: FrozenSet[str]) -> None:
+    """Remove the rules whose comment begins so."""
     errors: List[PodwireError] = []
-    with Namespace.current(NODE) as node:
-        for version in (4, 6):
-            try:
-                if tables.has_chain(node, version, "filter", _FORWARD):
-                    with alone_in(node):
-                        mine = [line for line in _table(version).saved() if _is_of(line, owners, kept)]
-                        _table(version).restore(["-D" + line[2:] for line in mine])
-            except PodwireError as error:
-                errors.append(error)
+    for version in (4, 6):
+        try:
+            if tables.has_chain(node, version, "filter", _FORWARD):
+                with namespace_lock(node):
+                    removed = [line for line in _table(version).saved() if _is_of(line, owner, kept)]
+                    _table(version).restore(["-D" + line[2:] for line in removed])
+        except PodwireError as error:
+            errors.append(error)
     if errors:
         raise errors[0]
 
 
-def _is_of(line: str, owners: List[str], kept: Union[Set[str], FrozenSet[str]]) -> bool:
+def _is_of(line: str, owner: str, kept: FrozenSet[str]) -> bool:
     if not line.startswith(f"-A {_FORWARD} ") or " --comment " not in line:
         return False
     name = line.partition(" --comment ")[2].split()[0].strip('"')
-    return name not in kept and any(name.startswith(owner) for owner in owners)
+    return name not in kept and name.startswith(owner)
 
 
 def _bare(line: str) -> str:

@@ -13,8 +13,9 @@ from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_IO_FAILURE, CNI_NOT_AVAILA
 from ...files import remove_file, replace_file
 from ...jsontext import dumps, loads
 from ...startup_typing import TYPE_CHECKING
-from ..engine import delegate
-from ..skel import CmdArgs, canonical
+from ..spec import delegate
+from ..spec.cmdargs import CmdArgs, Commands, CommandsBase
+from ..spec.keys import canonical
 from ..spec.netconf import NetConf
 from ..spec.result import Result
 
@@ -24,90 +25,94 @@ if TYPE_CHECKING:
     from ...model.objects import IPNetwork
 
 _SUBNET_FILE = "/run/flannel/subnet.env"
+
 _DATA_DIR = "/var/lib/cni/flannel"
+
 _RESERVED = ("name", "ipam")
+
 #: Between container id and interface name: no id has it, so GC can tell them apart.
 _BETWEEN = "@"
 
 
-def add(call: CmdArgs) -> Result:
-    """ADD of the delegate, whose configuration is kept before: so a DEL finds it wherever this was interrupted."""
-    data = _delegate(call)
-    path = _path(call)
-    if _read(path) is not None:
-        raise CniError(CNI_IO_FAILURE, f"{path} exists: this interface was added before", "detach it first (DEL)")
-    _write(path, dumps(data).encode())
-    try:
-        return delegate.add(_call_with(call, data), data["type"])
-    except BaseException:
+class Flannel(CommandsBase):
+    """The commands."""
+
+    def add(self, call: CmdArgs) -> Result:
+        """ADD of the delegate, whose configuration is kept before: so a DEL finds it wherever this was interrupted."""
+        data = _delegate(call)
+        path = _path(call)
+        if _read(path) is not None:
+            raise CniError(CNI_IO_FAILURE, f"{path} exists: this interface was added before", "detach it first (DEL)")
+        _write(path, dumps(data).encode())
+        try:
+            return delegate.add(_call_with(call, data), data["type"])
+        except BaseException:
+            remove_file(path)
+            raise
+
+    def check(self, call: CmdArgs) -> None:
+        """CHECK of the delegate as it was added."""
+        data = _kept(call)
+        if data is None:
+            raise CniError(
+                CNI_IO_FAILURE, f"failed to read {_path(call)}: it is gone", "the interface was not added, or removed"
+            )
+        delegate.check(_call_with(call, data), data["type"])
+
+    def delete(self, call: CmdArgs) -> None:
+        """DEL of the delegate as it was added, then of what was kept. Nothing kept: nothing was added."""
+        path = _path(call)
+        content = _read(path)
+        if content is None:
+            remove_file(path)
+            return
+        data = _kept(call)
+        if data is None:  # what a crash or a full disk left: as it would be added now
+            try:
+                data = _delegate(call)
+            except CniError:
+                data = None
+        if data is not None:
+            delegate.delete(_call_with(call, data), data["type"])
         remove_file(path)
-        raise
 
+    def collect(self, call: CmdArgs) -> None:
+        """GC of the delegate as it would be added now, and of what was kept of attachments that are not listed."""
+        valid = call.valid_attachments()
+        if valid is None:
+            return
+        try:
+            data: Optional[Dict[str, Any]] = _delegate(call)
+        except CniError:
+            data = None  # no lease now, so no delegate to ask; what was kept still tells
+        folder = _folder(call)
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            if name.startswith("."):  # being written
+                continue
+            path = os.path.join(folder, name)
+            kept = _parse(_read(path))
+            container_id, _, ifname = name.partition(_BETWEEN)
+            if kept is None or kept.get("name") != call.conf.name or (container_id, ifname) in valid:
+                continue
+            gone = call._replace(attachment=call.attachment._replace(container_id=container_id, ifname=ifname))
+            delegate.delete(_call_with(gone, kept, CNI_CONTAINERID=container_id, CNI_IFNAME=ifname), kept["type"])
+            remove_file(path)
+        if data is not None:
+            listed = {"cni.dev/valid-attachments": call.conf.data["cni.dev/valid-attachments"]}
+            delegate.collect(_call_with(call, {**data, **listed}), data["type"])
 
-def check(call: CmdArgs) -> None:
-    """CHECK of the delegate as it was added."""
-    data = _kept(call)
-    if data is None:
-        raise CniError(
-            CNI_IO_FAILURE, f"failed to read {_path(call)}: it is gone", "the interface was not added, or removed"
-        )
-    delegate.check(_call_with(call, data), data["type"])
-
-
-def delete(call: CmdArgs) -> None:
-    """DEL of the delegate as it was added, then of what was kept. Nothing kept: nothing was added."""
-    path = _path(call)
-    content = _read(path)
-    if content is None:
-        remove_file(path)
-        return
-    data = _kept(call)
-    if data is None:  # what a crash or a full disk left: as it would be added now
+    def status(self, call: CmdArgs) -> None:
+        """Ready when flanneld wrote its file and the delegate is ready."""
         try:
             data = _delegate(call)
-        except CniError:
-            data = None
-    if data is not None:
-        delegate.delete(_call_with(call, data), data["type"])
-    remove_file(path)
+        except CniError as error:
+            if error.code == CNI_INVALID_NETWORK_CONFIG:
+                raise
+            raise CniError(CNI_NOT_AVAILABLE, error.message, error.hint) from error
+        delegate.status(_call_with(call, data), data["type"])
 
 
-def collect(call: CmdArgs) -> None:
-    """GC of the delegate as it would be added now, and of what was kept of attachments that are not listed."""
-    valid = call.valid_attachments()
-    if valid is None:
-        return
-    try:
-        data: Optional[Dict[str, Any]] = _delegate(call)
-    except CniError:
-        data = None  # no lease now, so no delegate to ask; what was kept still tells
-    folder = _folder(call)
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        if name.startswith("."):  # being written
-            continue
-        path = os.path.join(folder, name)
-        kept = _parse(_read(path))
-        container_id, _, ifname = name.partition(_BETWEEN)
-        if kept is None or kept.get("name") != call.conf.name or (container_id, ifname) in valid:
-            continue
-        gone = call._replace(attachment=call.attachment._replace(container_id=container_id, ifname=ifname))
-        delegate.delete(_call_with(gone, kept, CNI_CONTAINERID=container_id, CNI_IFNAME=ifname), kept["type"])
-        remove_file(path)
-    if data is not None:
-        listed = {"cni.dev/valid-attachments": call.conf.data["cni.dev/valid-attachments"]}
-        delegate.collect(_call_with(call, {**data, **listed}), data["type"])
-
-
-def status(call: CmdArgs) -> None:
-    """Ready when flanneld wrote its file and the delegate is ready."""
-    try:
-        data = _delegate(call)
-    except CniError as error:
-        if error.code == CNI_INVALID_NETWORK_CONFIG:
-            raise
-        raise CniError(CNI_NOT_AVAILABLE, error.message, error.hint) from error
-    delegate.status(_call_with(call, data), data["type"])
-
+COMMANDS: Commands = Flannel()
 
 # --- the delegate's configuration ---------------------------------------------------------------------
 

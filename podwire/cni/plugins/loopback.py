@@ -8,44 +8,48 @@ from ...errors import CNI_INVALID_NETNS, CNI_KERNEL_FAILURE, CniError, KernelErr
 from ...kernel import Namespace, execute, link_of
 from ...model.objects import MacAddress
 from ...plan import CHANGE, Operation
-from ..skel import CmdArgs
+from ..spec.cmdargs import CmdArgs, Commands, CommandsBase
 from ..spec.result import Interface, Result, ResultIp
 
 _ADDRESSES = ("127.0.0.1/8", "::1/128")
 
 
-def add(call: CmdArgs) -> Result:
-    """lo up; prevResult passed on, else lo and its addresses."""
-    _set(call, up=True, check=False)
-    if call.previous is not None:
-        return call.previous
-    lo = Interface("lo", MacAddress(6), call.attachment.netns)
-    return Result((lo,), tuple(ResultIp(ip_interface(each), interface=0) for each in _ADDRESSES))
+class Loopback(CommandsBase):
+    """The commands."""
+
+    def add(self, call: CmdArgs) -> Result:
+        """lo up; prevResult passed on, else lo and its addresses."""
+        _set(call, up=True, check=False)
+        if call.previous is not None:
+            return call.previous
+        lo = Interface("lo", MacAddress(6), call.attachment.netns)
+        return Result((lo,), tuple(ResultIp(ip_interface(each), interface=0) for each in _ADDRESSES))
+
+    def check(self, call: CmdArgs) -> None:
+        """lo is up."""
+        if _set(call, up=True, check=True):
+            raise CniError(
+                CNI_KERNEL_FAILURE, f"lo is down in {call.attachment.netns}", "something took it down after ADD"
+            )
+
+    def delete(self, call: CmdArgs) -> None:
+        """lo down, if its namespace is still there."""
+        try:
+            if call.attachment.netns:
+                _set(call, up=False, check=False)
+        except CniError as error:
+            if error.code != CNI_INVALID_NETNS:
+                raise
+
+    def collect(self, call: CmdArgs) -> None:
+        """lo goes with its namespace: there is nothing to collect."""
+        call.valid_attachments()
+
+    def status(self, call: CmdArgs) -> None:
+        """Always ready."""
 
 
-def check(call: CmdArgs) -> None:
-    """lo is up."""
-    if _set(call, up=True, check=True):
-        raise CniError(CNI_KERNEL_FAILURE, f"lo is down in {call.attachment.netns}", "something took it down after ADD")
-
-
-def delete(call: CmdArgs) -> None:
-    """lo down, if its namespace is still there."""
-    try:
-        if call.attachment.netns:
-            _set(call, up=False, check=False)
-    except CniError as error:
-        if error.code != CNI_INVALID_NETNS:
-            raise
-
-
-def collect(call: CmdArgs) -> None:
-    """lo goes with its namespace: there is nothing to collect."""
-    call.valid_attachments()
-
-
-def status(call: CmdArgs) -> None:
-    """Always ready."""
+COMMANDS: Commands = Loopback()
 
 
 def _set(call: CmdArgs, *, up: bool, check: bool) -> bool:

@@ -10,8 +10,13 @@ from ...model.objects import MacAddress
 from ...startup_typing import TYPE_CHECKING, sha256
 
 if TYPE_CHECKING:
-    from ...model.objects import IPAddress
+    from typing import Iterable
+
+    from ...model.objects import Address, IPAddress, Link
     from ..spec.netconf import Attachment
+
+#: IFLA_IFALIAS of a bridge that podwire made.
+ALIAS = "podwire cni"
 
 
 def host_veth(attachment: Attachment) -> str:
@@ -34,3 +39,11 @@ def mac_of(address: IPAddress) -> MacAddress:
 def mac_of_veth(name: str) -> MacAddress:
     """The MAC address of a node's end. One that is set is one that udev leaves alone."""
     return MacAddress(b"\x0a\x5a" + sha256(name.encode()).digest()[:4])
+
+
+def is_ours(link: Link, addresses: Iterable[Address], *more: MacAddress) -> bool:
+    """Whether podwire made a bridge. Before it had an alias, its MAC address told: that follows from its name or from
+    an address that it has, which no other program's does; ``more`` are those of addresses that it may have lost."""
+    if link.alias is not None:
+        return link.alias == ALIAS
+    return link.mac in (mac_of_veth(link.name), *(mac_of(address.interface.ip) for address in addresses), *more)

@@ -12,17 +12,10 @@ from __future__ import annotations
 
 from ...kernel.nftables import rules
 from ...model.objects import Chain, Rule
-from ...model.state import Scope
 from ...startup_typing import TYPE_CHECKING, sha256
-from . import chains
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Tuple
-
-    from ...kernel import Namespace
     from ...kernel.nftables.expressions import Part
-    from ...model.objects import IPAddress
-    from ..engine.plugin import Plugin
     from ..spec.netconf import Attachment, NetConf
 
 #: Our table, in families inet and bridge.
@@ -49,26 +42,3 @@ def rule(conf: NetConf, attachment: Attachment, chain: Chain, *parts: Part) -> R
     comment = rules.comment_of(f"{name} net {conf.name} if {attachment.ifname} id {attachment.container_id}")
     text = " ".join(part.text for part in parts)
     return Rule(chain, name, comment, text, b"".join(part.expressions for part in parts))
-
-
-def scope(conf: NetConf, attachment: Attachment, plugin: Plugin, addresses: Optional[FrozenSet[IPAddress]]) -> Scope:
-    """The scope of an attachment's rules, whichever backend made them. ``addresses``: its own, if they are known."""
-    name = owner(conf.name, attachment.container_id, attachment.ifname)
-    iptables = {chains.name(kind, conf.name, attachment.container_id) for kind in plugin.iptables_chains(conf)}
-    return Scope(
-        chains=plugin.chains(conf),
-        owners=frozenset({name}),
-        iptables=frozenset(iptables),
-        iptables_of=addresses,
-    )
-
-
-def stale(conf: NetConf, node: Namespace, valid: FrozenSet[Tuple[str, str]], plugin: Plugin) -> Scope:
-    """The scope of this network's rules that belong to no valid attachment."""
-    kept = {owner(conf.name, *each) for each in valid}
-    found = rules.owners_of(node, plugin.chains(conf))
-    return Scope(
-        chains=plugin.chains(conf),
-        owners=frozenset(each for each in found if each.startswith(prefix(conf.name)) and each not in kept),
-        iptables=chains.stale(plugin.iptables_chains(conf), conf, node, valid),
-    )

@@ -20,17 +20,18 @@ from ...errors import CNI_INVALID_NETWORK_CONFIG, CNI_UNSUPPORTED_FIELD, CniErro
 from ...kernel.nftables import expressions as nft
 from ...model.objects import Chain, Sysctl
 from ...model.state import EMPTY, State
-from ...startup_typing import TYPE_CHECKING, NamedTuple
-from ..engine.plugin import Projection
+from ...startup_typing import TYPE_CHECKING
 from ..spec.netconf import is_name
 from ..spec.result import Result, ResultIp
 from . import chains, owned, portmap_iptables
+from .plugin import Plugin, PluginBase, Projection
+from .port_mapping import Mapping
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, Union
+    from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
-    from ...ipam.allocator import Reservation
-    from ...model.objects import IPAddress, Rule
+    from ...kernel import Namespace
+    from ...model.objects import Rule
     from ..spec.netconf import Attachment, NetConf
     from .chains import Kind
 
@@ -41,27 +42,14 @@ _SOURCE = Chain("inet", owned.TABLE, "hostports-source", "nat", 4, 95)
 _LOOPBACK = ip_network("127.0.0.1/32")
 
 
-class Mapping(NamedTuple):
-    """One entry of ``runtimeConfig.portMappings``."""
-
-    host_port: int
-    container_port: int
-    protocol: str
-    host_ip: Optional[IPAddress]
-
-
-class Portmap:
+class Portmap(PluginBase):
     """The plugin."""
 
     type = "portmap"
-    interface = False
+    makes_interface = False
 
     def project(
-        self,
-        conf: NetConf,
-        attachment: Attachment,
-        reservation: Union[Reservation, Result, None],
-        previous: Optional[Result],
+        self, conf: NetConf, attachment: Attachment, ipam: Optional[Result], previous: Optional[Result]
     ) -> Projection:
         """The result as it was, and the rules for the container's first address of each family."""
         result = previous or Result()
@@ -91,10 +79,6 @@ class Portmap:
         localnet = frozenset(Sysctl(f"net/ipv4/conf/{name}/route_localnet", "1") for name in devices)
         return Projection(result, node=node, shared=shared | State(sysctls=localnet))
 
-    def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
-        """None: others make them."""
-        return frozenset()
-
     def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
         """Where attachments may have rules."""
         return (_INCOMING, _OUTGOING, _SOURCE)
@@ -103,18 +87,33 @@ class Portmap:
         """Chains of ports."""
         return (chains.PORTS,)
 
-    def udp_ports(self, conf: NetConf) -> FrozenSet[int]:
-        """UDP ports of the node whose connections are to be forgotten: they would go where they went before.
+    def after_add(self, conf: NetConf, attachment: Attachment, result: Result, node: Namespace) -> None:
+        """Connections of UDP would go where they went before."""
+        _forget_connections(conf, node)
 
-        None of a configuration that no ADD takes: its DEL has nothing to do, and must not keep others from theirs.
-        """
-        try:
-            return frozenset(mapping.host_port for mapping in mappings_of(conf) if mapping.protocol == "udp")
-        except CniError:
-            return frozenset()
+    def after_delete(self, conf: NetConf, attachment: Attachment, node: Namespace) -> None:
+        """Likewise."""
+        _forget_connections(conf, node)
 
 
-PLUGIN = Portmap()
+PLUGIN: Plugin = Portmap()
+
+
+def _forget_connections(conf: NetConf, node: Namespace) -> None:
+    ports = udp_ports(conf)
+    if ports:
+        from ...kernel.conntrack import forget_udp
+
+        forget_udp(node, ports)
+
+
+def udp_ports(conf: NetConf) -> FrozenSet[int]:
+    """UDP ports of the node. None of a configuration that no ADD takes: its DEL has nothing to do, and must not keep
+    others from theirs."""
+    try:
+        return frozenset(mapping.host_port for mapping in mappings_of(conf) if mapping.protocol == "udp")
+    except CniError:
+        return frozenset()
 
 
 def mappings_of(conf: NetConf) -> List[Mapping]:

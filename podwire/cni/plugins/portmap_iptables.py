@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..spec.netconf import Attachment, NetConf
     from ..spec.result import ResultIp
-    from .portmap import Mapping
+    from .port_mapping import Mapping
 
 _DNAT, _SET_MARK, _MASQUERADE = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ"
 #: xt_multiport's XT_MULTI_PORTS.

@@ -17,50 +17,45 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from ...errors import CNI_INVALID_NETWORK_CONFIG, CniError
-from ...ipam.allocator import Reservation
 from ...ipam.ranges import with_prefix
 from ...model.objects import PROTOCOL_BOOT, Address, Chain, IPAddress, IPNetwork, Link, Route, VethPeer
 from ...model.state import EMPTY, State
 from ...startup_typing import TYPE_CHECKING
-from ..engine.plugin import Projection
 from ..spec.netconf import Attachment, NetConf
 from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming
+from .plugin import Plugin, PluginBase, Projection
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Tuple, Union
+    from typing import FrozenSet, Optional, Tuple
 
     from .chains import Kind
 
 
-class Ptp:
+class Ptp(PluginBase):
     """The plugin."""
 
     type = "ptp"
 
     def project(
-        self,
-        conf: NetConf,
-        attachment: Attachment,
-        reservation: Union[Reservation, Result, None],
-        previous: Optional[Result],
+        self, conf: NetConf, attachment: Attachment, ipam: Optional[Result], previous: Optional[Result]
     ) -> Projection:
         """Both ends of the pair, with the routes between them."""
         mtu = conf.number("mtu", 68, 65535) or None
-        ipam = common.given(conf, reservation)
-        if not ipam.ips:
+        given = common.addresses(conf, ipam)
+        if not given.ips:
             raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {conf.name}, plugin ptp: IPAM gave no address")
-        ips = common.with_gateways(ipam.ips)
+        ips = common.with_gateways(given.ips)
         veth, ifname = naming.host_veth(attachment), attachment.ifname
         outside = Link(veth, "veth", mtu, naming.mac_of_veth(veth), peer=VethPeer(attachment.name, ifname))
         inside = Link(ifname, "veth", mtu, common.wanted_mac(conf) or naming.mac_of(ips[0].address.ip))
-        routes = common.pod_routes(ifname, ipam.routes, ips) | _pod_routes(ifname, ips)
+        routes = common.pod_routes(ifname, given.routes, ips) | _pod_routes(ifname, ips)
         return Projection(
             Result(
                 (common.interface(outside), common.interface(inside, attachment.netns)),
                 tuple(ResultIp(ip.address, ip.gateway, 1) for ip in ips),
-                ipam.routes,
-                ipam.dns,
+                given.routes,
+                given.dns,
             ),
             node=_node_state(outside, ips)
             | (masquerade.state(conf, attachment, ips) if conf.flag("ipMasq") else EMPTY),
@@ -81,7 +76,7 @@ class Ptp:
         return masquerade.iptables_chains() if conf.flag("ipMasq") else ()
 
 
-PLUGIN = Ptp()
+PLUGIN: Plugin = Ptp()
 
 
 def _node_state(link: Link, ips: Tuple[ResultIp, ...]) -> State:

@@ -10,50 +10,53 @@ from ipaddress import ip_address, ip_interface
 
 from ...errors import CNI_INVALID_ENVIRONMENT, CNI_INVALID_NETWORK_CONFIG, CNI_KERNEL_FAILURE, CniError
 from ...startup_typing import TYPE_CHECKING
-from ..skel import CmdArgs
-from ..spec.result import Dns, Result, ResultIp, route_from_json
+from ..spec.cmdargs import CmdArgs, Commands, CommandsBase
+from ..spec.result import Dns, Result, ResultIp
+from ..spec.route import route_from_json
 
 if TYPE_CHECKING:
     from typing import Any, List, Mapping
 
 
-def add(call: CmdArgs) -> Result:
-    """The addresses, routes and dns as they were written down."""
-    name, data = call.conf.name, _ipam(call)
-    try:
-        ips = _requested(call) or [_address(address) for address in data.get("addresses") or []]
-        routes = tuple(route_from_json(route) for route in data.get("routes") or [])
-        dns = Dns.from_json(data.get("dns") or {})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {name}: invalid static ipam: {error}") from error
-    return Result((), tuple(ips), routes, dns)
+class Static(CommandsBase):
+    """The commands."""
+
+    def add(self, call: CmdArgs) -> Result:
+        """The addresses, routes and dns as they were written down."""
+        name, data = call.conf.name, _ipam(call)
+        try:
+            ips = _requested(call) or [_address(address) for address in data.get("addresses") or []]
+            routes = tuple(route_from_json(route) for route in data.get("routes") or [])
+            dns = Dns.from_json(data.get("dns") or {})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {name}: invalid static ipam: {error}") from error
+        return Result((), tuple(ips), routes, dns)
+
+    def check(self, call: CmdArgs) -> None:
+        """The addresses are those of prevResult."""
+        wanted = self.add(call)
+        if call.previous is None:
+            return
+        present = {ip.address for ip in call.previous.ips}
+        lacking = [str(ip.address) for ip in wanted.ips if ip.address not in present]
+        if lacking:
+            raise CniError(
+                CNI_KERNEL_FAILURE, f"static: prevResult lacks {', '.join(lacking)}", "the configuration changed"
+            )
+
+    def delete(self, call: CmdArgs) -> None:
+        """Nothing was kept."""
+
+    def collect(self, call: CmdArgs) -> None:
+        """Nothing was kept."""
+        call.valid_attachments()
+
+    def status(self, call: CmdArgs) -> None:
+        """Ready, as far as the configuration says so."""
+        self.add(call)
 
 
-def check(call: CmdArgs) -> None:
-    """The addresses are those of prevResult."""
-    wanted = add(call)
-    if call.previous is None:
-        return
-    present = {ip.address for ip in call.previous.ips}
-    lacking = [str(ip.address) for ip in wanted.ips if ip.address not in present]
-    if lacking:
-        raise CniError(
-            CNI_KERNEL_FAILURE, f"static: prevResult lacks {', '.join(lacking)}", "the configuration changed"
-        )
-
-
-def delete(call: CmdArgs) -> None:
-    """Nothing was kept."""
-
-
-def collect(call: CmdArgs) -> None:
-    """Nothing was kept."""
-    call.valid_attachments()
-
-
-def status(call: CmdArgs) -> None:
-    """Ready, as far as the configuration says so."""
-    add(call)
+COMMANDS: Commands = Static()
 
 
 def _ipam(call: CmdArgs) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from ...model.objects import Link, MacAddress, Sysctl
 from ...model.state import Scope, State
 from ...plan import CHANGE, Operation
 from ...startup_typing import TYPE_CHECKING, NamedTuple
-from ..skel import CmdArgs
+from ..spec.cmdargs import CmdArgs, Commands, CommandsBase
 from ..spec.result import Result
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from ..spec.netconf import NetConf
 
 _DATA_DIR = "/run/cni/tuning"
+
 _ALLOWED = "/etc/cni/tuning/allowlist.conf"
+
 #: Attributes of a Link by the key of the backup, which the reference's is like.
 _KEYS = {"mac": "mac", "promisc": "promisc", "mtu": "mtu", "allmulti": "allmulti", "txQLen": "tx_queue"}
 
@@ -54,66 +56,68 @@ class Settings(NamedTuple):
         return {name: getattr(self, name) for name in _KEYS.values() if getattr(self, name) is not None}
 
 
-def add(call: CmdArgs) -> Result:
-    """Everything set, or nothing; the result with the interface's new MAC address and MTU."""
-    previous, settings = call.require_previous(), settings_of(call)
-    with _open(call) as pod:
-        found = _link(call, pod)
-        older = _read(call)
-        if settings.attributes:
-            _write(call, {name: older.get(name, getattr(found, name)) for name in {**settings.attributes, **older}})
-        try:
-            converge([_target(pod, found, settings)])
-        except BaseException:
-            if not older:
-                _forget(call)
-            raise
-    return _told(call, previous, settings)
+class Tuning(CommandsBase):
+    """The commands."""
+
+    def add(self, call: CmdArgs) -> Result:
+        """Everything set, or nothing; the result with the interface's new MAC address and MTU."""
+        previous, settings = call.require_previous(), settings_of(call)
+        with _open(call) as pod:
+            found = _link(call, pod)
+            older = _read(call)
+            if settings.attributes:
+                _write(call, {name: older.get(name, getattr(found, name)) for name in {**settings.attributes, **older}})
+            try:
+                converge([_target(pod, found, settings)])
+            except BaseException:
+                if not older:
+                    _forget(call)
+                raise
+        return _told(call, previous, settings)
+
+    def check(self, call: CmdArgs) -> None:
+        """Everything is still as set."""
+        call.require_previous()
+        settings = settings_of(call)
+        with _open(call) as pod:
+            lacking = converge([_target(pod, _link(call, pod), settings)], check=True).operations
+        if lacking:
+            raise CniError(
+                CNI_KERNEL_FAILURE,
+                f"interface {call.attachment.ifname} is not as tuned",
+                "; ".join(str(operation) for _, operation in lacking[:5]),
+            )
+
+    def delete(self, call: CmdArgs) -> None:
+        """The interface's attributes as they were, if it is still there."""
+        kept = _read(call)
+        if kept and call.attachment.netns:
+            try:
+                with Namespace.open(call.attachment.netns, call.attachment.name) as pod:
+                    found = link_of(pod, call.attachment.ifname)
+                    if found is not None:
+                        execute([(pod, Operation(CHANGE, found._replace(**kept), found))], {})
+            except KernelError:
+                pass  # the namespace is gone, and the interface with it
+        _forget(call)
+
+    def collect(self, call: CmdArgs) -> None:
+        """What is kept of interfaces of this network that are not listed. Networks may share the directory."""
+        valid = call.valid_attachments()
+        folder = _folder(call)
+        if valid is None or not os.path.isdir(folder):
+            return
+        for name in sorted(os.listdir(folder)):
+            data = _data(os.path.join(folder, name))
+            owner = (data.get("containerID"), data.get("ifname"))
+            if data.get("network") == call.conf.name and owner not in valid and name == f"{owner[0]}_{owner[1]}.json":
+                remove_file(os.path.join(folder, name))
+
+    def status(self, call: CmdArgs) -> None:
+        """Always ready."""
 
 
-def check(call: CmdArgs) -> None:
-    """Everything is still as set."""
-    call.require_previous()
-    settings = settings_of(call)
-    with _open(call) as pod:
-        lacking = converge([_target(pod, _link(call, pod), settings)], check=True).operations
-    if lacking:
-        raise CniError(
-            CNI_KERNEL_FAILURE,
-            f"interface {call.attachment.ifname} is not as tuned",
-            "; ".join(str(operation) for _, operation in lacking[:5]),
-        )
-
-
-def delete(call: CmdArgs) -> None:
-    """The interface's attributes as they were, if it is still there."""
-    kept = _read(call)
-    if kept and call.attachment.netns:
-        try:
-            with Namespace.open(call.attachment.netns, call.attachment.name) as pod:
-                found = link_of(pod, call.attachment.ifname)
-                if found is not None:
-                    execute([(pod, Operation(CHANGE, found._replace(**kept), found))], {})
-        except KernelError:
-            pass  # the namespace is gone, and the interface with it
-    _forget(call)
-
-
-def collect(call: CmdArgs) -> None:
-    """What is kept of interfaces of this network that are not listed. Networks may share the directory."""
-    valid = call.valid_attachments()
-    folder = _folder(call)
-    if valid is None or not os.path.isdir(folder):
-        return
-    for name in sorted(os.listdir(folder)):
-        data = _data(os.path.join(folder, name))
-        owner = (data.get("containerID"), data.get("ifname"))
-        if data.get("network") == call.conf.name and owner not in valid and name == f"{owner[0]}_{owner[1]}.json":
-            remove_file(os.path.join(folder, name))
-
-
-def status(call: CmdArgs) -> None:
-    """Always ready."""
+COMMANDS: Commands = Tuning()
 
 
 def settings_of(call: CmdArgs) -> Settings:

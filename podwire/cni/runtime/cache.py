@@ -77,6 +77,8 @@ class Cache:
                 replace_file(path, _dump(origin, attachment, result), 0o600, fsync=False)
             except OSError as error:
                 errors[attachment] = CniError(CNI_IO_FAILURE, f"failed to cache a result at {path}: {error.strerror}")
+            except CniError as error:  # a version that cannot say what there is
+                errors[attachment] = error
         return errors
 
     def read(self, attachment: Attachment) -> Optional[Cached]:

@@ -7,11 +7,13 @@ feature that is not there.
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address, ip_network
 
 from ...errors import (
     CNI_DECODING_FAILURE,
     CNI_INVALID_ENVIRONMENT,
+    CNI_INVALID_NETNS,
     CNI_INVALID_NETWORK_CONFIG,
     CNI_UNSUPPORTED_FIELD,
     CniError,
@@ -21,8 +23,8 @@ from ...ipam.ranges import Range, RangeSet, make_range, make_range_sets
 from ...ipam.store import DATA_DIR, Claim
 from ...jsontext import loads
 from ...model.device_name import is_device_name
-from ...model.objects import IPAddress, IPNetwork
 from ...startup_typing import TYPE_CHECKING, NamedTuple, cached_property
+from .route import CniRoute, route_from_json
 
 if TYPE_CHECKING:
     from typing import Any, List, Mapping, Optional, Sequence, Tuple, Type
@@ -36,6 +38,21 @@ _PUNCTUATION = str.maketrans("_.-", "aaa")
 def is_name(text: str) -> bool:
     """Whether the specification allows it as a network's name or a container's id."""
     return text.isascii() and text[:1].isalnum() and text.translate(_PUNCTUATION).isalnum()
+
+
+def refuse_own_namespace(netns: str) -> None:
+    """CniError 8 for the caller's own network namespace: ADD into that would configure the node. A path that is no
+    namespace is another error, of whoever opens it."""
+    try:
+        given, current = os.stat(netns), os.stat("/proc/thread-self/ns/net")
+    except (OSError, ValueError):
+        return
+    if (given.st_dev, given.st_ino) == (current.st_dev, current.st_ino):
+        raise CniError(
+            CNI_INVALID_NETNS,
+            f"plugin's netns and netns from CNI_NETNS should not be the same: {netns}",
+            "give the container a network namespace, or set CNI_NETNS_OVERRIDE=1",
+        )
 
 
 class Attachment(NamedTuple):
@@ -68,21 +85,6 @@ class Attachment(NamedTuple):
             raise CniError(
                 CNI_INVALID_ENVIRONMENT, f"invalid CNI_IFNAME: {name!r}", "1 to 15 bytes without / : % or space"
             )
-
-
-class CniRoute(NamedTuple):
-    """A route that a configuration asks for or a result tells of. No ``gateway``: the address's own.
-
-    ``mtu``, ``advmss`` and ``priority`` 0 and ``table`` and ``scope`` None mean unset. ``scope`` is rtnetlink's number.
-    """
-
-    destination: IPNetwork
-    gateway: Optional[IPAddress] = None
-    mtu: int = 0
-    advmss: int = 0
-    priority: int = 0
-    table: Optional[int] = None
-    scope: Optional[int] = None
 
 
 class IpamConf(NamedTuple):
@@ -166,7 +168,9 @@ def parse_ipam(network: str, data: Mapping[str, Any], extra: Sequence[Sequence[A
         data_dir = data.get("dataDir") or DATA_DIR
         if not isinstance(data_dir, str) or "\0" in data_dir:
             raise TypeError(f"dataDir is {data_dir!r}")
-        return IpamConf(_range_sets(data, extra), _routes(data.get("routes") or []), data_dir)
+        return IpamConf(
+            _range_sets(data, extra), tuple(route_from_json(route) for route in data.get("routes") or []), data_dir
+        )
     except IpamError as error:
         raise CniError(CNI_INVALID_NETWORK_CONFIG, f"network {network}: {error.message}", error.hint) from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -188,9 +192,3 @@ def _range(data: Mapping[str, Any]) -> Range:
         ip_address(data[key]) if data.get(key) else None for key in ("rangeStart", "rangeEnd", "gateway")
     )
     return make_range(ip_network(data["subnet"]), start, end, gateway)
-
-
-def _routes(data: List[Mapping[str, Any]]) -> Tuple[CniRoute, ...]:
-    from .result import route_from_json  # which needs this module's values
-
-    return tuple(route_from_json(each) for each in data)

@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface
 
 from ...errors import CNI_DECODING_FAILURE, CNI_INVALID_NETWORK_CONFIG, CniError
 from ...model.objects import IPAddress, IPInterface, MacAddress
 from ...startup_typing import TYPE_CHECKING, NamedTuple
-from .netconf import CniRoute
+from .route import ROUTE_KEYS, CniRoute, route_from_json
 
 if TYPE_CHECKING:
     from typing import Any, Dict, Mapping, Optional, Tuple
@@ -70,6 +70,13 @@ class Result(NamedTuple):
     ips: Tuple[ResultIp, ...] = ()
     routes: Tuple[CniRoute, ...] = ()
     dns: Dns = Dns()
+
+    def of_interface(self, ifname: str) -> Result:
+        """With the addresses of one interface of the container alone: later plugins may have added others'."""
+        indices = [
+            index for index, interface in enumerate(self.interfaces) if interface.name == ifname and interface.sandbox
+        ]
+        return self._replace(ips=tuple(ip for ip in self.ips if ip.interface is None or ip.interface in indices))
 
     def to_json(self, version: str) -> Dict[str, Any]:
         """The result as the objects of JSON, in the given version of the specification."""
@@ -141,11 +148,6 @@ def _old_result(data: Mapping[str, Any]) -> Result:
     return Result((), tuple(ips), routes, Dns.from_json(data.get("dns") or {}))
 
 
-_ROUTE_KEYS = ("mtu", "advmss", "priority", "table", "scope")
-#: Up to what the kernel takes a number as it is (net/ipv4/metrics.c, ip_metrics_convert).
-_LARGEST = {"mtu": 65535 - 15, "advmss": 65535 - 40, "scope": 255}
-
-
 def _interface_json(interface: Interface, version: str) -> Dict[str, Any]:
     data: Dict[str, Any] = {"name": interface.name}
     if interface.mac is not None:
@@ -179,7 +181,7 @@ def _route_json(cni_route: CniRoute, version: str) -> Dict[str, Any]:
     if cni_route.gateway is not None:
         data["gw"] = str(cni_route.gateway)
     if version >= "1.1.0":
-        for key in _ROUTE_KEYS:
+        for key in ROUTE_KEYS:
             value = getattr(cni_route, key)
             if value or (value is not None and key in ("table", "scope")):
                 data[key] = value
@@ -200,23 +202,3 @@ def _ip(data: Mapping[str, Any]) -> ResultIp:
     if interface is not None and not isinstance(interface, int):
         raise TypeError(f"interface {interface!r} of {data['address']}")
     return ResultIp(ip_interface(data["address"]), gateway, interface)
-
-
-def route_from_json(data: Mapping[str, Any]) -> CniRoute:
-    """A route of a result or of a configuration; KeyError, TypeError or ValueError if it is none."""
-    numbers = [data.get(key) for key in _ROUTE_KEYS]
-    if any(each is not None and (not isinstance(each, int) or isinstance(each, bool)) for each in numbers):
-        raise TypeError(f"route {data!r}: {', '.join(_ROUTE_KEYS)} must be numbers")
-    for key, number in zip(_ROUTE_KEYS, numbers):
-        if number is not None and not 0 <= number <= _LARGEST.get(key, 2**32 - 1):
-            raise ValueError(f"route {data!r}: {key} must be a number up to {_LARGEST.get(key, 2**32 - 1)}")
-    mtu, advmss, priority, table, scope = numbers
-    return CniRoute(
-        ip_network(data["dst"], strict=False),
-        ip_address(data["gw"]) if data.get("gw") else None,
-        mtu or 0,
-        advmss or 0,
-        priority or 0,
-        table,
-        scope,
-    )

@@ -152,7 +152,7 @@ FAULTS = (
         parameters=_BOTH,
     ),
     Fault(
-        "gateway_mac_wrong", 25, "bridge", "a pod sends to its gateway at a MAC address that nobody has",
+        "gateway_mac_wrong", 25, "bridge", "a pod sends to its gateway at an unused MAC address",
         "ip netns exec pod-a ip neigh replace 10.244.0.1 lladdr 02:00:00:00:de:ad nud permanent dev eth0",
         _wrong_gateway, FAR, requires=_ACROSS, parameters=_BOTH,
     ),

@@ -104,7 +104,7 @@ FAULTS = (
         requires=_REQUIRED,
     ),
     Fault(
-        "cni_binary_not_executable", 4, "cni", "the plugin is there, and nobody may execute it",
+        "cni_binary_not_executable", 4, "cni", "the plugin is not executable",
         "chmod -x /opt/cni/bin/bridge", lambda g: [SetResource(NODE, _main_plugin(g), NOT_EXECUTABLE)],
         _add("failed"), requires=_REQUIRED,
     ),
@@ -119,7 +119,7 @@ FAULTS = (
         requires=(requirements.PLUGINS, requirements.IPV4),
     ),
     Fault(
-        "subnet_env_stale", 6, "cni", "flannel's lease file tells of another node's block",
+        "subnet_env_stale", 6, "cni", "flannel's lease file has another node's pod CIDR",
         "sed -i s/10.244.0.1/10.244.1.1/ /run/flannel/subnet.env", _lease_stale,
         _add("foreign address", probe="flannel"), requires=(requirements.PLUGINS, requirements.IPV4, requirements.PEER),
         parameters=("peer",),

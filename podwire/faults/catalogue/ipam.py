@@ -98,7 +98,7 @@ def _duplicate_cidr(context: Context) -> List[Edit]:
 _HOST_LOCAL = (requirements.BRIDGE, requirements.POD)
 FAULTS = (
     Fault(
-        "ipam_exhausted", 8, "ipam", "every address of the block is reserved, and all owners live",
+        "ipam_exhausted", 8, "ipam", "every address of the pod CIDR is allocated to running containers",
         "touch /var/lib/cni/networks/podwire/10.244.0.{2..254}", _exhausted,
         Symptom("add", "node", "gateway", frozenset({"failed"})),
         requires=(*_HOST_LOCAL, requirements.PLUGINS, requirements.SMALL_BLOCK),
@@ -106,12 +106,12 @@ FAULTS = (
     Fault(
         "ipam_leak", 9, "ipam", "an address is held for a container that is gone",
         "printf 'dead\\r\\neth0' >/var/lib/cni/networks/podwire/10.244.0.254", _leak,
-        quiet="an address is lost; nothing fails until the block is full", requires=_HOST_LOCAL,
+        quiet="an address is lost; nothing fails until the pod CIDR is full", requires=_HOST_LOCAL,
     ),
     Fault(
         "ipam_empty_lease", 10, "ipam", "a lease file without an owner, as a killed host-local leaves it",
         "touch /var/lib/cni/networks/podwire/10.244.0.254", _empty,
-        quiet="an address is lost to host-local; nothing fails until the block is full", requires=_HOST_LOCAL,
+        quiet="an address is lost to host-local; nothing fails until the pod CIDR is full", requires=_HOST_LOCAL,
     ),
     Fault(
         "duplicate_ip", 11, "ipam", "a second pod has the address of the first, and answers in its place",
@@ -120,7 +120,7 @@ FAULTS = (
         requires=(requirements.BRIDGE, requirements.IPV4, requirements.SIBLING, requirements.IP), parameters=("pod",),
     ),
     Fault(
-        "foreign_range", 12, "ipam", "a pod's address is of no block: answers to it do not find back",
+        "foreign_range", 12, "ipam", "a pod's address is outside all pod CIDRs: replies to it are not routed",
         "ip netns exec pod-a ip addr replace 192.168.77.7/24 dev eth0", _foreign,
         FAR, requires=(requirements.IPV4, requirements.BRIDGE, requirements.PEER),
         parameters=("pod", "peer"),
@@ -132,7 +132,7 @@ FAULTS = (
         parameters=("pod", "peer"),
     ),
     Fault(
-        "duplicate_pod_cidr", 14, "ipam", "two nodes hold one block: the node keeps the peer's packets to itself",
+        "duplicate_pod_cidr", 14, "ipam", "two nodes have one pod CIDR: the node keeps packets for the peer",
         "ip route del 10.244.1.0/24; ip addr add 10.244.1.1/24 dev cni0", _duplicate_cidr,
         FAR, requires=(requirements.IPV4, requirements.BRIDGE, requirements.PEER),
         parameters=("pod", "peer"),

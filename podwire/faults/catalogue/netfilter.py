@@ -103,7 +103,7 @@ FAULTS = (
         requires=(requirements.POD, requirements.NFT), parameters=("pod",),
     ),
     Fault(
-        "policy_not_enforced", 61, "netfilter", "a policy denies a pod's ingress, and nobody enforces it",
+        "policy_not_enforced", 61, "netfilter", "a policy denies a pod's ingress, but is not enforced",
         "kubectl apply -f deny.yml    # with a plugin that knows no policies", _unenforced,
         Symptom("fetch", "node", "pod", frozenset({"ok"})), requires=(requirements.POD,), parameters=("pod",),
     ),
@@ -113,7 +113,7 @@ FAULTS = (
         requires=_ACROSS, parameters=_BOTH,
     ),
     Fault(
-        "cidr_overlap", 63, "netfilter", "the nodes' network overlaps the pods': a part of the peer's block is 'local'",
+        "cidr_overlap", 63, "netfilter", "the node's network overlaps part of the peer's pod CIDR",
         "ip addr add 10.244.1.126/25 dev eth0", _overlap, FAR,
         requires=(requirements.IPV4, requirements.PEER, requirements.POD), parameters=_BOTH,
     ),

@@ -70,26 +70,26 @@ _REQUIRED = (requirements.PEER, requirements.POD)
 _BOTH = ("peer", "pod")
 FAULTS = (
     Fault(
-        "route_missing", 28, "routing", "the node has no route to the peer's block",
+        "route_missing", 28, "routing", "the node has no route to the peer's pod CIDR",
         "ip route del 10.244.1.0/24", _missing, FAR, requires=_REQUIRED, parameters=_BOTH,
     ),
     Fault(
-        "route_blackhole", 29, "routing", "the route to the peer's block leads nowhere, and says nothing",
+        "route_blackhole", 29, "routing", "the route to the peer's pod CIDR drops packets silently",
         "ip route replace blackhole 10.244.1.0/24", _blackhole, FAR, requires=_REQUIRED, parameters=_BOTH,
     ),
     Fault(
-        "policy_rule", 30, "routing", "a rule sends a pod's packets to a table that has no way",
+        "policy_rule", 30, "routing", "a rule sends a pod's packets to a table without a route",
         "ip rule add from 10.244.0.2 unreachable pref 100", _rule, FAR,
         requires=(*_REQUIRED, requirements.IP, requirements.IPV4), parameters=_BOTH,
     ),
     Fault(
-        "route_overlapped", 31, "routing", "a more specific route takes a part of the peer's block",
+        "route_overlapped", 31, "routing", "a more specific route captures part of the peer's pod CIDR",
         "ip route add 10.244.1.0/25 dev cni0", _overlap, FAR,
         requires=(*_REQUIRED, requirements.BRIDGE, requirements.IPV4),
         parameters=_BOTH,
     ),
     Fault(
-        "next_hop_dead", 32, "routing", "the route to the peer's block goes by an address that nobody has",
+        "next_hop_dead", 32, "routing", "the next hop of the route to the peer's pod CIDR does not exist",
         "ip route replace 10.244.1.0/24 via 172.30.255.254", _dead, FAR, requires=(*_REQUIRED, requirements.IPV4),
         parameters=_BOTH,
     ),

@@ -61,7 +61,7 @@ FAULTS = (
         parameters=_BOTH,
     ),
     Fault(
-        "rp_filter_strict", 55, "sysctl", "a strict reverse path filter drops what comes back another way",
+        "rp_filter_strict", 55, "sysctl", "strict reverse path filtering drops packets that arrive by another route",
         "sysctl -w net.ipv4.conf.all.rp_filter=1; ip route replace 10.244.1.0/24 via 172.30.0.12", _strict, FAR,
         requires=(*_REQUIRED, requirements.VXLAN, requirements.SAME_SEGMENT), parameters=_BOTH,
     ),

@@ -92,7 +92,7 @@ FAULTS = (
         parameters=_BOTH,
     ),
     Fault(
-        "pmtu_icmp_filtered", 47, "underlay", "the way is narrower, and the ICMP that says so is filtered",
+        "pmtu_icmp_filtered", 47, "underlay", "the path MTU is smaller, and ICMP that reports it is filtered",
         "ip link set flannel.1 mtu 1350; nft add rule ip hardening output icmp type destination-unreachable drop",
         _no_icmp, LARGE,
         requires=(*_REQUIRED, requirements.VXLAN, requirements.IPV4, requirements.NFT), parameters=_BOTH,
@@ -108,7 +108,7 @@ FAULTS = (
         parameters=_BOTH,
     ),
     Fault(
-        "underlay_neighbour_wrong", 50, "underlay", "the node sends to the peer at a MAC address that nobody has",
+        "underlay_neighbour_wrong", 50, "underlay", "the node sends to the peer at an unused MAC address",
         "ip neigh replace 172.30.0.12 lladdr 02:00:00:00:de:ad dev eth0 nud permanent", _wrong_arp, FAR,
         requires=(*_REQUIRED, requirements.SAME_SEGMENT), parameters=_BOTH,
     ),

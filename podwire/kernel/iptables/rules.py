@@ -64,32 +64,36 @@ def show_iptables(
 ) -> FrozenSet[IptablesRule]:
     """Of ``desired`` what is there; of ``chains``, in any flavour, all rules in them, those that jump to them, and
     themselves. A chain that also serves other ``addresses`` stays, with the rules that are not of these."""
-    found: Set[IptablesRule] = set()
+    shown: Set[IptablesRule] = set()
     with namespace.entered():
         for version in (4, 6):
-            wanted = [each for each in desired if each.version == version]
+            wanted = [rule for rule in desired if rule.version == version]
             if wanted:
                 table = Table(version, _NAT)
                 saved = Saved(table.saved())
-                found.update(each for each in wanted if saved.has(table, each))
+                shown.update(rule for rule in wanted if saved.has(table, rule))
             for flavour in flavours_of(namespace, version, _NAT, chains):
                 saved = Saved(Table(version, _NAT, flavour).saved())
                 for chain in chains & saved.rules.keys():
-                    found.update(_of_chain(saved, version, flavour, chain, addresses))
-    return frozenset(found)
+                    shown.update(_of_chain(saved, version, flavour, chain, addresses))
+    return frozenset(shown)
 
 
-def commented(namespace: Namespace, said: str) -> FrozenSet[str]:
+def commented(namespace: Namespace, prefix: str) -> FrozenSet[str]:
     """The chains of attachments among whose rules, or the rules that jump to them, are some whose comment begins so."""
-    found: Set[str] = set()
+    chains: Set[str] = set()
     with namespace.entered():
         for version in (4, 6):
             for flavour in flavours(namespace, version, _NAT):
                 for chain, listed in Saved(Table(version, _NAT, flavour).saved()).rules.items():
                     for words in listed:
-                        if "--comment" in words and words[words.index("--comment") + 1].startswith(said):
-                            found.update({chain, target_of(words)})
-    return frozenset(each for each in found if each.startswith("CNI-") and not each.startswith("CNI-HOSTPORT-"))
+                        if "--comment" in words and words[words.index("--comment") + 1].startswith(prefix):
+                            chains.update({chain, target_of(words)})
+    return frozenset(
+        chain_name
+        for chain_name in chains
+        if chain_name.startswith("CNI-") and not chain_name.startswith("CNI-HOSTPORT-")
+    )
 
 
 def apply_iptables(namespace: Namespace, operations: Sequence[Operation]) -> None:
@@ -130,14 +134,14 @@ def _commit(table: Table, operations: Sequence[Operation]) -> None:
 
 def _lines(saved: Saved, table: Table, removed: Sequence[IptablesRule], added: Sequence[IptablesRule]) -> List[str]:
     """The lines for iptables-restore. Neither what is gone already nor what is there already is an error."""
-    removing = [each for each in removed if each.words and saved.has(table, each)]
-    adding = sorted((each for each in added if not saved.has(table, each)), key=lambda each: each.order)
-    made = {each.chain: None for each in adding if each.chain not in saved.rules and each.chain not in _BUILT_IN}
+    removing = [rule for rule in removed if rule.words and saved.has(table, rule)]
+    adding = sorted((rule for rule in added if not saved.has(table, rule)), key=lambda rule: rule.order)
+    made = {rule.chain: None for rule in adding if rule.chain not in saved.rules and rule.chain not in _BUILT_IN}
     lines = [f"-N {chain}" for chain in made]
-    for each in removing:  # as often as it is there
-        lines += [f"-D {each.chain} {join(each.words)}"] * max(saved.rules[each.chain].count(each.words), 1)
-    lines += [f"-I {each.chain} 1 {join(each.words)}" for each in reversed(adding) if each.order < 0]
-    lines += [f"-A {each.chain} {join(each.words)}" for each in adding if each.order >= 0]
+    for rule in removing:  # as often as it is there
+        lines += [f"-D {rule.chain} {join(rule.words)}"] * max(saved.rules[rule.chain].count(rule.words), 1)
+    lines += [f"-I {rule.chain} 1 {join(rule.words)}" for rule in reversed(adding) if rule.order < 0]
+    lines += [f"-A {rule.chain} {join(rule.words)}" for rule in adding if rule.order >= 0]
     return lines + [f"-X {chain}" for chain in _emptied(saved, removed, removing, adding)]
 
 
@@ -145,14 +149,14 @@ def _emptied(
     saved: Saved, removed: Sequence[IptablesRule], removing: Sequence[IptablesRule], adding: Sequence[IptablesRule]
 ) -> List[str]:
     """Chains that lost something, and are empty and jumped to from nowhere after that."""
-    gone = {(each.chain, each.words) for each in removing}
-    left = {name: [words for words in listed if (name, words) not in gone] for name, listed in saved.rules.items()}
-    for each in adding:
-        left.setdefault(each.chain, []).append(each.words)
-    targets = {target_of(words) for listed in left.values() for words in listed}
-    free = {each.chain for each in removing if each.free}  # there may be more of those than words tell
-    candidates = {each.chain: None for each in removed if each.chain not in _BUILT_IN | targets | free}
-    return [chain for chain in candidates if left.get(chain) == []]
+    gone = {(rule.chain, rule.words) for rule in removing}
+    remaining = {name: [words for words in listed if (name, words) not in gone] for name, listed in saved.rules.items()}
+    for rule in adding:
+        remaining.setdefault(rule.chain, []).append(rule.words)
+    targets = {target_of(words) for listed in remaining.values() for words in listed}
+    free = {rule.chain for rule in removing if rule.free}  # there may be more of those than words tell
+    candidates = {rule.chain: None for rule in removed if rule.chain not in _BUILT_IN | targets | free}
+    return [chain for chain in candidates if remaining.get(chain) == []]
 
 
 def _of_chain(
@@ -162,10 +166,10 @@ def _of_chain(
     if addresses is not None:
         about = {(place, words): _about(place, words) for place, words in placed}
         if not frozenset().union(*about.values()) <= addresses:  # another interface of the same container
-            placed = [each for each in placed if about[each] & addresses]
+            placed = [place_and_words for place_and_words in placed if about[place_and_words] & addresses]
             return [IptablesRule(version, place, words, chain, flavour=flavour) for place, words in placed]
-    found = [IptablesRule(version, place, words, chain, flavour=flavour) for place, words in placed]
-    return [*found, IptablesRule(version, chain, (), chain, flavour=flavour)]
+    rules = [IptablesRule(version, place, words, chain, flavour=flavour) for place, words in placed]
+    return [*rules, IptablesRule(version, chain, (), chain, flavour=flavour)]
 
 
 def _about(chain: str, words: Words) -> FrozenSet[IPAddress]:

@@ -109,37 +109,37 @@ def has_legacy(version: int, table: str) -> bool:
 
 def flavours(namespace: Namespace, version: int, table: str) -> List[str]:
     """The flavours in which a table has chains of CNI plugins."""
-    found = []
+    used = []
     if any(name.startswith("CNI-") for name in _chains(namespace, version, table)):
-        found.append("nft")
+        used.append("nft")
     if has_legacy(version, table):
-        found.append("legacy")
-    return found
+        used.append("legacy")
+    return used
 
 
 def flavours_of(namespace: Namespace, version: int, table: str, chains: FrozenSet[str]) -> List[str]:
     """The flavours in which a table may have some of these chains. Cheap where it has none, as in most DELs."""
     if not chains:
         return []
-    found = ["nft"] if any(has_nft_chain(namespace, version, table, chain) for chain in chains) else []
-    return found + (["legacy"] if has_legacy(version, table) else [])
+    used = ["nft"] if any(has_nft_chain(namespace, version, table, chain) for chain in chains) else []
+    return used + (["legacy"] if has_legacy(version, table) else [])
 
 
 def _chains(namespace: Namespace, version: int, table: str) -> Dict[str, bytes]:
     """Chains of a table that iptables-nft made, and their policies."""
-    found: Dict[str, bytes] = {}
+    policies: Dict[str, bytes] = {}
     try:
         answers = namespace.nftables(_INET).dump(GETCHAIN, _FAMILY[version])
     except KernelError as error:
         if error.errno in _NO_NF_TABLES:
-            return found
+            return policies
         raise
     for _, payload in answers:
         values = dict(attributes(payload, 4, len(payload)))
         if values.get(NFTA_CHAIN_TABLE) == table.encode() + b"\0":
             name = values.get(NFTA_CHAIN_NAME, b"").rstrip(b"\0").decode(errors="replace")
-            found[name] = values.get(NFTA_CHAIN_POLICY, b"\xff")
-    return found
+            policies[name] = values.get(NFTA_CHAIN_POLICY, b"\xff")
+    return policies
 
 
 def _line_of(message: str) -> int:

@@ -101,10 +101,10 @@ class NetlinkSocket:
         self._sequence += 1
         sequence = self._sequence
         self._socket.send(HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + payload)
-        found: list[tuple[int, bytes]] = []
+        messages: list[tuple[int, bytes]] = []
         interrupted = False
         unpack = HEADER.unpack_from
-        append = found.append
+        append = messages.append
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
             offset, end = 0, len(data)
@@ -117,7 +117,7 @@ class NetlinkSocket:
                         if errno > 0:
                             text = extended(data[offset : offset + length], flags, answer)
                             raise KernelError(f"failed to read the kernel's tables: {os.strerror(errno)}{text}", errno)
-                        return None if interrupted else found
+                        return None if interrupted else messages
                     append((answer, data[offset + 16 : offset + length]))
                 offset += (length + 3) & ~3
 
@@ -174,7 +174,7 @@ class NetlinkSocket:
         return refusals
 
     def _answers(self, first: int, last: int, start: int) -> list[NetlinkError]:
-        found: list[NetlinkError] = []
+        refusals: list[NetlinkError] = []
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
             offset, end = 0, len(data)
@@ -184,9 +184,9 @@ class NetlinkSocket:
                     errno = -_ERRNO(data, offset + 16)[0]
                     if errno:
                         text = extended(data[offset : offset + length], flags)
-                        found.append(NetlinkError(start + number - first, errno, text))
+                        refusals.append(NetlinkError(start + number - first, errno, text))
                     if number == last:
-                        return found
+                        return refusals
                 offset += (length + 3) & ~3
 
 

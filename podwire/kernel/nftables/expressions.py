@@ -103,9 +103,9 @@ def local() -> Part:
 
 def port(protocol: str, destination_port: int) -> Part:
     """Packets to a port."""
-    found = _meta(_META_L4PROTO) + compare(NFT_CMP_EQ, bytes([PROTOCOLS[protocol]]))
-    found += _payload(2, 2, 2) + compare(NFT_CMP_EQ, destination_port.to_bytes(2, "big"))
-    return Part(f"{protocol} dport {destination_port}", found)
+    comparison = _meta(_META_L4PROTO) + compare(NFT_CMP_EQ, bytes([PROTOCOLS[protocol]]))
+    comparison += _payload(2, 2, 2) + compare(NFT_CMP_EQ, destination_port.to_bytes(2, "big"))
+    return Part(f"{protocol} dport {destination_port}", comparison)
 
 
 def comes_by(device: str, *, negated: bool = False) -> Part:

@@ -75,37 +75,37 @@ def show_nat(namespace: Namespace, table: str) -> FrozenSet[NatRule]:
             if error.errno in _NO_NF_TABLES:
                 return frozenset()
             raise KernelError(f"failed to read nftables in {namespace.name}: {error.message}", error.errno) from error
-        mine = next((each for each in tables if _string(each, NFTA_TABLE_NAME) == table), None)
-        if mine is None:
+        ours = next((values for values in tables if _string(values, NFTA_TABLE_NAME) == table), None)
+        if ours is None:
             return frozenset()
-        chains = [each for each in socket.read(GETCHAIN) if _string(each, NFTA_CHAIN_TABLE) == table]
-        rules = [each for each in socket.read(GETRULE) if _string(each, NFTA_RULE_TABLE) == table]
-    return _understand(table, mine, chains, rules)
+        chains = [values for values in socket.read(GETCHAIN) if _string(values, NFTA_CHAIN_TABLE) == table]
+        rules = [values for values in socket.read(GETRULE) if _string(values, NFTA_RULE_TABLE) == table]
+    return _understand(table, ours, chains, rules)
 
 
-def _understand(table: str, mine: Attributes, chains: List[Attributes], rules: List[Attributes]) -> FrozenSet[NatRule]:
+def _understand(table: str, ours: Attributes, chains: List[Attributes], rules: List[Attributes]) -> FrozenSet[NatRule]:
     strays: List[str] = []
-    if mine.get(NFTA_TABLE_FLAGS, bytes(4)) != bytes(4):
+    if ours.get(NFTA_TABLE_FLAGS, bytes(4)) != bytes(4):
         strays.append("the table is dormant or has other flags")
-    if _integer(mine, NFTA_TABLE_USE) != 1 or len(chains) != 1 or not _is_ours(chains[0]):
+    if _integer(ours, NFTA_TABLE_USE) != 1 or len(chains) != 1 or not _is_ours(chains[0]):
         strays.append(f"other than one chain {CHAIN} (nat, hook postrouting, priority srcnat, policy accept)")
     if not rules:
         strays.append("no rules")
-    found: Set[NatRule] = set()
-    for each in rules:
-        rule = decode(each.get(NFTA_RULE_EXPRESSIONS, b""))
-        name = f"rule handle {int.from_bytes(each.get(NFTA_RULE_HANDLE, b''), 'big')}"
-        if rule is None or each.get(NFTA_RULE_USERDATA) != comment(rule):
+    shown: Set[NatRule] = set()
+    for values in rules:
+        rule = decode(values.get(NFTA_RULE_EXPRESSIONS, b""))
+        name = f"rule handle {int.from_bytes(values.get(NFTA_RULE_HANDLE, b''), 'big')}"
+        if rule is None or values.get(NFTA_RULE_USERDATA) != comment(rule):
             strays.append(f"{name} is not podwire's")
-        elif rule in found:
+        elif rule in shown:
             strays.append(f"{name} is there twice")
         else:
-            found.add(rule)
+            shown.add(rule)
     if strays:
         stray = Stray(_ANYWHERE, ())
         stray.reason = f"table inet {table}: " + "; ".join(strays)
-        found.add(stray)
-    return frozenset(found)
+        shown.add(stray)
+    return frozenset(shown)
 
 
 def _is_ours(chain: Attributes) -> bool:
@@ -154,9 +154,9 @@ def apply_nat(namespace: Namespace, table: str, rules: FrozenSet[NatRule]) -> No
         raise _refused(what, kind, refusal.errno, refusal.text)
 
 
-def _refused(what: str, kind: int, errno: int, said: str) -> KernelError:
+def _refused(what: str, kind: int, errno: int, text: str) -> KernelError:
     """Which error a refusal is. ``kind`` is the message refused, 0 for the transaction as a whole."""
-    cause = f"failed to write {what}: {os.strerror(errno)}{said}"
+    cause = f"failed to write {what}: {os.strerror(errno)}{text}"
     missing = {
         0: ("nf_tables (CONFIG_NF_TABLES)", _NO_NF_TABLES),
         NEWTABLE: ("nf_tables for family inet (CONFIG_NF_TABLES_INET)", {95, 97}),

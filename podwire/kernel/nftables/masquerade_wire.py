@@ -132,19 +132,19 @@ def encode(rule: NatRule) -> bytes:
 
 def comment(rule: NatRule) -> bytes:
     """NFTA_RULE_USERDATA that ``nft list ruleset`` shows as the rule's comment."""
-    said = f"podwire: {rule.source} leaves the cluster".encode()[: _UDATA_COMMENT_BYTES - 1] + b"\0"
-    return bytes([_UDATA_RULE_COMMENT, len(said)]) + said
+    encoded = f"podwire: {rule.source} leaves the cluster".encode()[: _UDATA_COMMENT_BYTES - 1] + b"\0"
+    return bytes([_UDATA_RULE_COMMENT, len(encoded)]) + encoded
 
 
 def tree(expressions: bytes) -> Tree:
     """Parse NFTA_RULE_EXPRESSIONS into comparable values."""
-    found: List[Tuple[str, Tuple[Tuple[int, bytes], ...]]] = []
+    parsed: List[Tuple[str, Tuple[Tuple[int, bytes], ...]]] = []
     for _, element in attributes(expressions, 0, len(expressions)):
         parts = dict(attributes(element, 0, len(element)))
         data = parts.get(NFTA_EXPR_DATA, b"")
         values = sorted((kind, value) for kind, value in attributes(data, 0, len(data)) if value != b"\0\0\0\0")
-        found.append((parts.get(NFTA_EXPR_NAME, b"").rstrip(b"\0").decode(errors="replace"), tuple(values)))
-    return tuple(found)
+        parsed.append((parts.get(NFTA_EXPR_NAME, b"").rstrip(b"\0").decode(errors="replace"), tuple(values)))
+    return tuple(parsed)
 
 
 def decode(expressions: bytes) -> Optional[NatRule]:

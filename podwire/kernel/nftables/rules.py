@@ -53,7 +53,7 @@ _FEW = 8
 _COMMENT_BYTES = 128
 
 
-class Found(Rule):
+class ObservedRule(Rule):
     """A rule as the kernel has it; ``handle`` is its name there."""
 
     handle = 0
@@ -66,7 +66,7 @@ def show_rules(
     wanted: Dict[Tuple[str, str, str, object], Rule] = {}
     for rule in desired:
         wanted[rule.chain.table, rule.chain.name, rule.comment, tree(rule.expressions)] = rule
-    found: Set[Rule] = set()
+    shown: Set[Rule] = set()
     few = [owner.encode() for owner in owners] if len(owners) <= _FEW else []
     for (family, table), named in _by_table(chains).items():
         for payload in _dump(namespace, family, table):
@@ -79,29 +79,29 @@ def show_rules(
                 continue
             handle = int.from_bytes(values[NFTA_RULE_HANDLE], "big")
             expressions = values.get(NFTA_RULE_EXPRESSIONS, b"")
-            like = wanted.get((table, chain.name, comment, tree(expressions))) if wanted else None
-            each = (
-                Found(*like)
-                if like
-                else Found(chain, comment.partition(" ")[0], comment, f"handle {handle}", expressions)
+            same = wanted.get((table, chain.name, comment, tree(expressions))) if wanted else None
+            rule_shown = (
+                ObservedRule(*same)
+                if same
+                else ObservedRule(chain, comment.partition(" ")[0], comment, f"handle {handle}", expressions)
             )
-            each.handle = handle
-            if each in found:  # one of them is enough
-                each = Found(*each._replace(text=f"handle {handle}"))
-                each.handle = handle
-            found.add(each)
-    return frozenset(found)
+            rule_shown.handle = handle
+            if rule_shown in shown:  # one of them is enough
+                rule_shown = ObservedRule(*rule_shown._replace(text=f"handle {handle}"))
+                rule_shown.handle = handle
+            shown.add(rule_shown)
+    return frozenset(shown)
 
 
 def owners_of(namespace: Namespace, chains: Iterable[Chain]) -> FrozenSet[str]:
     """Everybody who has rules in some chains."""
-    found = set()
+    owners = set()
     for (family, table), named in _by_table(chains).items():
         for payload in _dump(namespace, family, table):
             values = dict(attributes(payload, 4, len(payload)))
             if _string(values.get(NFTA_RULE_CHAIN, b"")) in named:
-                found.add(_comment(values.get(NFTA_RULE_USERDATA, b"")).partition(" ")[0])
-    return frozenset(found - {""})
+                owners.add(_comment(values.get(NFTA_RULE_USERDATA, b"")).partition(" ")[0])
+    return frozenset(owners - {""})
 
 
 def apply_rules(namespace: Namespace, operations: Sequence[Operation]) -> None:
@@ -165,8 +165,8 @@ def _messages(operations: Sequence[Operation], chains: Sequence[Chain]) -> Tuple
             messages.append((DELRULE, 0, place + attribute(NFTA_RULE_HANDLE, handle.to_bytes(8, "big"))))
             continue
         body = place + attribute(NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, rule.expressions)
-        said = rule.comment.encode() + b"\0"
-        body += attribute(NFTA_RULE_USERDATA, bytes([0, len(said)]) + said)
+        encoded = rule.comment.encode() + b"\0"
+        body += attribute(NFTA_RULE_USERDATA, bytes([0, len(encoded)]) + encoded)
         messages.append((NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body))
     return messages, owners
 
@@ -193,10 +193,10 @@ def comment_of(words: str) -> str:
 
 
 def _by_table(chains: Iterable[Chain]) -> Dict[Tuple[str, str], Dict[str, Chain]]:
-    found: Dict[Tuple[str, str], Dict[str, Chain]] = {}
+    by_table: Dict[Tuple[str, str], Dict[str, Chain]] = {}
     for chain in chains:
-        found.setdefault((chain.family, chain.table), {})[chain.name] = chain
-    return found
+        by_table.setdefault((chain.family, chain.table), {})[chain.name] = chain
+    return by_table
 
 
 def _dump(namespace: Namespace, family: str, table: str) -> List[bytes]:

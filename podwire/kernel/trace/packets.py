@@ -1,4 +1,4 @@
-"""Packets on their way through the kernel, and why it drops one: tracepoints of an instance of tracefs of our own.
+"""Packets in the kernel, and why it drops one: tracepoints of an instance of tracefs of our own.
 
 An instance has its own buffer and its own events, so nobody else's tracing is touched, and it goes when this ends.
 Without BPF and without kprobes. Sources: Documentation/trace/{ftrace,events}.rst, include/trace/events/{net,skb}.h.
@@ -130,14 +130,14 @@ def parse(text: str) -> List[Passage]:
         match = _LINE.match(line)
         if match is None:
             continue
-        thread, event, told = match.groups()
+        thread, event, details = match.groups()
         if event == "tracing_mark_write":
-            own = thread if told.strip() == _MARKER else own
+            own = thread if details.strip() == _MARKER else own
             continue
-        fields = dict(_FIELD.findall(told))
+        fields = dict(_FIELD.findall(details))
         packet, ours = fields.get("skbaddr", ""), thread == own
         if event == "kfree_skb":
-            reason = _REASON.search(told)
+            reason = _REASON.search(details)
             # Compilers append to a function's name (.constprop.0), the kernel where in it this was (+0x9e/0xb0);
             # kernels of some years ago print a number that says nothing.
             function = fields.get("location", "").partition("+")[0].partition(".")[0]
@@ -163,9 +163,9 @@ def _tracefs() -> int:
 
 def _remove_stale(instances: int, name: str) -> None:
     with suppress(OSError):
-        left = os.open(name, os.O_RDONLY, dir_fd=instances)
+        stale = os.open(name, os.O_RDONLY, dir_fd=instances)
         try:
-            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stale, fcntl.LOCK_EX | fcntl.LOCK_NB)
         finally:
-            os.close(left)
+            os.close(stale)
         os.rmdir(name, dir_fd=instances)

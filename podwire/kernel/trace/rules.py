@@ -96,19 +96,19 @@ class RuleTrace:
     def verdicts(self) -> List[Verdict]:
         """What packets of the lengths met since this was called last, each rule or policy that matched. Others may
         trace packets of their own."""
-        found: List[Verdict] = []
+        rows: List[Verdict] = []
         while True:
             try:
-                found += parse(self._heard.recv(1 << 16, socket.MSG_DONTWAIT))
+                rows += parse(self._heard.recv(1 << 16, socket.MSG_DONTWAIT))
             except BlockingIOError:
                 break
             except OSError as error:
                 if error.errno != ENOBUFS:  # more packets of that length came than there was room for
                     raise
-        known = {each.packet: (each.ends, each.length) for each in found if each.ends}
-        told = [each._replace(ends=ends, length=length) for each in found
+        known = {each.packet: (each.ends, each.length) for each in rows if each.ends}
+        complete = [each._replace(ends=ends, length=length) for each in rows
                 for ends, length in [known.get(each.packet, ((), 0))]]  # fmt: skip
-        return [each for each in told if each.table != TABLE and each.length in (0, *self._lengths)]
+        return [each for each in complete if each.table != TABLE and each.length in (0, *self._lengths)]
 
 
 def parse(data: bytes) -> List[Verdict]:
@@ -151,20 +151,20 @@ def _header(header: bytes) -> Tuple[Tuple[str, ...], int]:
 
 def _messages(lengths: Collection[int]) -> List[Message]:
     table = text(NFTA_TABLE_NAME, TABLE) + attribute(NFTA_TABLE_FLAGS, number(_OWNED))
-    found: List[Message] = [(NEWTABLE, NLM_F_CREATE, table)]
+    messages: List[Message] = [(NEWTABLE, NLM_F_CREATE, table)]
     for chain, hook in _HOOKS.items():
-        found.append((NEWCHAIN, NLM_F_CREATE, _chain(chain, hook)))
+        messages.append((NEWCHAIN, NLM_F_CREATE, _chain(chain, hook)))
         for length in lengths:
             rule = text(NFTA_RULE_TABLE, TABLE) + text(NFTA_RULE_CHAIN, chain)
             rule += attribute(NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, _marks(length))
-            found.append((NEWRULE, NLM_F_CREATE | NLM_F_APPEND, rule))
-    return found
+            messages.append((NEWRULE, NLM_F_CREATE | NLM_F_APPEND, rule))
+    return messages
 
 
 def _chain(name: str, hook: int) -> bytes:
     where = nested(NFTA_CHAIN_HOOK, attribute(NFTA_HOOK_HOOKNUM, number(hook)), attribute(NFTA_HOOK_PRIORITY, _FIRST))
-    found = text(NFTA_CHAIN_TABLE, TABLE) + text(NFTA_CHAIN_NAME, name) + where
-    return found + attribute(NFTA_CHAIN_POLICY, number(NF_ACCEPT)) + text(NFTA_CHAIN_TYPE, "filter")
+    body = text(NFTA_CHAIN_TABLE, TABLE) + text(NFTA_CHAIN_NAME, name) + where
+    return body + attribute(NFTA_CHAIN_POLICY, number(NF_ACCEPT)) + text(NFTA_CHAIN_TYPE, "filter")
 
 
 def _marks(length: int) -> bytes:

@@ -1,4 +1,4 @@
-// Who reaches whom: one square for each pair of nodes, or of pods. Each kind of square is one path, so that a
+// Connectivity: one square for each pair of nodes, or of pods. Each kind of square is one path, so that a
 // million pairs cost no more elements than nine; the cursor and the picked square are two more.
 
 const FEW_PODS = 30;
@@ -99,7 +99,7 @@ function heatmap(view, { open, say, picked }) {
   return box;
 }
 
-// The squares of each kind as one path: runs of equal ones, or each by itself where they are large enough.
+// The squares of each kind as one path: runs of equal ones, or each by itself if they are large enough.
 function squares(view, cell, gap) {
   const paths = {},
     counts = [];
@@ -136,7 +136,7 @@ function squares(view, cell, gap) {
 
 // Lines between the pods of different nodes.
 function edges(view, cell) {
-  const borders = (list) => list.map((each, i) => (i && each.group !== list[i - 1].group ? i : 0)).filter(Boolean);
+  const borders = (list) => list.map((item, i) => (i && item.group !== list[i - 1].group ? i : 0)).filter(Boolean);
   if (view.rows.every((row, i) => !i || row.group !== view.rows[i - 1].group)) return null; // a line after each says nothing
   const wide = view.columns.length * cell,
     high = view.rows.length * cell;

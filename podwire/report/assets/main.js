@@ -4,7 +4,7 @@ const model = indexed(JSON.parse(document.getElementById("document").textContent
 const placeOf = (id) => document.querySelector(`#${id} .place`);
 const drawn = model.guarantees.filter((guarantee) => guarantee.classes.size);
 const chosen = {
-  guarantee: drawn.find((each) => each.failed || each.not_run) ?? drawn.find((each) => each.key === "pods") ?? drawn[0],
+  guarantee: drawn.find((guarantee) => guarantee.failed || guarantee.not_run) ?? drawn.find((guarantee) => guarantee.key === "pods") ?? drawn[0],
   level: null,
   pair: null,
 };
@@ -24,13 +24,13 @@ document.querySelectorAll("button[data-source]").forEach((button) =>
   }),
 );
 document.querySelectorAll(".fix").forEach((fix) => fix.append(...copier(fix.querySelector("pre"))));
-// Paper has nothing to click on.
+// Expand collapsed causes for printing.
 addEventListener("beforeprint", () =>
-  document.querySelectorAll(".causes > details").forEach((each) => (each.open = true)),
+  document.querySelectorAll(".causes > details").forEach((details) => (details.open = true)),
 );
 document.documentElement.dataset.ready = "true";
 
-// A button that copies a command; where the browser does not allow that, the command is selected, for the user to copy.
+// A button that copies a command; if the browser does not allow it, the command is selected.
 function copier(pre) {
   const said = element("span", { class: "hidden", role: "status" });
   const tell = (word, more) => {
@@ -66,11 +66,11 @@ function connectivity(place) {
         draw();
       },
     },
-    drawn.map((each) =>
+    drawn.map((guarantee) =>
       element(
         "option",
-        { selected: each === chosen.guarantee },
-        `${each.title}${each.failed ? ` (${many(each.failed)} failed)` : ""}`,
+        { selected: guarantee === chosen.guarantee },
+        `${guarantee.title}${guarantee.failed ? ` (${many(guarantee.failed)} failed)` : ""}`,
       ),
     ),
   );

@@ -1,4 +1,4 @@
-// What is wrong, on the topology: root causes, and objects that differ from intent.
+// Faults on the topology: root causes, and objects that differ from intent.
 
 function markFaults(model, parts) {
   const tell = (made, text) => {
@@ -43,8 +43,8 @@ function exactly(model, cause) {
   const [kind, pod] = (cause.place ?? "").split(":");
   if (kind === "pod") return [`pod|${pod}`];
   if (kind === "underlay") return [`port|${cause.node}`];
-  const own = model.nodes.get(cause.node)?.pods.map((each) => each.name) ?? [];
-  const shared = own.filter((name) => cause.pairs.length && cause.pairs.every((pair) => pair.includes(name)));
+  const podNames = model.nodes.get(cause.node)?.pods.map((pod) => pod.name) ?? [];
+  const shared = podNames.filter((name) => cause.pairs.length && cause.pairs.every((pair) => pair.includes(name)));
   return cause.device.startsWith("veth") && shared.length === 1 ? [`pod|${shared[0]}`] : [];
 }
 

@@ -1,4 +1,4 @@
-// The document, indexed: who is where, which pairs failed, and what each node has that it should not, or lacks.
+// The document, indexed: pods by node, failures by pair, and objects of nodes that differ from intent.
 
 const key = (source, target) => JSON.stringify([source, target]);
 
@@ -14,7 +14,7 @@ function indexed(results) {
   return model;
 }
 
-// Desired and not seen, or seen and not desired; where intent says nothing, nothing differs.
+// Desired and missing, or actual and not desired; without intent, nothing differs.
 const differs = (row) => row[5] !== null && row[5] !== row[6];
 
 // Adds: classes by pair of nodes, failures by pair, and how many failures of a class are listed.
@@ -45,7 +45,7 @@ function classState(guarantee, source, target) {
   return { ...cell, kind, total };
 }
 
-// The state of one pair of pods (or of a node and a pod): known if listed, else as far as its class tells.
+// The state of one pair of pods (or of a node and a pod): exact if listed, else that of its class.
 function pairState(guarantee, source, target, model) {
   if (source === target) return { kind: "" };
   const from = model.nodeOf(source),
@@ -71,7 +71,7 @@ function everyPair(guarantee, from, to, model) {
   );
 }
 
-const versionsOf = (pod) => new Set(pod.addresses.map((each) => (each.includes(":") ? 6 : 4)));
+const versionsOf = (pod) => new Set(pod.addresses.map((address) => (address.includes(":") ? 6 : 4)));
 
 const WORDS = {
   "": "not tested",
@@ -83,7 +83,7 @@ const WORDS = {
   unknown: "not listed one by one",
 };
 
-// A state in words, with the counts of its class where the pair itself was not looked at or is not listed.
+// A state in words, with the counts of its class if the pair itself was not checked or is not listed.
 function worded({ kind, cell }) {
   if (kind === "unknown")
     return `not listed for this pair; ${many(cell.failed)} of ${many(cell.passed + cell.failed + cell.notRun)} checks between these nodes failed`;
@@ -92,12 +92,12 @@ function worded({ kind, cell }) {
   return WORDS[kind];
 }
 
-// Why a pair failed: once if both families failed alike.
+// Why a pair failed; one reason if both families have the same.
 function reasons(failures) {
-  const told = new Map();
+  const byReason = new Map();
   for (const { address, reason } of failures)
-    told.set(reason, [...(told.get(reason) ?? []), address.includes(":") ? "IPv6" : "IPv4"]);
-  return [...told]
+    byReason.set(reason, [...(byReason.get(reason) ?? []), address.includes(":") ? "IPv6" : "IPv4"]);
+  return [...byReason]
     .map(([reason, families]) => (failures.length > 1 ? `${families.join(" and ")}: ${reason}` : reason))
     .join("; ");
 }

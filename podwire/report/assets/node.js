@@ -61,7 +61,7 @@ function drawNode(model, node, size, x, y, rail, note) {
     above = `${node.name}|${vtep.device}`;
     chip(
       above,
-      node.vteps.map((each) => each.device).join(", "),
+      node.vteps.map((vtep) => vtep.device).join(", "),
       `VNI ${model.cluster.backend.vni}`,
       from,
       inner * 0.8,

@@ -1,6 +1,6 @@
-// The pair that is chosen: what was expected and seen, and its path.
+// The chosen pair: expected and found results, and its path.
 
-// Both fields name somebody: show their path.
+// If both fields have known names, show their path.
 function ends() {
   const [source, target] = ["from", "to"].map((id) => document.getElementById(id).value.trim());
   if (source !== target && known(source) && known(target)) pick(source, target);
@@ -13,9 +13,9 @@ function pick(source, target) {
     ["to", target],
   ])
     document.getElementById(id).value = name;
-  const way = hops(model, source, target, familyOf(source, target)),
-    wrong = faults(model, source, target, way);
-  const least = Math.min(...way.map((each) => each.mtu ?? Infinity));
+  const path = hops(model, source, target, familyOf(source, target)),
+    wrong = faults(model, source, target, path);
+  const least = Math.min(...path.map((hop) => hop.mtu ?? Infinity));
   const swap =
     model.pods.has(source) &&
     model.pods.has(target) &&
@@ -27,13 +27,13 @@ function pick(source, target) {
     element(
       "ol",
       { class: "hops" },
-      way.flatMap((each, i) => [
-        (i === 0 || way[i - 1].zone !== each.zone) && element("li", { class: "zone" }, element("span", {}, each.zone)),
+      path.flatMap((hop, i) => [
+        (i === 0 || path[i - 1].zone !== hop.zone) && element("li", { class: "zone" }, element("span", {}, hop.zone)),
         element(
           "li",
           { class: wrong.has(i) && "bad" },
-          element("span", {}, element("b", {}, each.device), " ", element("small", {}, each.what)),
-          each.mtu && element("span", { class: each.mtu === least ? "mtu least" : "mtu" }, `MTU ${each.mtu}`),
+          element("span", {}, element("b", {}, hop.device), " ", element("small", {}, hop.what)),
+          hop.mtu && element("span", { class: hop.mtu === least ? "mtu least" : "mtu" }, `MTU ${hop.mtu}`),
           (wrong.get(i) ?? []).map(({ text, cause }) =>
             element(
               "p",
@@ -48,7 +48,7 @@ function pick(source, target) {
     ),
     element("p", { class: "note" }, `Expected path MTU ${model.results.mtu.expected} bytes. `, swap),
   );
-  highlight(way);
+  highlight(path);
   const mark = ui.map.querySelector(".picked"),
     at = pickedIn(currentView());
   if (mark && !at) mark.setAttribute("visibility", "hidden");
@@ -62,15 +62,15 @@ function pick(source, target) {
     }
 }
 
-// The family to draw: IPv6 where that alone fails, else the one that both have, IPv4 first.
+// The family to draw: IPv6 if only that fails, else one that both have, IPv4 first.
 function familyOf(source, target) {
   const failures = chosen.guarantee?.failing.get(key(source, target)) ?? [];
-  return failures.length && failures.every((each) => each.address.includes(":"))
+  return failures.length && failures.every((failure) => failure.address.includes(":"))
     ? 6
     : shared(model.pods.get(source), model.pods.get(target));
 }
 
-// Expected against seen, guarantee by guarantee.
+// Expected and found, guarantee by guarantee.
 function results(source, target) {
   const fits = (guarantee) =>
     (guarantee.sources === "nodes") === model.nodes.has(source) &&

@@ -2,28 +2,28 @@
 
 function leases(model, place) {
   const { subnets, reservations } = model.results.leases;
-  const held = new Map();
-  for (const row of reservations) held.set(row[0], [...(held.get(row[0]) ?? []), row]);
+  const allocated = new Map();
+  for (const row of reservations) allocated.set(row[0], [...(allocated.get(row[0]) ?? []), row]);
   const rows = subnets.map(({ node, cidr, size }) => {
-    const own = (held.get(node) ?? []).filter((row) => row[1].includes(":") === cidr.includes(":"));
-    const orphans = own.filter((row) => !row[4]).length;
+    const ofNode = (allocated.get(node) ?? []).filter((row) => row[1].includes(":") === cidr.includes(":"));
+    const leaked = ofNode.filter((row) => !row[4]).length;
     return [
       node,
       code(cidr),
       size > 1e6 ? "more than a million" : size,
-      own.length,
-      orphans ? element("b", { class: "hurt" }, `✕ ${orphans}`) : 0,
+      ofNode.length,
+      leaked ? element("b", { class: "hurt" }, `✕ ${leaked}`) : 0,
     ];
   });
   place.classList.add("panel");
   replace(
     place,
     table(["Node", "Subnet lease", "#Addresses for pods", "#Allocated", "#Leaked"], rows),
-    [...held].map(([node, own]) =>
-      later(`IP allocations of ${node} (${own.length})`, () =>
+    [...allocated].map(([node, ofNode]) =>
+      later(`IP allocations of ${node} (${ofNode.length})`, () =>
         table(
           ["Address", "Pod", "Interface", "Container"],
-          own.map(([, ip, container, name, pod]) => [
+          ofNode.map(([, ip, container, name, pod]) => [
             code(ip),
             pod || "✕ leaked",
             name,
@@ -46,14 +46,14 @@ function routes(model, place) {
       { class: desired === null || desired === seen ? "tag pass" : "tag" },
       desired === null ? "found" : desired ? (seen ? "as desired" : "✕ missing or different") : "✕ unexpected",
     );
-  const parts = [...byNode].map(([node, own]) => {
-    const wrong = own.filter(differs).length;
+  const parts = [...byNode].map(([node, ofNode]) => {
+    const wrong = ofNode.filter(differs).length;
     const made = later(
-      `${node}: ${plural(own.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : own.some((row) => row[5] === null) ? "as found" : "all as desired"}`,
+      `${node}: ${plural(ofNode.length, "object")}, ${wrong ? `✕ ${wrong} not as desired` : ofNode.some((row) => row[5] === null) ? "as found" : "all as desired"}`,
       () =>
         table(
           ["Kind", "Object", "To", "State"],
-          [...own]
+          [...ofNode]
             .sort((a, b) => differs(b) - differs(a))
             .map((row) => [
               row[1],

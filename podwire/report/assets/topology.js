@@ -49,11 +49,11 @@ function topology(model, place) {
     element("div", { class: "scroll" }, picture),
     later("Topology as a table", () => asTable(model)),
   );
-  return (way) => {
+  return (path) => {
     for (const made of [...parts.values()].flat()) made.classList.remove("on");
-    for (const each of way) for (const made of parts.get(each.at) ?? []) made.classList.add("on");
-    for (const node of new Set(way.map((each) => each.node).filter(Boolean))) {
-      const devices = way.filter((each) => each.node === node).map((each) => each.at);
+    for (const hop of path) for (const made of parts.get(hop.at) ?? []) made.classList.add("on");
+    for (const node of new Set(path.map((hop) => hop.node).filter(Boolean))) {
+      const devices = path.filter((hop) => hop.node === node).map((hop) => hop.at);
       for (const made of parts.get(`wires|${node}`) ?? []) {
         if (made.dataset.ends.split(" ; ").every((end) => end === "" || devices.includes(end)))
           made.classList.add("on");
@@ -88,12 +88,12 @@ function grouped(model) {
     const name = node.ports[0]?.segment ?? "underlay";
     groups.set(name, [...(groups.get(name) ?? []), node]);
   }
-  const found = [...groups].map(([name, nodes]) => ({
+  const listed = [...groups].map(([name, nodes]) => ({
     name,
     nodes,
-    segment: model.cluster.segments.find((each) => each.name === name),
+    segment: model.cluster.segments.find((segment) => segment.name === name),
   }));
-  return found.filter((group) => group.nodes.length || group.segment);
+  return listed.filter((group) => group.nodes.length || group.segment);
 }
 
 function drawGroup(model, group, columns, size, left, top, note) {
@@ -132,7 +132,7 @@ function drawRouters(model, rails, y, beside, note) {
     for (const rail of ends) {
       const d = beside
         ? `M${Math.min(Math.max(x, rail.left + 30), rail.right - 30)} ${rail.rail}V${y - 18}H${x}V${y}`
-        : `M${rail.right} ${rail.rail}H${Math.max(...all.map((each) => each.right)) + 14 + 8 * i}V${y + 18}H${x + 70}`;
+        : `M${rail.right} ${rail.rail}H${Math.max(...all.map((rail) => rail.right)) + 14 + 8 * i}V${y + 18}H${x + 70}`;
       drawn.push(note(`router|${router.name}`, shape("path", { class: "wire", d })));
     }
     drawn.push(
@@ -153,7 +153,7 @@ function drawRouters(model, rails, y, beside, note) {
 // Failing checks between pods that a node has at either end.
 function failingAt(model, node) {
   const guarantee =
-    model.guarantees.find((each) => each.key === "pods") ?? model.guarantees.find((each) => each.classes.size);
+    model.guarantees.find((guarantee) => guarantee.key === "pods") ?? model.guarantees.find((guarantee) => guarantee.classes.size);
   let count = 0;
   for (const cell of guarantee?.classes.values() ?? [])
     if (cell.source === node || cell.target === node) count += cell.failed;
@@ -165,7 +165,7 @@ function asTable(model) {
     node.name,
     node.pods.length > 12 ? plural(node.pods.length, "pod") : node.pods.map((pod) => pod.name).join(", ") || "none",
     model.cluster.cni.bridge || "routed veth pairs",
-    node.vteps.map((each) => each.device).join(", ") || "none",
+    node.vteps.map((vtep) => vtep.device).join(", ") || "none",
     `${node.interface} ${node.addresses.join(", ")}`,
     node.ports.map((port) => port.segment).join(", ") || "unknown",
     causesAt(model, node.name),

@@ -1,6 +1,6 @@
-// What the heatmap shows: all pods where they are few, else all nodes, or the pods of two nodes.
+// What the heatmap shows: all pods if they are few, else all nodes, or the pods of two nodes.
 
-// The squares of the level that is chosen: all pods where they are few, else all nodes, or two nodes' pods.
+// The squares of the level that is chosen: all pods if they are few, else all nodes, or two nodes' pods.
 function currentView() {
   const { guarantee, level } = chosen,
     few = model.pods.size <= FEW_PODS;
@@ -84,7 +84,7 @@ function pickedIn(view) {
   return at && at[0] >= 0 && at[1] >= 0 ? at : null;
 }
 
-// Every class that did not simply pass, then each node's sums: what the picture shows, for those who cannot see it.
+// Every class with failures or checks that were not run, as an accessible alternative to the heatmap.
 function asList(guarantee) {
   const cells = [...guarantee.classes.values()],
     wrong = cells.filter((cell) => cell.failed || cell.notRun);
@@ -111,7 +111,7 @@ function known(name) {
 // The pair to begin with: one that failed, or one between two nodes.
 function firstPair() {
   for (const guarantee of [chosen.guarantee, ...drawn].filter(Boolean)) {
-    const failure = guarantee.failures.find((each) => known(each.source) && known(each.target));
+    const failure = guarantee.failures.find((failure) => known(failure.source) && known(failure.target));
     if (failure) return [failure.source, failure.target];
   }
   const pods = [...model.pods.values()];
@@ -121,7 +121,7 @@ function firstPair() {
 
 function firstOf(guarantee, from, to) {
   const failing = guarantee.failures.find(
-    (each) => model.nodeOf(each.source) === from && model.nodeOf(each.target) === to,
+    (failure) => model.nodeOf(failure.source) === from && model.nodeOf(failure.target) === to,
   );
   if (failing) return [failing.source, failing.target];
   const sources = guarantee.sources === "nodes" ? [from] : model.nodes.get(from).pods.map((pod) => pod.name);

@@ -1,6 +1,6 @@
 """Delegates of plugins: IPAM, and flannel's delegate. Podwire's own run in this process, others are executed.
 
-Which one is meant is decided by what stands in CNI_PATH, as for every runtime: podwire's launchers carry a mark.
+Which one is meant is decided by what is in CNI_PATH, as for every runtime: podwire's launchers carry a mark.
 Source: CNI spec 1.1.0, section 4.
 """
 
@@ -11,28 +11,32 @@ import sys
 from ...errors import CNI_DECODING_FAILURE, CniError
 from ...jsontext import loads
 from ...startup_typing import TYPE_CHECKING
-from ..skel import PLUGINS, CmdArgs, canonical, load
-from ..spec import invoke
-from ..spec.netconf import NetConf
-from ..spec.result import Result
+from . import invoke
+from .cmdargs import CmdArgs
+from .keys import canonical
+from .netconf import NetConf
+from .registry import PLUGINS
+from .result import Result
 
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, List
+
+    from ...ipam.store import Claim
 
 
 def add(call: CmdArgs, plugin: str) -> Result:
-    """ADD of a delegate. One that is executed and fails is told DEL before its error is raised (section 4)."""
+    """ADD of a delegate. One that is executed and fails gets a DEL before its error is raised (section 4)."""
     path = _find(call, plugin)
     if _is_own(plugin, path):
-        return load(plugin).add(_for(call, plugin))
+        return call.load(plugin).add(_for(call, plugin))
     try:
         answer = invoke.call(path, call.environ, call.stdin)
         return _result(path, answer)
     except CniError as error:
         try:
             invoke.call(path, {**call.environ, "CNI_COMMAND": "DEL"}, call.stdin)
-        except CniError as second:
-            print(f"{plugin}: DEL after a failed ADD failed too: {second}", file=sys.stderr)
+        except CniError as failure:
+            print(f"{plugin}: DEL after a failed ADD failed too: {failure}", file=sys.stderr)
         raise error
 
 
@@ -46,15 +50,12 @@ def delete(call: CmdArgs, plugin: str) -> None:
     _forward(call, plugin, "DEL")
 
 
-def deletion(call: CmdArgs, plugin: str) -> Callable[[], None]:
-    """DEL of a delegate, got ready: what is called does it."""
+def prepare_delete(call: CmdArgs, plugin: str) -> Callable[[], None]:
+    """DEL of a delegate, prepared: calling what is returned does it."""
     path = _find(call, plugin)
-    if not _is_own(plugin, path):
-        return lambda: delete(call, plugin)
-    module = load(plugin)
-    ready = getattr(module, "deletion", None)
-    found: Callable[[], None] = ready(_for(call, plugin)) if ready else lambda: module.delete(_for(call, plugin))
-    return found
+    if _is_own(plugin, path):
+        return call.load(plugin).prepare_delete(_for(call, plugin))
+    return lambda: delete(call, plugin)
 
 
 def collect(call: CmdArgs, plugin: str) -> None:
@@ -72,14 +73,14 @@ def _forward(call: CmdArgs, plugin: str, command: str) -> None:
     if not _is_own(plugin, path):
         invoke.call(path, {**call.environ, "CNI_COMMAND": command}, call.stdin)
         return
-    module = load(plugin)
-    run = {"CHECK": module.check, "DEL": module.delete, "GC": module.collect, "STATUS": module.status}[command]
+    commands = call.load(plugin)
+    run = {"CHECK": commands.check, "DEL": commands.delete, "GC": commands.collect, "STATUS": commands.status}[command]
     run(_for(call, plugin))
 
 
-def is_own(call: CmdArgs, plugin: str) -> bool:
-    """Whether a delegate is podwire's; CniError if CNI_PATH has none."""
-    return _is_own(plugin, _find(call, plugin))
+def stale(call: CmdArgs, plugin: str) -> List[Claim]:
+    """Who holds addresses of an IPAM plugin and is not listed as valid; of one that is executed nobody knows."""
+    return call.load(plugin).stale(_for(call, plugin)) if _is_own(plugin, _find(call, plugin)) else []
 
 
 def _find(call: CmdArgs, plugin: str) -> str:
