@@ -52,7 +52,8 @@ def _path(world: World, node: NodeView, peer: Node, block: IPNetwork) -> _Path:
 def _to_peer(world: World, path: _Path) -> Iterator[Cause]:
     if path.routes:
         yield from _route(world, path, path.routes[0])
-    lacking: List[Change[Object]] = [*path.routes, *path.neighbours, *path.fdb]
+    # In the order of a plan: what a route needs comes before it.
+    lacking: List[Change[Object]] = [*path.neighbours, *path.fdb, *path.routes]
     devices = {change.object.name for change in path.node.changes(Link)}
     is_whole = path.routes and path.neighbours and path.fdb and all(change.previous is None for change in lacking)
     if is_whole and not devices & {device_of(change.object) for change in lacking}:
