@@ -17,8 +17,9 @@ from podwire.faults import engine, revert
 from podwire.faults.attach import PLUGIN_DIR
 from podwire.faults.catalogue import CATALOGUE
 from podwire.faults.context import Context
-from podwire.faults.namespaces import MACHINE, UNDERLAY, Namespaces
+from podwire.faults.namespaces import Namespaces
 from podwire.faults.namespaces import look as look_at
+from podwire.faults.places import MACHINE, UNDERLAY
 from podwire.faults.symptom import Expected
 from podwire.intent import underlay
 from podwire.intent.cluster import Cluster
