@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from ..model.objects import Address, FdbEntry, Link, Neighbour, NextHop, Object, Route, Sysctl
+from ..model.objects import Link, Object, Sysctl
 from ..model.state import State
 from .edit import Patch
-
-_FIELDS = {
-    Link: "links",
-    Sysctl: "sysctls",
-    Address: "addresses",
-    Neighbour: "neighbours",
-    FdbEntry: "fdb",
-    NextHop: "next_hops",
-    Route: "routes",
-}
 
 
 def patched(state: State, patch: Patch) -> State:
     """A State less and plus a patch's objects; a device or sysctl takes the place of the one of its name."""
-    fields = {name: {_key(each): each for each in getattr(state, name)} for name in _FIELDS.values()}
-    for each in patch.gone:
-        fields[_FIELDS[type(each)]].pop(_key(each), None)
-    for each in patch.new:
-        fields[_FIELDS[type(each)]][_key(each)] = each
+    fields: Dict[str, Dict[object, Any]] = {name: {} for name in State._fields}
+    for item in state.objects():
+        fields[item.field()][_key(item)] = item
+    for item in patch.gone:
+        fields[item.field()].pop(_key(item), None)
+    for item in patch.new:
+        fields[item.field()][_key(item)] = item
     return state._replace(**{name: frozenset(held.values()) for name, held in fields.items()})
 
 
@@ -37,7 +29,7 @@ def missing(patches: Sequence[Patch], shown: Mapping[str, State]) -> str:
         wanted.update({(patch.place, _key(each)): (each, True) for each in patch.new})
         wanted.update({(patch.place, _key(each)): (each, False) for each in patch.lost})
     for (place, key), (each, there) in wanted.items():
-        found = next((other for other in getattr(shown[place], _FIELDS[type(each)]) if _key(other) == key), None)
+        found = next((other for other in getattr(shown[place], each.field()) if _key(other) == key), None)
         if there != _is(each, found) and not (not there and found is None):
             return f"{each} in {place}" if there else f"{place} without {each}"
     return ""

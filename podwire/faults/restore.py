@@ -6,20 +6,10 @@ else has filled its place; what it brought goes; everything else stays as it is 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional
+from typing import Any, FrozenSet, Iterable, Optional
 
 from ..model.objects import Link
 from ..model.state import State
-
-#: What the kernel holds one of: an object is in another's place if the two share this.
-_PLACES: Dict[str, Callable[[Any], Any]] = {
-    "sysctls": lambda each: each.key,
-    "addresses": lambda each: (each.device, each.interface),
-    "neighbours": lambda each: (each.device, each.address),
-    "fdb": lambda each: (each.device, each.mac),
-    "next_hops": lambda each: each.id,
-    "routes": lambda each: (each.destination, each.table, each.metric),
-}
 
 
 def mended(before: State, after: Optional[State], now: State) -> State:
@@ -29,8 +19,9 @@ def mended(before: State, after: Optional[State], now: State) -> State:
     # A device that comes back has lost its sysctls, and what stands there now is nobody's wish.
     links = _links(before.links, then.links, now.links)
     parts = {
-        name: _field(place, getattr(before, name), getattr(then, name), getattr(now, name))
-        for name, place in _PLACES.items()
+        name: _field(getattr(before, name), getattr(then, name), getattr(now, name))
+        for name in State._fields
+        if name != "links"
     }
     devices = {link.name for link in links}
     fresh = {link.name for link in before.links} - {link.name for link in then.links}
@@ -40,12 +31,11 @@ def mended(before: State, after: Optional[State], now: State) -> State:
     return now._replace(links=links, **parts)
 
 
-def _field(
-    place: Callable[[Any], Any], before: FrozenSet[Any], after: FrozenSet[Any], now: FrozenSet[Any]
-) -> FrozenSet[Any]:
-    left = now - (after - before)
-    taken = {place(each) for each in left}
-    return left | {each for each in before - after if place(each) not in taken}
+def _field(before: FrozenSet[Any], after: FrozenSet[Any], now: FrozenSet[Any]) -> FrozenSet[Any]:
+    """Of one kind. An object's place is filled where another has its identity."""
+    remaining = now - (after - before)
+    filled = {item.identity() for item in remaining}
+    return remaining | {item for item in before - after if item.identity() not in filled}
 
 
 def _links(before: Iterable[Link], after: Iterable[Link], now: Iterable[Link]) -> FrozenSet[Link]:
