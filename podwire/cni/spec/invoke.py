@@ -78,7 +78,9 @@ def environment(
 ) -> Dict[str, str]:
     """The environment of a call: the caller's own with CNI_* as the command wants them. Without attachment: of
     GC, STATUS and VERSION."""
-    given = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
+    given = {
+        key: value for key, value in os.environ.items() if not key.startswith("CNI_") or key == "CNI_NETNS_OVERRIDE"
+    }
     given.update(CNI_COMMAND=command, CNI_PATH=os.pathsep.join(directories))
     if attachment is not None:
         given.update(
