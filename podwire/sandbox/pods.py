@@ -14,7 +14,7 @@ from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optiona
 
 from ..cni.engine.step import Operations
 from ..cni.plugins import PLUGINS
-from ..cni.plugins.plugin import NODE
+from ..cni.plugins.base import NODE
 from ..cni.runtime.bridges import own_bridges
 from ..cni.runtime.cache import CACHE_DIR, Cached, cached_of_all_networks
 from ..cni.runtime.runtime import Runtime

@@ -6,7 +6,7 @@ from ...errors import CNI_KERNEL_FAILURE, CniError
 from ...model.objects import Address, FdbEntry, IptablesRule, Link, Neighbour, PortVlans, Route, Rule, Sysctl
 from ...plan import REMOVE
 from ...startup_typing import TYPE_CHECKING
-from ..plugins.plugin import NODE
+from ..plugins.base import NODE
 
 if TYPE_CHECKING:
     from typing import Dict, List, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import CNI_CONFLICT, CNI_INVALID_NETNS, CniError, KernelError
 from ...kernel import Namespace, link_of
 from ...startup_typing import TYPE_CHECKING
-from ..plugins.plugin import NODE
+from ..plugins.base import NODE
 from ..spec.netconf import Attachment
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from ...kernel import Namespace, link_of
 from ...kernel.netlink.link_removal import remove_links
 from ...model.state import EMPTY, Scope
 from ...startup_typing import TYPE_CHECKING, Callable
-from ..plugins.plugin import NODE
+from ..plugins.base import NODE
 from .background import beside
 from .ipam import Ipam
 

@@ -48,14 +48,14 @@ _OS = "podwire.cni.install.startup_os"
 _TOGETHER = (
     "cni.install.launch cni.skel cni.spec.cmdargs cni.spec.keys cni.spec.netconf cni.spec.registry "
     "cni.engine.background cni.engine.commands cni.engine.ipam cni.engine.removal cni.plugins.naming "
-    "cni.plugins.plugin jsontext kernel.netlink.link_removal kernel.namespaces kernel.netlink.socket "
+    "cni.plugins.base jsontext kernel.netlink.link_removal kernel.namespaces kernel.netlink.socket "
     "model.device_name model.wire startup_typing os",
     "cni.spec.delegate cni.spec.invoke cni.plugins.host_local cni.spec.result cni.spec.route ipam.allocator ipam.index "
-    "ipam.ranges ipam.store model.values files",
+    "ipam.ranges ipam.store model.values boot files",
     "cni.engine.adoption cni.engine.engine cni.engine.namespaces cni.engine.step cni.engine.targets cni.plugins.common "
-    "converge kernel.announce kernel.devices kernel.execute kernel.lock kernel.show model.address model.devices.bridge "
-    "model.devices.device model.devices.table model.devices.veth model.kind model.link model.neighbour model.route "
-    "model.state model.sysctl plan",
+    "cni.plugins.plugin converge errors kernel.announce kernel.devices kernel.execute kernel.lock kernel.show "
+    "model.address model.devices.bridge model.devices.device model.devices.table model.devices.veth model.kind "
+    "model.link model.neighbour model.route model.state model.sysctl plan",
 )
 _PACK_OF = {
     name if name == "os" else f"podwire.{name}": str(number)

@@ -27,7 +27,7 @@ from ...plan import ADD, REMOVE, Operation
 from ...startup_typing import TYPE_CHECKING, NamedTuple, sha256
 from ..spec.cmdargs import CmdArgs, Commands, CommandsBase
 from ..spec.result import Interface, Result
-from .plugin import NODE
+from .base import NODE
 
 if TYPE_CHECKING:
     from typing import Any, Mapping, Optional

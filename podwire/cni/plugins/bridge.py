@@ -24,7 +24,8 @@ from ...startup_typing import TYPE_CHECKING, NamedTuple, lru_cache
 from ..spec.netconf import Attachment, NetConf
 from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming, spoofcheck, vlan
-from .plugin import NODE, Plugin, PluginBase, Projection
+from .base import NODE, PluginBase
+from .plugin import Plugin, Projection
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple

@@ -25,7 +25,8 @@ from ...startup_typing import TYPE_CHECKING
 from ..spec.netconf import is_name
 from ..spec.result import Result
 from . import owned
-from .plugin import Plugin, PluginBase, Projection
+from .base import PluginBase
+from .plugin import Plugin, Projection
 
 if TYPE_CHECKING:
     from typing import FrozenSet, List, Optional, Set, Tuple

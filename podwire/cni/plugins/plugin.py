@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from .chains import Kind
 
 
-#: What the node's namespace is called, in messages and as the place of a veth's other end; no container's name has
-#: a space.
-NODE = "the node"
-
-
 class Projection(NamedTuple):
     """What an attachment should look like.
 
@@ -92,49 +87,3 @@ class Plugin(Protocol):
 
     def after_collect(self, conf: NetConf, valid: FrozenSet[Tuple[str, str]], node: Namespace) -> None:
         """Remove it for attachments that are not valid."""
-
-
-class PluginBase:
-    """What most plugins have in common: an interface, no rules, nothing beside the model."""
-
-    makes_interface = True
-
-    def devices(self, conf: NetConf, attachment: Attachment) -> FrozenSet[str]:
-        """None."""
-        return frozenset()
-
-    def chains(self, conf: NetConf) -> Tuple[Chain, ...]:
-        """None."""
-        return ()
-
-    def iptables_chains(self, conf: NetConf) -> Tuple[Kind, ...]:
-        """None."""
-        return ()
-
-    def refuse_clash(self, conf: NetConf, shared: State, device: State) -> State:
-        """Nothing."""
-        return EMPTY
-
-    def without_device(self, conf: NetConf, shared: State, device: str) -> State:
-        """All of it."""
-        return shared
-
-    def optional_features(self, conf: NetConf) -> str:
-        """None."""
-        return ""
-
-    def validate(self, conf: NetConf) -> None:
-        """ADD does."""
-
-    def after_add(self, conf: NetConf, attachment: Attachment, result: Result, node: Namespace) -> None:
-        """Nothing."""
-
-    def lacking(self, conf: NetConf, attachment: Attachment, result: Result, node: Namespace) -> List[str]:
-        """Nothing."""
-        return []
-
-    def after_delete(self, conf: NetConf, attachment: Attachment, node: Namespace) -> None:
-        """Nothing."""
-
-    def after_collect(self, conf: NetConf, valid: FrozenSet[Tuple[str, str]], node: Namespace) -> None:
-        """Nothing."""

@@ -24,7 +24,8 @@ from ...startup_typing import TYPE_CHECKING
 from ..spec.netconf import is_name
 from ..spec.result import Result, ResultIp
 from . import chains, owned, portmap_iptables
-from .plugin import Plugin, PluginBase, Projection
+from .base import PluginBase
+from .plugin import Plugin, Projection
 from .port_mapping import Mapping
 
 if TYPE_CHECKING:

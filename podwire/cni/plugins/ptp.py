@@ -24,7 +24,8 @@ from ...startup_typing import TYPE_CHECKING
 from ..spec.netconf import Attachment, NetConf
 from ..spec.result import Result, ResultIp
 from . import common, masquerade, naming
-from .plugin import Plugin, PluginBase, Projection
+from .base import PluginBase
+from .plugin import Plugin, Projection
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Optional, Tuple

@@ -6,8 +6,8 @@ from ...errors import CniError
 from ...kernel import Namespace, link_of
 from ...kernel.show import addresses_of
 from ...startup_typing import TYPE_CHECKING
+from ..plugins.base import NODE
 from ..plugins.naming import is_ours, mac_of
-from ..plugins.plugin import NODE
 
 if TYPE_CHECKING:
     from typing import FrozenSet, Set

@@ -11,8 +11,8 @@ from ...plan import CHANGE, Operation
 from ...startup_typing import TYPE_CHECKING
 from .. import skel
 from ..engine.step import Answers
+from ..plugins.base import NODE
 from ..plugins.naming import ALIAS
-from ..plugins.plugin import NODE
 from ..spec import invoke
 from ..spec.failure import as_cni_error
 from ..spec.netconf import Attachment, NetConf, parse_object

@@ -22,7 +22,8 @@ from ...startup_typing import TYPE_CHECKING
 from ..engine.checking import subject_of
 from ..engine.engine import Engine
 from ..engine.step import Answers
-from ..plugins.plugin import NODE, Plugin
+from ..plugins.base import NODE
+from ..plugins.plugin import Plugin
 from ..spec.arguments import Arguments
 from ..spec.failure import as_cni_error
 from ..spec.netconf import Attachment, refuse_own_namespace
